@@ -1,0 +1,173 @@
+"""Agents in the seats of an arena: who plays where, bidding in time, and failures that touch nobody else."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from gridpilot.agents.base import Agent, BatchAgent, Seats
+from gridpilot.agents.deadline import Overdue, deadline
+from gridpilot.agents.registry import build_agent
+from gridpilot.errors import AgentError, GridPilotError
+from gridpilot.market.arena import Arena
+from gridpilot.market.bids import Bid
+from gridpilot.market.compilation import kernel
+from gridpilot.market.observation import observe, outcome_of
+from gridpilot.market.random import AGENT_STREAM, next_uint64, seed_stream
+
+__all__ = ["FAILURES", "AgentSpec", "Seating"]
+
+FAILURES = ("timeouts", "exceptions", "invalid_bids")
+TIMEOUTS, EXCEPTIONS, INVALID = range(3)
+PATIENCE = 3  # timeouts after which a seat is left out for the rest of its episode
+STATED_BLOCKS_ROOM = 32  # blocks a stated bid may have
+
+
+@dataclass(frozen=True)
+class AgentSpec:
+    """How to build an agent: a registered name or dotted path, and keyword arguments."""
+
+    target: str
+    params: Mapping[str, Any]
+
+    def build(self) -> Agent:
+        """A new instance. Raises :class:`~gridpilot.errors.AgentError`."""
+        return build_agent(self.target, self.params)
+
+
+class Seating:
+    """Agents playing some or all seats of an arena.
+
+    ``labels (B, N)`` names who sits where; an empty string leaves a seat to the caller. An agent that can play on arrays gets one instance
+    for all its seats, any other one instance a seat. ``failures (B, N, 3)`` counts the ticks in which a seat's bid was replaced by the
+    zero bid because it came late, raised, or was invalid; ``first_error`` keeps the first message of each seat.
+    """
+
+    def __init__(
+        self, arena: Arena, agents: Mapping[str, AgentSpec], labels: Sequence[Sequence[str]], *, time_limit: float = math.inf
+    ) -> None:
+        self.arena = arena
+        self.time_limit = time_limit
+        names = np.array(labels, dtype=object)
+        if names.shape != (arena.n_markets, arena.n_sites):
+            raise AgentError(f"seating: labels have shape {names.shape}, expected {(arena.n_markets, arena.n_sites)}")
+        self.failures = np.zeros((arena.n_markets, arena.n_sites, len(FAILURES)), dtype=np.int64)
+        self.first_error: dict[tuple[int, int], str] = {}
+        self._batch: list[tuple[BatchAgent, npt.NDArray[np.int64], npt.NDArray[np.int64]]] = []
+        self._single: list[tuple[Agent, int, int]] = []
+        for label in sorted(set(names.ravel()) - {""}):
+            if label not in agents:
+                raise AgentError(f"seating: no agent is called {label!r}, expected one of {', '.join(agents)}")
+            market, seat = np.nonzero(names == label)
+            agent = agents[label].build()
+            if isinstance(agent, BatchAgent):
+                self._batch.append((agent, market, seat))
+            else:
+                built = [agent, *(agents[label].build() for _ in range(len(market) - 1))]
+                self._single += [(one, int(b), int(n)) for one, b, n in zip(built, market, seat, strict=True)]
+        if self._single and arena.orders.blocks.shape[2] < STATED_BLOCKS_ROOM:
+            arena.make_room(STATED_BLOCKS_ROOM)
+        self._reason: dict[tuple[int, int], str] = {}
+
+    def reset(self, root: int, episodes: npt.ArrayLike) -> None:
+        """Begin the episodes ``(B,)`` that the arena has started; every agent's seed is its seat's stream of its episode."""
+        arena = self.arena
+        seeds = np.empty((arena.n_markets, arena.n_sites), dtype=np.uint64)
+        _agent_seeds(np.uint64(root), np.asarray(episodes, dtype=np.int64), seeds)
+        self.failures[:] = 0
+        self.first_error.clear()
+        for agent, market, seat in self._batch:
+            try:
+                agent.reset_batch(arena, Seats(market, seat, seeds[market, seat]))
+            except Exception as error:
+                self._fail_all(agent, market, seat, error)
+        if self._single:  # compile now what their first decision would otherwise have to wait for
+            observe(arena, 0, 0).truthful_bid(shade=0.0)
+            observe(arena, 0, 0).to_vector()
+        self._dead: set[int] = set()
+        for index, (one, b, n) in enumerate(self._single):
+            info = observe(arena, b, n).market
+            try:
+                with deadline(10.0 * self.time_limit):
+                    one.reset(arena.sites[n], info, int(seeds[b, n]))
+            except (Exception, Overdue) as error:
+                self._dead.add(index)
+                self._refuse(b, n, EXCEPTIONS, error)
+
+    def bid(self) -> None:
+        """Ask everybody for the coming tick's bid."""
+        for agent, market, seat in self._batch:
+            try:
+                agent.bid_batch(self.arena)
+            except Exception as error:
+                self._fail_all(agent, market, seat, error)
+        for index, (one, b, n) in enumerate(self._single):
+            if index in self._dead:
+                self._refuse(b, n, EXCEPTIONS, None)
+            elif self.failures[b, n, TIMEOUTS] >= PATIENCE:
+                self._refuse(b, n, TIMEOUTS, None)
+            else:
+                self._ask(one, b, n)
+
+    def learn(self) -> None:
+        """Count what the market refused, and tell everybody who acts alone the outcome of the tick."""
+        arena = self.arena
+        if arena.refused.any():
+            for b, n in np.argwhere(arena.refused):
+                self._note(int(b), int(n), INVALID, "the order was not finite, or its prices rose")
+        for index, (one, b, n) in enumerate(self._single):
+            if index in self._dead or type(one).learn is Agent.learn:
+                continue
+            try:
+                with deadline(self.time_limit):
+                    one.learn(outcome_of(arena, b, n, refused=self._reason.get((b, n), "")))
+            except (Exception, Overdue) as error:
+                self._dead.add(index)
+                self._note(b, n, EXCEPTIONS, f"learn: {_describe(error)}")
+
+    def _ask(self, agent: Agent, b: int, n: int) -> None:
+        try:
+            observation = observe(self.arena, b, n, refused=self._reason.pop((b, n), ""))
+            with deadline(self.time_limit):
+                answer = agent.bid(observation)
+            if not isinstance(answer, Bid):
+                raise AgentError(f"bid() returned {type(answer).__name__}, expected a Bid")
+            self.arena.place(b, n, Bid(answer.blocks, answer.storage_value, answer.commitment_value))
+        except Overdue as error:
+            self._refuse(b, n, TIMEOUTS, error)
+        except GridPilotError as error:
+            self._refuse(b, n, INVALID, error)
+        except Exception as error:  # an agent may fail in any way; it is scored, and nobody else is touched
+            self._refuse(b, n, EXCEPTIONS, error)
+
+    def _refuse(self, b: int, n: int, why: int, error: BaseException | None) -> None:
+        self.arena.place(b, n, None)
+        self._note(b, n, why, _describe(error) if error else "left out after earlier failures")
+
+    def _note(self, b: int, n: int, why: int, message: str) -> None:
+        self.failures[b, n, why] += 1
+        self._reason[b, n] = message
+        self.first_error.setdefault((b, n), f"tick {self.arena.tick}: {message}")
+
+    def _fail_all(self, agent: BatchAgent, market: npt.NDArray[np.int64], seat: npt.NDArray[np.int64], error: Exception) -> None:
+        for b, n in zip(market.tolist(), seat.tolist(), strict=True):
+            self._refuse(b, n, EXCEPTIONS, error)
+
+
+def _describe(error: BaseException) -> str:
+    kind = "" if isinstance(error, GridPilotError | Overdue) else f"{type(error).__name__}: "
+    return f"{kind}{error}"[:300]
+
+
+@kernel
+def _agent_seeds(root: Any, episodes: Any, seeds: Any) -> None:
+    state = np.empty(4, dtype=np.uint64)
+    for b in range(seeds.shape[0]):
+        for n in range(seeds.shape[1]):
+            seed_stream(root, episodes[b], AGENT_STREAM + n, state)
+            seeds[b, n] = next_uint64(state)

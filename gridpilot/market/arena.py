@@ -1,0 +1,208 @@
+"""The arena: B markets of the same N sites, stepped together. Every environment, tournament and simulation runs this one."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numba
+import numpy as np
+import numpy.typing as npt
+
+from gridpilot.errors import MarketError
+from gridpilot.market.auction import N_TOTALS
+from gridpilot.market.bids import Bid
+from gridpilot.market.clearing import Mechanism, check_mechanism, check_reserve, check_supply
+from gridpilot.market.encoding import N_LEVELS, encode_parallel, encode_range, update_levels
+from gridpilot.market.physics import N_OUTCOME
+from gridpilot.market.site import Site, pack_sites
+from gridpilot.market.step import NO_BID, OWN_CURVE, STATED_BLOCKS, step_parallel, step_range
+
+__all__ = ["Arena", "MarketRules", "Orders", "Scenario"]
+
+FloatArray = npt.NDArray[np.float64]
+
+_PARALLEL_FROM = 64  # markets; below it one thread is faster, and safe in forked processes
+
+
+class Scenario(NamedTuple):
+    """What happens whatever the bidders do, for B markets over H ticks of history and T ticks of play."""
+
+    prices: FloatArray  # (H + T, B, 3) energy $/kWh, hash $ per PH/s h, token $ per million
+    ambient: FloatArray  # (H + T, B) degC
+    capacity: FloatArray  # (H + T, B) share of the nominal capacity, [0, 1]
+    start: npt.NDArray[np.int64]  # (B,) tick of the week of tick 0; Monday 00:00 is 0
+    history: int  # H
+
+    @property
+    def ticks(self) -> int:
+        """Ticks of play T."""
+        return len(self.prices) - self.history
+
+    @property
+    def n_markets(self) -> int:
+        """Number of markets B."""
+        return self.prices.shape[1]
+
+
+@dataclass(frozen=True)
+class MarketRules:
+    """How power is sold: ``supply`` lists (share of the tick's capacity, $/kWh over the energy price), cheapest first."""
+
+    capacity_kw: float = 10_000.0  # kW, nominal
+    supply: tuple[tuple[float, float], ...] = ((0.60, 0.00), (0.25, 0.01), (0.15, 0.03))
+    mechanism: Mechanism = "vcg"
+    reserve: float | None = None  # $/kWh
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.capacity_kw) and self.capacity_kw >= 0.0):
+            raise MarketError(f"market: capacity_kw is {self.capacity_kw}, expected a finite number >= 0")
+        check_supply(self.supply, where="market: supply")
+        check_mechanism(self.mechanism)
+        check_reserve(self.reserve)
+
+
+class Orders(NamedTuple):
+    """What every seat asks for in the coming tick; agents write into it. Persists from tick to tick."""
+
+    kind: npt.NDArray[np.int8]  # (B, N) one of OWN_CURVE, SHADED_CURVE, STATED_BLOCKS, NO_BID
+    storage_value: FloatArray  # (B, N) $/kWh; nan leaves the battery alone
+    commitment: FloatArray  # (B, N, C) $/kWh >= 0; nan takes the default
+    shade: FloatArray  # (B, N, K) price of block k moves by shade x |price|
+    blocks: FloatArray  # (B, N, J, 2) kW, $/kWh; J = 0 until make_room
+
+    def clear(self) -> None:
+        """Every seat bids its true curve with default values and leaves its battery alone."""
+        self.kind[:] = OWN_CURVE
+        self.storage_value[:] = math.nan
+        self.commitment[:] = math.nan
+        self.shade[:] = 0.0
+        self.blocks[:] = 0.0
+
+
+class Arena:
+    """B markets of N sites.
+
+    ``start`` lays a :class:`Scenario` out and resets every plant; agents fill ``orders``; ``step`` clears, dispatches and settles tick
+    ``tick`` of all markets. Results of the last step: ``outcome (B, N, N_OUTCOME)`` (columns in :mod:`gridpilot.market.physics`) and
+    ``totals (B, N_TOTALS)`` (columns in :mod:`gridpilot.market.auction`, rates per hour); public results of all steps:
+    ``cleared (T, B, 2)``, price $/kWh and volume kW. A seat whose order cannot be carried out (a nan, a rising price, an infinite storage
+    value) got no bid, touched nobody else, and is marked in ``refused (B, N)``.
+    """
+
+    def __init__(self, sites: Sequence[Site], rules: MarketRules, n_markets: int = 1) -> None:
+        if n_markets < 1:
+            raise MarketError(f"arena: n_markets is {n_markets}, expected at least 1")
+        self.sites = tuple(sites)
+        self.rules = rules
+        self.arrays = pack_sites(self.sites)
+        b, n, c, k = n_markets, self.arrays.n_sites, self.arrays.n_classes, self.arrays.n_blocks
+        self.orders = Orders(
+            np.zeros((b, n), dtype=np.int8), np.empty((b, n)), np.empty((b, n, c)), np.zeros((b, n, k)), np.zeros((b, n, 0, 2))
+        )  # fmt: skip
+        self.orders.clear()
+        self.machine_kw = np.zeros((b, n, c))  # kW
+        self.storage = np.zeros((b, n, 2))  # soc kWh, hall degC
+        self.last_price = np.zeros(b)  # $/kWh
+        self.levels = np.zeros((b, N_LEVELS))  # running price levels
+        self.outcome = np.zeros((b, n, N_OUTCOME))
+        self.totals = np.zeros((b, N_TOTALS))
+        self.refused = np.zeros((b, n), dtype=np.bool_)
+        self.tick = 0
+        self._ladder = check_supply(rules.supply)
+        self._reserve = check_reserve(rules.reserve)
+        self._mechanism = check_mechanism(rules.mechanism)
+
+    @property
+    def n_markets(self) -> int:
+        """Number of markets B."""
+        return len(self.last_price)
+
+    @property
+    def n_sites(self) -> int:
+        """Number of sites N."""
+        return self.arrays.n_sites
+
+    def start(self, scenario: Scenario) -> None:
+        """Begin an episode: batteries at their start, halls at the lower of set point and ambient, machines off."""
+        if scenario.n_markets != self.n_markets:
+            raise MarketError(f"arena: the scenario has {scenario.n_markets} markets, expected {self.n_markets}")
+        self.scenario = scenario
+        self.tick = 0
+        h = scenario.history
+        self.cleared = np.zeros((scenario.ticks, self.n_markets, 2))
+        self.machine_kw[:] = 0.0
+        self.storage[..., 0] = self.arrays.plant["soc_start"]
+        self.storage[..., 1] = np.minimum(self.arrays.plant["set_point"], scenario.ambient[h][:, None])
+        self.last_price[:] = scenario.prices[max(h - 1, 0), :, 0]
+        self.outcome[:] = 0.0
+        self.totals[:] = 0.0
+        update_levels(scenario.prices[: h + 1], 0, self.levels)
+
+    @property
+    def done(self) -> bool:
+        """Whether the scenario is played out."""
+        return self.tick >= self.scenario.ticks
+
+    def step(self) -> None:
+        """Play one tick in all markets. Raises :class:`~gridpilot.errors.MarketError` after the last one."""
+        if self.done:
+            raise MarketError(f"arena: the scenario ends after {self.scenario.ticks} ticks; start another")
+        now = self.scenario.history + self.tick
+        arguments = (
+            *self.arrays, self._ladder, self.rules.capacity_kw, self._reserve, self._mechanism,
+            self.scenario.prices[now], self.scenario.ambient[now], self.scenario.capacity[now],
+            *self.orders, self.machine_kw, self.storage, self.last_price, self.outcome, self.totals, self.refused,
+        )  # fmt: skip
+        if self.n_markets < _PARALLEL_FROM:
+            step_range(0, self.n_markets, *arguments)
+        else:
+            step_parallel(numba.get_num_threads(), *arguments)
+        self.cleared[self.tick, :, 0] = self.last_price
+        self.cleared[self.tick, :, 1] = self.totals[:, 2]
+        self.tick += 1
+        if not self.done:
+            update_levels(self.scenario.prices[now + 1 : now + 2], now + 1, self.levels)
+
+    def encode(self, seats: npt.NDArray[np.int64], out: npt.NDArray[np.float32]) -> None:
+        """Write the observation vectors of ``seats (S,)`` in every market to ``out (B, S, D)``; after the last tick, as of that tick."""
+        now = self.scenario.history + min(self.tick, self.scenario.ticks - 1)
+        arguments = (
+            *self.arrays, self.rules.capacity_kw, self.scenario.prices, self.scenario.ambient, self.scenario.capacity, now,
+            self.scenario.start, self.scenario.history, self.levels, self.machine_kw, self.storage, self.last_price, self.totals,
+            self.outcome, seats, out,
+        )  # fmt: skip
+        if self.n_markets < _PARALLEL_FROM:
+            encode_range(0, self.n_markets, *arguments)
+        else:
+            encode_parallel(numba.get_num_threads(), *arguments)
+
+    def make_room(self, stated_blocks: int) -> None:
+        """Give every seat room to state that many blocks."""
+        b, n, _, _ = self.orders.blocks.shape
+        self.orders = self.orders._replace(blocks=np.zeros((b, n, stated_blocks, 2)))
+
+    def place(self, market: int, seat: int, bid: Bid | None) -> None:
+        """Enter a stated bid for one seat; ``None`` is the zero bid. Raises :class:`MarketError` where it does not fit the plant."""
+        orders = self.orders
+        orders.storage_value[market, seat] = math.nan
+        orders.commitment[market, seat] = math.nan
+        if bid is None:
+            orders.kind[market, seat] = NO_BID
+            return
+        room = orders.blocks.shape[2]
+        if len(bid.blocks) > room:
+            raise MarketError(f"bid: {len(bid.blocks)} blocks, expected at most {room}")
+        if bid.commitment_value is not None:
+            classes = len(self.sites[seat].fleet)
+            if len(bid.commitment_value) != classes:
+                raise MarketError(f"bid: commitment_value has {len(bid.commitment_value)} entries, expected {classes}, one a machine class")
+            orders.commitment[market, seat, :classes] = bid.commitment_value
+        if bid.storage_value is not None:
+            orders.storage_value[market, seat] = bid.storage_value
+        orders.kind[market, seat] = STATED_BLOCKS
+        orders.blocks[market, seat] = 0.0
+        orders.blocks[market, seat, : len(bid.blocks)] = bid.blocks
+

@@ -1,0 +1,195 @@
+"""The auctioneer: one divisible good, concave bids, convex supply; VCG, uniform-price or pay-as-bid, with every payment at once.
+
+Each supply step is treated as a dummy bidder that buys back its own capacity at its cost. Then the market is a multi-unit Vickrey
+auction of a fixed supply, and site i pays the value of the best ``x_i`` units among the *losing* ones that are not its own: losing
+blocks and used supply steps alike (Vickrey 1961; Clarke 1971; Groves 1973; Krishna, Auction Theory, ch. 12). That equals
+``W(N without i) - (W(N) - V_i(x_i))`` without the cancellation of that expression and without solving anything again.
+
+Blocks are walked in descending price, one price level at a time: the level's blocks share what is left pro rata, supply steps come
+after them (maximum volume), and what a level loses is collected by everybody who won and does not own it. Sums across sites are
+kept in twice the working precision, so that results do not depend, to the bit, on the order of the sites.
+
+Up to :data:`SMALL` sites are merged from their sorted lists (here); larger markets find the blocks around the margin first
+(:mod:`gridpilot.market.margin`).
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Final
+
+from gridpilot.market.compilation import inline_kernel
+
+__all__ = ["MECHANISMS", "PAY_AS_BID", "UNIFORM", "VCG", "clear_small", "truncate_supply"]
+
+VCG: Final = 0
+UNIFORM: Final = 1
+PAY_AS_BID: Final = 2
+MECHANISMS: Final = {"vcg": VCG, "uniform": UNIFORM, "pay_as_bid": PAY_AS_BID}
+
+SMALL: Final = 48  # sites; above it the margin is found first
+
+# Market-wide results of a clearing, by position in a ``totals`` row.
+WELFARE: Final = 0  # $/h, value of what was allocated minus the cost of the supply used
+SUPPLY_COST: Final = 1  # $/h
+VOLUME: Final = 2  # kW
+PRICE_LO: Final = 3  # $/kWh, the highest losing price; -inf where nothing loses
+PRICE_HI: Final = 4  # $/kWh, the lowest winning price; +inf where nothing can win
+N_TOTALS: Final = 5
+
+
+@inline_kernel
+def two_sum(high: float, low: float, x: float) -> tuple[float, float]:
+    """Add ``x`` to the double-double ``high + low`` (Knuth's two-sum; Dekker 1971)."""
+    total = high + x
+    rest = total - high
+    return total, low + ((high - (total - rest)) + (x - rest))
+
+
+@inline_kernel
+def truncate_supply(supply: Any, capacity: float, reserve: float, steps: Any) -> tuple[int, float]:
+    """Write the supply ``(S, 2)``, cut at ``capacity`` and floored at ``reserve``, to ``steps``; return its length and its kW."""
+    n, high, low = 0, 0.0, 0.0
+    for s in range(supply.shape[0]):
+        kw, left = supply[s, 0], (capacity - high) - low
+        if not (kw > 0.0 and left > 0.0):
+            continue
+        steps[n, 0] = min(kw, left)
+        steps[n, 1] = max(supply[s, 1], reserve)
+        n += 1
+        if kw >= left:
+            return n, capacity
+        high, low = two_sum(high, low, kw)
+    return n, high + low
+
+
+@inline_kernel
+def clear_small(
+    kw: Any,  # (N, K) kW >= 0, already cut at the caps
+    price: Any,  # (N, K) $/kWh, non-increasing along K
+    steps: Any,  # (S, 2) kW > 0, $/kWh non-decreasing, from truncate_supply
+    n_steps: int,
+    total: float,  # kW, sum of the steps
+    mechanism: int,
+    allocation: Any,  # (N,) kW, out
+    payment: Any,  # (N,) $/h, out
+    value: Any,  # (N,) $/h, out: V_i(x_i)
+    totals: Any,  # (N_TOTALS,), out
+    work: Any,  # (3 N + N K,) float64, scratch
+    index: Any,  # (N + N K,) int64, scratch
+) -> None:
+    """Clear one market by merging the sites' sorted blocks: O(levels x N)."""
+    n, n_blocks = kw.shape
+    front, need, own, level = work[:n], work[n : 2 * n], work[2 * n : 3 * n], work[3 * n :]
+    head, owner = index[:n], index[n:]
+
+    # Whatever bids above the dearest supply step wins whole, if there is room for all of it: the ordinary case. Otherwise merge from the top.
+    top = steps[n_steps - 1, 1] if n_steps > 0 else math.inf
+    filled, rest = _accept_above(top, kw, price, allocation, value, head)
+    if not filled + rest < total:
+        filled, rest = _accept_above(math.inf, kw, price, allocation, value, head)
+    for i in range(n):
+        own[i] = 0.0
+        payment[i] = 0.0
+        front[i] = price[i, head[i]] if head[i] < n_blocks else -math.inf
+
+    price_hi, price_lo, supply_cost = math.inf, -math.inf, 0.0
+    s, any_lost, open_needs = n_steps - 1, False, n
+    while open_needs > 0:
+        p = steps[s, 1] if s >= 0 else -math.inf
+        for i in range(n):
+            p = max(p, front[i])
+        if p == -math.inf:
+            break
+        # Gather the level: every block, and every supply step, of price p.
+        m, high, low = 0, 0.0, 0.0
+        for i in range(n):
+            while front[i] == p:
+                k = head[i]
+                level[m], owner[m] = kw[i, k], i
+                m += 1
+                high, low = two_sum(high, low, kw[i, k])
+                head[i] = _next_block(kw, i, k + 1)
+                front[i] = price[i, head[i]] if head[i] < n_blocks else -math.inf
+        demand, offered = high + low, 0.0
+        while s >= 0 and steps[s, 1] == p:
+            offered += steps[s, 0]
+            s -= 1
+        # Serve it from what is left.
+        left = max((total - filled) - rest, 0.0)
+        if left > 0.0:
+            price_hi = p
+        served = min(demand, left)
+        share = 1.0 if demand <= left else left / demand
+        for j in range(m):
+            won = share * level[j]
+            allocation[owner[j]] += won
+            value[owner[j]] += won * p
+            own[owner[j]] += level[j] - won
+        used = offered - min(offered, left - served)
+        supply_cost += used * p
+        lost = (demand - served) + used
+        if lost > 0.0:
+            if not any_lost:
+                any_lost, price_lo = True, p
+                if mechanism != 0:
+                    break
+                need[:] = allocation[:n]
+            open_needs = 0
+            for i in range(n):
+                if need[i] > 0.0:
+                    take = min(need[i], lost - own[i])
+                    payment[i] += take * p
+                    need[i] -= take
+                    if need[i] > 0.0:
+                        open_needs += 1
+        for j in range(m):
+            own[owner[j]] = 0.0
+        filled, rest = two_sum(filled, rest, demand)
+        filled, rest = two_sum(filled, rest, offered)
+    while s >= 0:  # cheaper than everything that lost: used whole
+        supply_cost += steps[s, 0] * steps[s, 1]
+        s -= 1
+    settle_totals(mechanism, allocation, payment, value, supply_cost, price_lo, price_hi, totals)
+
+
+@inline_kernel
+def _next_block(kw: Any, i: int, k: int) -> int:
+    while k < kw.shape[1] and kw[i, k] <= 0.0:
+        k += 1
+    return k
+
+
+@inline_kernel
+def _accept_above(floor: float, kw: Any, price: Any, allocation: Any, value: Any, head: Any) -> tuple[float, float]:
+    """Give every block of a price above ``floor`` its whole quantity; return the sum as a double-double."""
+    high, low = 0.0, 0.0
+    for i in range(kw.shape[0]):
+        x, v, k = 0.0, 0.0, _next_block(kw, i, 0)
+        while k < kw.shape[1] and price[i, k] > floor:
+            x += kw[i, k]
+            v += kw[i, k] * price[i, k]
+            k = _next_block(kw, i, k + 1)
+        allocation[i], value[i], head[i] = x, v, k
+        high, low = two_sum(high, low, x)
+    return high, low
+
+
+@inline_kernel
+def settle_totals(
+    mechanism: int, allocation: Any, payment: Any, value: Any, supply_cost: float, price_lo: float, price_hi: float, totals: Any
+) -> None:
+    """Write the market-wide results, and the payments of the mechanisms that need only them."""
+    volume, volume_rest, worth, worth_rest = 0.0, 0.0, 0.0, 0.0
+    for i in range(len(allocation)):
+        volume, volume_rest = two_sum(volume, volume_rest, allocation[i])
+        worth, worth_rest = two_sum(worth, worth_rest, value[i])
+        if mechanism == 1:
+            payment[i] = allocation[i] * price_lo if allocation[i] > 0.0 else 0.0
+        elif mechanism == 2:
+            payment[i] = value[i]
+    totals[0] = (worth - supply_cost) + worth_rest
+    totals[1] = supply_cost
+    totals[2] = volume + volume_rest
+    totals[3] = price_lo
+    totals[4] = price_hi

@@ -1,0 +1,76 @@
+"""How compiled kernels are declared, cached and announced.
+
+Kernels are compiled by numba when first called and cached on disk beside their source (in numba's user-wide cache where the
+package folder is read-only), so that a machine compiles each of them once; the first compilation of a process says so on stderr.
+
+``kernel`` is for code that runs on one thread, ``parallel_kernel`` runs its ``prange`` loops on all of numba's threads.
+Reordering of floating-point sums is forbidden in both: equal inputs give bitwise equal results, whatever the batch size.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import inspect
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numba
+from numba.core import event
+
+__all__ = ["inline_kernel", "kernel", "parallel_kernel"]
+
+
+def kernel(function: Callable[..., Any]) -> Any:
+    """Compile ``function`` to a cached kernel for one thread."""
+    return _cached(numba.njit(cache=True, error_model="numpy")(function))
+
+
+def inline_kernel(function: Callable[..., Any]) -> Any:
+    """Compile ``function`` into each kernel that calls it: for the small parts of a hot loop, whose array arguments cost more than their work."""
+    return _cached(numba.njit(cache=True, error_model="numpy", inline="always")(function))
+
+
+def parallel_kernel(function: Callable[..., Any]) -> Any:
+    """Compile ``function`` to a cached kernel whose ``prange`` loops use all of numba's threads."""
+    return _cached(numba.njit(cache=True, error_model="numpy", parallel=True)(function))
+
+
+def _cached(dispatcher: Any) -> Any:
+    # numba's cache looks only at the file of the outermost kernel, so that after a change to a kernel which that one calls it would
+    # go on running the old code. Here every cached kernel depends on all kernel sources it can call.
+    path = Path(inspect.getfile(dispatcher.py_func)).resolve()
+    cache_file = dispatcher._cache._cache_file
+    cache_file._source_stamp = (*cache_file._source_stamp, _stamp(path.parent), _stamp(Path(__file__).resolve().parent))
+    return dispatcher
+
+
+@functools.cache
+def _stamp(folder: Path) -> str:
+    digest = hashlib.sha256()
+    for path in sorted(folder.glob("*.py")):
+        text = path.read_bytes()
+        if b"kernel\n" in text:  # a decorator line
+            digest.update(text)
+    return digest.hexdigest()
+
+
+class _Announcement(event.Listener):
+    """Tells, once a process, that the first use compiles and that the result is kept."""
+
+    def __init__(self) -> None:
+        self.said = False
+
+    def on_start(self, event: Any) -> None:
+        if not self.said and "gridpilot" in event.data["dispatcher"].py_func.__module__:
+            self.said = True
+            print("gridpilot: compiling the kernels for this machine; this happens once and is cached", file=sys.stderr, flush=True)
+
+    def on_end(self, event: Any) -> None:
+        """Nothing to say: numba keeps the result."""
+
+
+event.register("numba:compile", _Announcement())

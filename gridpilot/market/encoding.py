@@ -1,0 +1,218 @@
+"""The flat, scale-free observation vector that every learner uses, and the running price levels it is relative to.
+
+Prices are divided by the running size of the energy price (a day's exponential mean of its absolute value), product prices by their own
+running mean, powers by the site's grid connection; what can be wild goes through asinh and is clipped at +-10. :func:`fields`
+names every entry.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Final, NamedTuple
+
+import numba
+import numpy as np
+
+from gridpilot.market.compilation import inline_kernel, kernel, parallel_kernel
+from gridpilot.market.physics import N_CONTEXT, build_curve, own_bid
+from gridpilot.market.units import TICKS_PER_DAY, TICKS_PER_WEEK
+
+__all__ = ["LAGS", "N_LEVELS", "Field", "encode_parallel", "encode_range", "fields", "n_fields", "update_levels"]
+
+BOUND: Final = 10.0  # every entry lies in [-BOUND, BOUND]
+LAGS: Final = (1, 2, 3, 6, 12, 36, 144)  # ticks, of the energy price
+_N_LAGS: Final = len(LAGS)
+_LAGS: Final = np.array(LAGS)
+
+# Columns of ``levels (B, N_LEVELS)``: exponential means over a day (plain means before a day has passed).
+MEAN: Final = 0  # $/kWh, of the energy price
+SIZE: Final = 1  # $/kWh, of its absolute value, at least MIN_SIZE
+SPREAD: Final = 2  # $/kWh, of its absolute deviation from the running mean, at least MIN_SIZE
+HASH: Final = 3  # $ per PH/s h
+TOKEN: Final = 4  # $ per million tokens
+N_LEVELS: Final = 5
+MIN_SIZE: Final = 1e-3  # $/kWh
+
+_PUBLIC: Final = 17  # entries before the lags end and the site's begin, without the lags
+_OWN: Final = 7
+
+
+class Field(NamedTuple):
+    """One entry of the vector."""
+
+    name: str
+    meaning: str
+
+
+def n_fields(n_classes: int) -> int:
+    """Length of the vector for the largest fleet of ``n_classes`` machine classes."""
+    return _PUBLIC + _N_LAGS + _OWN + 2 * n_classes + 2 * (2 * n_classes + 3)
+
+
+def fields(n_classes: int) -> list[Field]:
+    """Name and meaning of every entry, in order; "price" stands for asinh(price / running size of the energy price)."""
+    public = [
+        ("day_sin", "sine of the time of day"),
+        ("day_cos", "cosine of the time of day"),
+        ("week_sin", "sine of the time of the week"),
+        ("week_cos", "cosine of the time of the week"),
+        ("energy", "energy price of this tick, price"),
+        ("energy_score", "asinh of (energy price - running mean) / running mean deviation"),
+        ("energy_hour", "mean energy price of the last 12 ticks, price"),
+        ("energy_spread", "running mean deviation / running size"),
+        ("hash", "asinh of 4 x (hash price / running mean - 1)"),
+        ("token", "asinh of 4 x (token price / running mean - 1)"),
+        ("capacity", "capacity of this tick / nominal, 2 c - 1"),
+        ("capacity_change", "change of that share over the last hour"),
+        ("ambient", "(ambient degC - 20) / 20"),
+        ("last_price", "clearing price of the last tick, price"),
+        ("last_scarcity", "clearing price of the last tick above its energy price, price"),
+        ("last_volume", "volume of the last tick / nominal capacity, 2 c - 1"),
+        ("scale", "log10 of the running size in $/kWh, + 2"),
+    ]
+    lags = [(f"energy_lag_{lag}", f"energy price {lag} ticks ago (the oldest known before that), price") for lag in LAGS]
+    own = [
+        ("charge", "state of charge, 0 = empty, 1 = full, of the usable range; 0 without a battery"),
+        ("headroom", "(set point - hall temperature) / 10 degC"),
+        ("free_heat", "asinh of machine power that needs no cooling / grid connection"),
+        ("cooling_power", "machine kW a kW of cooling carries (COP) / 6"),
+        ("last_won", "kW won in the last tick / grid connection"),
+        ("last_paid", "average price paid in the last tick, price"),
+        ("last_drawn", "share of the kW won in the last tick that was used"),
+    ]
+    per_class = [(f"running_{c}", f"power of machine class {c} / its capacity") for c in range(n_classes)]
+    per_class += [(f"revenue_{c}", f"revenue of machine class {c} per kWh, price") for c in range(n_classes)]
+    n_blocks = 2 * n_classes + 3
+    curve = [(f"block_kw_{k}", f"block {k} of the site's value curve at the default storage value / grid connection") for k in range(n_blocks)]
+    curve += [(f"block_price_{k}", f"value of block {k}, price") for k in range(n_blocks)]
+    return [Field(*entry) for entry in public + lags + own + per_class + curve]
+
+
+@kernel
+def update_levels(prices: Any, age: int, levels: Any) -> None:
+    """Fold the prices ``(R, B, 3)``, rows ``age, age + 1, ...`` since the beginning, into ``levels (B, N_LEVELS)``; row 0 sets them."""
+    for row in range(prices.shape[0]):
+        weight = max(1.0 / (age + row + 1.0), 1.0 / TICKS_PER_DAY)
+        for b in range(prices.shape[1]):
+            energy = prices[row, b, 0]
+            if age + row == 0:
+                levels[b, 0], levels[b, 1], levels[b, 2] = energy, max(abs(energy), MIN_SIZE), max(0.5 * abs(energy), MIN_SIZE)
+                levels[b, 3], levels[b, 4] = prices[row, b, 1], prices[row, b, 2]
+            else:
+                levels[b, 0] += weight * (energy - levels[b, 0])
+                levels[b, 1] = max(levels[b, 1] + weight * (abs(energy) - levels[b, 1]), MIN_SIZE)
+                levels[b, 2] = max(levels[b, 2] + weight * (abs(energy - levels[b, 0]) - levels[b, 2]), MIN_SIZE)
+                levels[b, 3] += weight * (prices[row, b, 1] - levels[b, 3])
+                levels[b, 4] += weight * (prices[row, b, 2] - levels[b, 4])
+
+
+@inline_kernel
+def _relative(price: float, size: float) -> float:
+    """Asinh of a price in units of the running size."""
+    return min(max(math.asinh(price / size), -BOUND), BOUND)
+
+
+@inline_kernel
+def _bounded(x: float) -> float:
+    return min(max(x, -BOUND), BOUND)
+
+
+@kernel
+def encode_range(
+    first: int,
+    last: int,
+    plant: Any,  # (N,) PLANT
+    class_kw: Any,  # (N, C)
+    output: Any,  # (N, C)
+    product: Any,  # (N, C)
+    capacity_kw: float,
+    prices: Any,  # (H + T, B, 3)
+    ambient: Any,  # (H + T, B)
+    capacity: Any,  # (H + T, B)
+    now: int,  # row of this tick
+    start: Any,  # (B,) tick of the week of row ``zero``
+    zero: int,
+    levels: Any,  # (B, N_LEVELS)
+    machine_kw: Any,  # (B, N, C)
+    storage: Any,  # (B, N, 2)
+    last_price: Any,  # (B,)
+    totals: Any,  # (B, N_TOTALS)
+    outcome: Any,  # (B, N, N_OUTCOME)
+    seats: Any,  # (S,)
+    out: Any,  # (B, S, D) float32
+) -> None:
+    """Encode what the given seats of markets ``first`` to ``last - 1`` see."""
+    n_classes = class_kw.shape[1]
+    n_blocks = 2 * n_classes + 3
+    curve_kw, curve_price, bid_kw, bid_price = np.empty(n_blocks), np.empty(n_blocks), np.zeros(n_blocks), np.zeros(n_blocks)
+    curve_tag, context = np.empty(n_blocks, dtype=np.int64), np.empty(N_CONTEXT)
+    default = np.full(n_classes, math.nan)
+    public = np.empty(_PUBLIC + _N_LAGS, dtype=np.float32)
+    hour = max(now - 12, 0)
+    for b in range(first, last):
+        size, energy = levels[b, 1], prices[now, b, 0]
+        tick = (start[b] + now - zero) % TICKS_PER_WEEK
+        day, week = 2.0 * math.pi / TICKS_PER_DAY * tick, 2.0 * math.pi / TICKS_PER_WEEK * tick
+        public[0], public[1] = math.sin(day), math.cos(day)
+        public[2], public[3] = math.sin(week), math.cos(week)
+        public[4] = _relative(energy, size)
+        public[5] = _relative(energy - levels[b, 0], levels[b, 2])
+        mean = energy
+        for row in range(hour, now):
+            mean += prices[row, b, 0]
+        public[6] = _relative(mean / (now - hour + 1), size)
+        public[7] = _bounded(levels[b, 2] / size)
+        public[8] = _relative(prices[now, b, 1] - levels[b, 3], 0.25 * levels[b, 3])
+        public[9] = _relative(prices[now, b, 2] - levels[b, 4], 0.25 * levels[b, 4])
+        public[10] = 2.0 * capacity[now, b] - 1.0
+        public[11] = capacity[now, b] - capacity[hour, b]
+        public[12] = _bounded((ambient[now, b] - 20.0) / 20.0)
+        public[13] = _relative(last_price[b], size)
+        public[14] = _relative(last_price[b] - prices[max(now - 1, 0), b, 0], size)
+        public[15] = 2.0 * totals[b, 2] / capacity_kw - 1.0 if capacity_kw > 0.0 else 0.0
+        public[16] = _bounded(math.log10(size) + 2.0)
+        for j in range(_N_LAGS):
+            public[_PUBLIC + j] = _relative(prices[max(now - _LAGS[j], 0), b, 0], size)
+        for s in range(len(seats)):
+            i = seats[s]
+            row = out[b, s]
+            row[: _PUBLIC + _N_LAGS] = public
+            site, grid = plant[i], max(plant[i].grid_kw, 1e-9)
+            build_curve(
+                site, class_kw[i], output[i], product[i], machine_kw[b, i], storage[b, i, 0], storage[b, i, 1], prices[now, b],
+                ambient[now, b], last_price[b], levels[b, 0], default, curve_kw, curve_price, curve_tag, context,
+            )  # fmt: skip
+            own_bid(curve_kw, curve_price, context, site.grid_kw, bid_kw, bid_price)
+            at = _PUBLIC + _N_LAGS
+            usable = site.soc_max - site.soc_min
+            row[at] = (storage[b, i, 0] - site.soc_min) / usable if usable > 0.0 else 0.0
+            row[at + 1] = _bounded((site.set_point - storage[b, i, 1]) / 10.0)
+            row[at + 2] = _relative(context[1], grid)
+            row[at + 3] = _bounded(context[0] / 6.0)
+            won = outcome[b, i, 0]
+            row[at + 4] = _bounded(won / grid)
+            row[at + 5] = _relative(outcome[b, i, 7] * TICKS_PER_DAY / 24.0 / won, size) if won > 0.0 else 0.0
+            row[at + 6] = outcome[b, i, 1] / won if won > 0.0 else 1.0
+            at += _OWN
+            for c in range(n_classes):
+                row[at + c] = machine_kw[b, i, c] / class_kw[i, c] if class_kw[i, c] > 0.0 else 0.0
+                row[at + n_classes + c] = _relative(prices[now, b, product[i, c]] * output[i, c], size)
+            at += 2 * n_classes
+            for k in range(n_blocks):
+                row[at + k] = _bounded(bid_kw[k] / grid)
+                row[at + n_blocks + k] = _relative(bid_price[k], size)
+
+
+@parallel_kernel
+def encode_parallel(
+    chunks: int, plant: Any, class_kw: Any, output: Any, product: Any, capacity_kw: float, prices: Any, ambient: Any, capacity: Any,
+    now: int, start: Any, zero: int, levels: Any, machine_kw: Any, storage: Any, last_price: Any, totals: Any, outcome: Any,
+    seats: Any, out: Any,
+) -> None:  # fmt: skip
+    """Encode all markets, ``chunks`` contiguous parts of them in parallel."""
+    n = len(out)
+    for c in numba.prange(chunks):
+        encode_range(
+            c * n // chunks, (c + 1) * n // chunks, plant, class_kw, output, product, capacity_kw, prices, ambient, capacity, now, start,
+            zero, levels, machine_kw, storage, last_price, totals, outcome, seats, out,
+        )  # fmt: skip

@@ -1,0 +1,214 @@
+"""Clearing of large markets: find the blocks around the margin by a histogram of prices, sort only those, and walk them.
+
+The mass of all blocks and supply steps is summed into buckets of equal price width. Every bucket before the one in which the supply runs
+out wins whole; of the losing ones only so many matter as the largest demand can collect. What lies between is sorted, and the level walk of
+:mod:`gridpilot.market.auction` settles it. O(N K) and a sort of the window; O(N K log(N K)) when all prices fall into one bucket.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Final
+
+import numpy as np
+
+from gridpilot.market.auction import settle_totals, two_sum
+from gridpilot.market.compilation import kernel
+
+__all__ = ["clear_large"]
+
+_BUCKETS: Final = 1024
+_CHUNK: Final = 32  # losing levels whose mass and value are also known as one sum
+
+
+@kernel
+def clear_large(
+    kw: Any,
+    price: Any,
+    steps: Any,
+    n_steps: int,
+    total: float,
+    mechanism: int,
+    allocation: Any,
+    payment: Any,
+    value: Any,
+    totals: Any,
+) -> None:
+    """Clear one market of many sites; arguments and results as :func:`gridpilot.market.auction.clear_small`."""
+    n, n_blocks = kw.shape
+    top, scale = _price_scale(kw, price, steps, n_steps)
+    mass, most = _histogram(kw, price, steps, n_steps, top, scale)
+    first, last = _window(mass, total, most)
+
+    # Accept what lies above the window, gather what lies in it.
+    size = 0
+    for b in range(first, last + 1):
+        size += int(mass[_BUCKETS + b])
+    window_price, window_kw, window_owner = np.empty(size), np.empty(size), np.empty(size, dtype=np.int64)
+    filled, rest, m = 0.0, 0.0, 0
+    for i in range(n):
+        x, v = 0.0, 0.0
+        for k in range(n_blocks):
+            q, p = kw[i, k], price[i, k]
+            if q <= 0.0:
+                continue
+            bucket = _bucket(p, top, scale)
+            if bucket > last:
+                break
+            if bucket < first:
+                x += q
+                v += q * p
+            else:
+                window_price[m], window_kw[m], window_owner[m] = p, q, i
+                m += 1
+        allocation[i], value[i], payment[i] = x, v, 0.0
+        filled, rest = two_sum(filled, rest, x)
+    supply_cost = 0.0
+    for s in range(n_steps):
+        bucket = _bucket(steps[s, 1], top, scale)
+        if bucket < first:
+            filled, rest = two_sum(filled, rest, steps[s, 0])
+        elif bucket > last:
+            supply_cost += steps[s, 0] * steps[s, 1]
+        else:
+            window_price[m], window_kw[m], window_owner[m] = steps[s, 1], steps[s, 0], -1
+            m += 1
+    order = np.argsort(-window_price[:m])
+
+    # Walk the window's levels: serve from what is left, and list what loses.
+    lost_price, lost_kw, lost_share = np.empty(m), np.empty(m), np.empty(m)
+    n_lost, price_hi, price_lo = 0, math.inf, -math.inf
+    j = 0
+    while j < m:
+        p, start, high, low, offered = window_price[order[j]], j, 0.0, 0.0, 0.0
+        while j < m and window_price[order[j]] == p:
+            if window_owner[order[j]] >= 0:
+                high, low = two_sum(high, low, window_kw[order[j]])
+            else:
+                offered += window_kw[order[j]]
+            j += 1
+        demand, left = high + low, max((total - filled) - rest, 0.0)
+        if left > 0.0:
+            price_hi = p
+        served = min(demand, left)
+        share = 1.0 if demand <= left else left / demand
+        if share > 0.0:
+            for e in range(start, j):
+                i = window_owner[order[e]]
+                if i >= 0:
+                    allocation[i] += share * window_kw[order[e]]
+                    value[i] += share * window_kw[order[e]] * p
+        used = offered - min(offered, left - served)
+        supply_cost += used * p
+        lost = (demand - served) + used
+        if lost > 0.0:
+            lost_price[n_lost], lost_kw[n_lost], lost_share[n_lost] = p, lost, 1.0 - share
+            n_lost += 1
+        filled, rest = two_sum(filled, rest, demand)
+        filled, rest = two_sum(filled, rest, offered)
+    if n_lost > 0:
+        price_lo = lost_price[0]
+        if mechanism == 0:
+            _vickrey_payments(kw, price, allocation, lost_price[:n_lost], lost_kw[:n_lost], lost_share[0], payment)
+    settle_totals(mechanism, allocation, payment, value, supply_cost, price_lo, price_hi, totals)
+
+
+@kernel
+def _price_scale(kw: Any, price: Any, steps: Any, n_steps: int) -> tuple[float, float]:
+    """Highest price of all, and buckets per $/kWh."""
+    top, bottom = -math.inf, math.inf
+    if n_steps > 0:
+        top, bottom = steps[n_steps - 1, 1], steps[0, 1]
+    n, n_blocks = kw.shape
+    for i in range(n):
+        for k in range(n_blocks):
+            if kw[i, k] > 0.0:
+                top = max(top, price[i, k])
+                break
+        for k in range(n_blocks - 1, -1, -1):
+            if kw[i, k] > 0.0:
+                bottom = min(bottom, price[i, k])
+                break
+    return top, (_BUCKETS / (top - bottom) if top > bottom else 0.0)
+
+
+@kernel
+def _bucket(p: float, top: float, scale: float) -> int:
+    return min(int((top - p) * scale), _BUCKETS - 1)
+
+
+@kernel
+def _histogram(kw: Any, price: Any, steps: Any, n_steps: int, top: float, scale: float) -> tuple[Any, float]:
+    """Mass (first half) and number (second half) of entries by bucket, and the largest demand of a site, kW."""
+    mass = np.zeros(2 * _BUCKETS)
+    most = 0.0
+    n, n_blocks = kw.shape
+    for i in range(n):
+        demand = 0.0
+        for k in range(n_blocks):
+            q = kw[i, k]
+            if q > 0.0:
+                bucket = _bucket(price[i, k], top, scale)
+                mass[bucket] += q
+                mass[_BUCKETS + bucket] += 1.0
+                demand += q
+        most = max(most, demand)
+    for s in range(n_steps):
+        bucket = _bucket(steps[s, 1], top, scale)
+        mass[bucket] += steps[s, 0]
+        mass[_BUCKETS + bucket] += 1.0
+    return mass, most
+
+
+@kernel
+def _window(mass: Any, total: float, most: float) -> tuple[int, int]:
+    """First bucket that may not win whole, and the last one that a payment can reach; rounding errs towards a larger window."""
+    first, cumulative = 0, mass[0]
+    while first < _BUCKETS - 1 and cumulative < total * (1.0 - 1e-9):
+        first += 1
+        cumulative += mass[first]
+    last = first
+    while last < _BUCKETS - 1 and cumulative - total < most * (1.0 + 1e-9) + total * 1e-9:
+        last += 1
+        cumulative += mass[last]
+    return first, last
+
+
+@kernel
+def _vickrey_payments(
+    kw: Any, price: Any, allocation: Any, lost_price: Any, lost_kw: Any, first_share: float, payment: Any
+) -> None:
+    """What each winner pays: the value of the best units that lost, without its own. ``first_share`` of the first level's blocks lost."""
+    n, n_blocks = kw.shape
+    n_lost = len(lost_price)
+    n_chunks = n_lost // _CHUNK
+    chunk_kw, chunk_value = np.zeros(n_chunks), np.zeros(n_chunks)
+    for c in range(n_chunks):
+        for j in range(c * _CHUNK, (c + 1) * _CHUNK):
+            chunk_kw[c] += lost_kw[j]
+            chunk_value[c] += lost_kw[j] * lost_price[j]
+    for i in range(n):
+        need = allocation[i]
+        if need <= 0.0:
+            continue
+        k = 0
+        while k < n_blocks and (price[i, k] > lost_price[0] or kw[i, k] <= 0.0):
+            k += 1
+        pay, j = 0.0, 0
+        while need > 0.0 and j < n_lost:
+            c = j // _CHUNK
+            if j % _CHUNK == 0 and c < n_chunks and need > chunk_kw[c]:
+                if k >= n_blocks or price[i, k] < lost_price[j + _CHUNK - 1]:  # none of it is i's own
+                    pay += chunk_value[c]
+                    need -= chunk_kw[c]
+                    j += _CHUNK
+                    continue
+            own = 0.0
+            while k < n_blocks and price[i, k] >= lost_price[j]:
+                own += kw[i, k] * (first_share if j == 0 else 1.0)
+                k += 1
+            take = min(need, max(lost_kw[j] - own, 0.0))
+            pay += take * lost_price[j]
+            need -= take
+            j += 1
+        payment[i] = pay

@@ -1,0 +1,170 @@
+"""What an agent sees before it bids, and what it is told afterwards."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from gridpilot.market.auction import N_TOTALS, VOLUME
+from gridpilot.market.arena import Arena, MarketRules
+from gridpilot.market.bids import Bid
+from gridpilot.market.encoding import MEAN, N_LEVELS, encode_range, n_fields, update_levels
+from gridpilot.market.physics import (
+    CHARGED, COOLING, DISCHARGED, DRAWN, MACHINES, N_OUTCOME, PAYMENT, PROFIT, REVENUE, WEAR, WON, SiteState, value_curve,
+)  # fmt: skip
+from gridpilot.market.site import Site, pack_sites
+from gridpilot.market.units import DT, TICKS_PER_DAY, TICKS_PER_WEEK
+
+__all__ = ["MarketInfo", "Observation", "Outcome", "observe", "outcome_of"]
+
+FloatArray = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class MarketInfo:
+    """What an agent knows of its market before the first tick."""
+
+    rules: MarketRules
+    n_sites: int
+    n_classes: int  # machine classes of the largest fleet: it sets the length of the observation vector
+    seat: int  # which of the sites it plays
+    ticks: int  # length of the episode
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A site's own result of a tick, and the market's public one. Powers kW, money $ of the tick, prices $/kWh."""
+
+    tick: int
+    won_kw: float
+    drawn_kw: float  # less than won_kw where the bid asked for more than the plant can use
+    machines_kw: float
+    cooling_kw: float
+    charged_kw: float
+    discharged_kw: float
+    revenue: float
+    payment: float
+    wear: float
+    profit: float
+    clearing_price: float
+    volume_kw: float
+    refused: str = ""  # why the bid was replaced by the zero bid; "" if it was not
+
+
+@dataclass(frozen=True)
+class Observation:
+    """What an agent sees at the start of a tick. Arrays are its own copies."""
+
+    site: Site
+    market: MarketInfo
+    tick: int  # of the episode, from 0
+    week_tick: int  # tick of the week, Monday 00:00 = 0
+    history: FloatArray  # (h, 3) energy, hash, token prices, oldest first; the last row is this tick's
+    ambient_c: float
+    capacity_kw: float  # of the whole market, this tick
+    capacity_hour_ago_kw: float
+    state: SiteState
+    cleared: FloatArray  # (tick, 2) clearing price $/kWh and volume kW of the episode's ticks so far
+    last_price: float  # $/kWh, clearing price of the last tick (at tick 0 the last energy price)
+    last: Outcome | None  # own outcome of the last tick
+
+    @property
+    def prices(self) -> FloatArray:
+        """``(3,)`` energy, hash and token price of this tick."""
+        return self.history[-1]
+
+    @property
+    def hour(self) -> float:
+        """Time of day, h in [0, 24)."""
+        return self.week_tick % TICKS_PER_DAY * DT
+
+    @property
+    def weekday(self) -> int:
+        """Day of the week, Monday = 0."""
+        return self.week_tick // TICKS_PER_DAY
+
+    @cached_property
+    def levels(self) -> FloatArray:
+        """Running price levels, ``(N_LEVELS,)``; columns in :mod:`gridpilot.market.encoding`."""
+        levels = np.empty((1, N_LEVELS))
+        update_levels(self.history[:, None, :], 0, levels)
+        return levels[0]
+
+    def truthful_bid(
+        self, storage_value: float | None = None, commitment_value: Any = None, shade: npt.ArrayLike | None = None
+    ) -> Bid:
+        """The site's own value curve as a bid, given its prices of time; ``shade`` moves block k's price by ``shade[k] x |price|``.
+
+        ``storage_value`` in $/kWh stored (``None`` leaves the battery alone), ``commitment_value`` ``(C,)`` in $/kWh (``None`` takes the
+        default). A shaded price that would rise above its predecessor's is held at it.
+        """
+        blocks = value_curve(
+            self.site, self.state, self.prices, self.ambient_c, self.last_price, storage_value, commitment_value
+        )  # fmt: skip
+        if shade is not None:
+            factors = np.broadcast_to(np.asarray(shade, dtype=np.float64), max(len(blocks), np.size(shade)))[: len(blocks)]
+            blocks[:, 1] = np.minimum.accumulate(blocks[:, 1] + factors * np.abs(blocks[:, 1]))
+        return Bid(blocks, storage_value, commitment_value)
+
+    @property
+    def default_storage_value(self) -> float:
+        """The running mean of the energy price, $/kWh."""
+        return float(self.levels[MEAN])
+
+    def to_vector(self) -> npt.NDArray[np.float32]:
+        """The flat, scale-free encoding, ``(D,)``; entries named by :func:`gridpilot.market.encoding.fields`."""
+        arrays = pack_sites([self.site], self.market.n_classes)
+        machine_kw = np.zeros((1, 1, arrays.n_classes))
+        machine_kw[0, 0, : len(self.state.machine_kw)] = self.state.machine_kw
+        rows, nominal = len(self.history), self.market.rules.capacity_kw
+        capacity = np.full((rows, 1), self.capacity_kw / nominal if nominal > 0 else 0.0)
+        capacity[max(rows - 13, 0)] = self.capacity_hour_ago_kw / nominal if nominal > 0 else 0.0
+        outcome, totals = np.zeros((1, 1, N_OUTCOME)), np.zeros((1, N_TOTALS))
+        if self.last is not None:
+            outcome[0, 0, WON], outcome[0, 0, DRAWN], outcome[0, 0, PAYMENT] = self.last.won_kw, self.last.drawn_kw, self.last.payment
+            totals[0, VOLUME] = self.last.volume_kw
+        out = np.zeros((1, 1, n_fields(arrays.n_classes)), dtype=np.float32)
+        encode_range(
+            0, 1, *arrays, nominal, self.history[:, None, :], np.full((rows, 1), self.ambient_c), capacity, rows - 1,
+            np.array([self.week_tick]), rows - 1, self.levels[None], machine_kw,
+            np.array([[[self.state.soc_kwh, self.state.theta_c]]]), np.array([self.last_price]),
+            totals, outcome, np.zeros(1, dtype=np.int64), out,
+        )  # fmt: skip
+        return out[0, 0]
+
+
+def observe(arena: Arena, market: int, seat: int, *, refused: str = "") -> Observation:
+    """What the agent in ``seat`` of ``market`` sees at the arena's tick. ``refused`` is passed on in its last outcome."""
+    scenario, site = arena.scenario, arena.sites[seat]
+    now = scenario.history + arena.tick
+    nominal = arena.rules.capacity_kw
+    return Observation(
+        site=site,
+        market=MarketInfo(arena.rules, arena.n_sites, arena.arrays.n_classes, seat, scenario.ticks),
+        tick=arena.tick,
+        week_tick=int((scenario.start[market] + arena.tick) % TICKS_PER_WEEK),
+        history=scenario.prices[: now + 1, market].copy(),
+        ambient_c=float(scenario.ambient[now, market]),
+        capacity_kw=float(scenario.capacity[now, market] * nominal),
+        capacity_hour_ago_kw=float(scenario.capacity[max(now - 12, 0), market] * nominal),
+        state=SiteState(
+            float(arena.storage[market, seat, 0]), float(arena.storage[market, seat, 1]),
+            arena.machine_kw[market, seat, : max(1, len(site.fleet))].copy(),
+        ),
+        cleared=arena.cleared[: arena.tick, market].copy(),
+        last_price=float(arena.last_price[market]),
+        last=outcome_of(arena, market, seat, refused=refused) if arena.tick else None,
+    )  # fmt: skip
+
+
+def outcome_of(arena: Arena, market: int, seat: int, *, refused: str = "") -> Outcome:
+    """The outcome of the tick just played, for the agent in ``seat`` of ``market``."""
+    row = arena.outcome[market, seat].tolist()
+    return Outcome(
+        arena.tick - 1, row[WON], row[DRAWN], row[MACHINES], row[COOLING], row[CHARGED], row[DISCHARGED], row[REVENUE], row[PAYMENT],
+        row[WEAR], row[PROFIT], float(arena.last_price[market]), float(arena.totals[market, 2]), refused,
+    )  # fmt: skip
