@@ -36,7 +36,9 @@ def find_agent(target: str) -> type[Agent]:
         module = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
         if error.name is not None and (module_name == error.name or module_name.startswith(error.name + ".")):
-            raise AgentError(f"agent {target!r}: there is no module {module_name!r} in {Path.cwd()} or the installed packages") from error
+            raise AgentError(
+                f"agent {target!r}: there is no module {module_name!r} in {Path.cwd()} or the installed packages"
+            ) from error
         raise AgentError(f"agent {target!r}: importing {module_name!r} failed: {error}") from error
     except Exception as error:  # a user's file may fail in any way; the message says which
         raise AgentError(f"agent {target!r}: importing {module_name!r} failed: {type(error).__name__}: {error}") from error
@@ -54,4 +56,6 @@ def build_agent(target: str, params: Mapping[str, Any] | None = None) -> Agent:
     try:
         return found(**(params or {}))
     except TypeError as error:
-        raise AgentError(f"agent {target!r}: {error}; {found.__name__}{inspect.signature(found)} was given {dict(params or {})}") from error
+        raise AgentError(
+            f"agent {target!r}: {error}; {found.__name__}{inspect.signature(found)} was given {dict(params or {})}"
+        ) from error

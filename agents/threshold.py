@@ -47,7 +47,7 @@ class Threshold(BatchAgent):
             _track(np.array([observation.last_price]), spread, self.low, self.high, self.gain, self._quantiles)
         battery = observation.site.battery
         low, high = battery.soc_min * battery.energy_kwh, battery.soc_max * battery.energy_kwh
-        return observation.truthful_bid(storage_value=_storage_value(observation.state.soc_kwh, low, high, self._quantiles[0]))
+        return observation.truthful_bid(_storage_value(observation.state.soc_kwh, low, high, self._quantiles[0]))
 
     def reset_batch(self, arena: Arena, seats: Seats) -> None:
         """Find the markets that are played: prices are public, so a market's seats share its quantiles."""

@@ -44,7 +44,7 @@ class Scenario(NamedTuple):
     @property
     def n_markets(self) -> int:
         """Number of markets B."""
-        return self.prices.shape[1]
+        return int(self.prices.shape[1])
 
 
 @dataclass(frozen=True)
@@ -198,11 +198,12 @@ class Arena:
         if bid.commitment_value is not None:
             classes = len(self.sites[seat].fleet)
             if len(bid.commitment_value) != classes:
-                raise MarketError(f"bid: commitment_value has {len(bid.commitment_value)} entries, expected {classes}, one a machine class")
+                raise MarketError(
+                    f"bid: commitment_value has {len(bid.commitment_value)} entries, expected {classes}, one a machine class"
+                )
             orders.commitment[market, seat, :classes] = bid.commitment_value
         if bid.storage_value is not None:
             orders.storage_value[market, seat] = bid.storage_value
         orders.kind[market, seat] = STATED_BLOCKS
         orders.blocks[market, seat] = 0.0
         orders.blocks[market, seat, : len(bid.blocks)] = bid.blocks
-

@@ -83,7 +83,7 @@ def clear_small(
     front, need, own, level = work[:n], work[n : 2 * n], work[2 * n : 3 * n], work[3 * n :]
     head, owner = index[:n], index[n:]
 
-    # Whatever bids above the dearest supply step wins whole, if there is room for all of it: the ordinary case. Otherwise merge from the top.
+    # Whatever bids above the dearest supply step wins whole, if there is room for all of it: the ordinary case. Else merge from the top.
     top = steps[n_steps - 1, 1] if n_steps > 0 else math.inf
     filled, rest = _accept_above(top, kw, price, allocation, value, head)
     if not filled + rest < total:

@@ -35,7 +35,9 @@ def check_blocks(blocks: Any, *, where: str = "bid") -> FloatArray:
         if not np.isfinite(price):
             raise BidError(f"{where}: block {k} has price {price} $/kWh, expected a finite number")
         if k and price > array[k - 1, 1]:
-            raise BidError(f"{where}: block {k} has price {price} $/kWh above block {k - 1}'s {array[k - 1, 1]}, expected non-increasing prices")
+            raise BidError(
+                f"{where}: block {k} has price {price} $/kWh above block {k - 1}'s {array[k - 1, 1]}, expected non-increasing prices"
+            )
     return array
 
 

@@ -125,7 +125,11 @@ def clear_batch(
     elif steps.ndim != 3 or len(steps) != n_markets:
         raise MarketError(f"supply: expected an array of shape (S, 2) or ({n_markets}, S, 2), got {steps.shape}")
     else:
-        wrong = ~np.isfinite(steps).all(axis=(1, 2)) | (steps[..., 0] < 0.0).any(axis=1) | (np.diff(steps[..., 1], axis=1) < 0.0).any(axis=1)
+        wrong = (
+            ~np.isfinite(steps).all(axis=(1, 2))
+            | (steps[..., 0] < 0.0).any(axis=1)
+            | (np.diff(steps[..., 1], axis=1) < 0.0).any(axis=1)
+        )
         if wrong.any():
             check_supply(steps[np.argmax(wrong)], where=f"market {np.argmax(wrong)}, supply")
     capacities = np.broadcast_to(np.asarray(capacity, dtype=np.float64), n_markets)
@@ -140,7 +144,13 @@ def clear_batch(
 
 
 def _clear_arrays(
-    kw: FloatArray, price: FloatArray, supply: FloatArray, capacity: FloatArray, caps: FloatArray, reserve: FloatArray, mechanism: int
+    kw: FloatArray,
+    price: FloatArray,
+    supply: FloatArray,
+    capacity: FloatArray,
+    caps: FloatArray,
+    reserve: FloatArray,
+    mechanism: int,
 ) -> Clearing:
     if np.isfinite(caps).any():
         before = np.cumsum(kw, axis=-1) - kw
@@ -223,7 +233,9 @@ def check_supply(supply: Any, *, where: str = "supply") -> FloatArray:
         if not math.isfinite(cost):
             raise MarketError(f"{where}: step {s} has cost {cost} $/kWh, expected a finite number")
         if s and cost < steps[s - 1, 1]:
-            raise MarketError(f"{where}: step {s} costs {cost} $/kWh, below step {s - 1}'s {steps[s - 1, 1]}, expected non-decreasing costs")
+            raise MarketError(
+                f"{where}: step {s} costs {cost} $/kWh, below step {s - 1}'s {steps[s - 1, 1]}, expected non-decreasing costs"
+            )
     return steps
 
 

@@ -13,7 +13,6 @@ import functools
 import hashlib
 import inspect
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -30,7 +29,7 @@ def kernel(function: Callable[..., Any]) -> Any:
 
 
 def inline_kernel(function: Callable[..., Any]) -> Any:
-    """Compile ``function`` into each kernel that calls it: for the small parts of a hot loop, whose array arguments cost more than their work."""
+    """Compile ``function`` into each kernel that calls it: for parts of a hot loop, where passing arrays costs more than the work."""
     return _cached(numba.njit(cache=True, error_model="numpy", inline="always")(function))
 
 
@@ -73,4 +72,4 @@ class _Announcement(event.Listener):
         """Nothing to say: numba keeps the result."""
 
 
-event.register("numba:compile", _Announcement())
+event.register("numba:compile", _Announcement())  # type: ignore[no-untyped-call]

@@ -83,7 +83,10 @@ def fields(n_classes: int) -> list[Field]:
     per_class = [(f"running_{c}", f"power of machine class {c} / its capacity") for c in range(n_classes)]
     per_class += [(f"revenue_{c}", f"revenue of machine class {c} per kWh, price") for c in range(n_classes)]
     n_blocks = 2 * n_classes + 3
-    curve = [(f"block_kw_{k}", f"block {k} of the site's value curve at the default storage value / grid connection") for k in range(n_blocks)]
+    curve = [
+        (f"block_kw_{k}", f"block {k} of the site's value curve at the default storage value / grid connection")
+        for k in range(n_blocks)
+    ]
     curve += [(f"block_price_{k}", f"value of block {k}, price") for k in range(n_blocks)]
     return [Field(*entry) for entry in public + lags + own + per_class + curve]
 

@@ -197,12 +197,12 @@ def _vickrey_payments(
         pay, j = 0.0, 0
         while need > 0.0 and j < n_lost:
             c = j // _CHUNK
-            if j % _CHUNK == 0 and c < n_chunks and need > chunk_kw[c]:
-                if k >= n_blocks or price[i, k] < lost_price[j + _CHUNK - 1]:  # none of it is i's own
-                    pay += chunk_value[c]
-                    need -= chunk_kw[c]
-                    j += _CHUNK
-                    continue
+            whole = j % _CHUNK == 0 and c < n_chunks and need > chunk_kw[c]
+            if whole and (k >= n_blocks or price[i, k] < lost_price[j + _CHUNK - 1]):  # and none of it is i's own
+                pay += chunk_value[c]
+                need -= chunk_kw[c]
+                j += _CHUNK
+                continue
             own = 0.0
             while k < n_blocks and price[i, k] >= lost_price[j]:
                 own += kw[i, k] * (first_share if j == 0 else 1.0)

@@ -9,12 +9,24 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from gridpilot.market.auction import N_TOTALS, VOLUME
 from gridpilot.market.arena import Arena, MarketRules
+from gridpilot.market.auction import N_TOTALS, VOLUME
 from gridpilot.market.bids import Bid
 from gridpilot.market.encoding import MEAN, N_LEVELS, encode_range, n_fields, update_levels
 from gridpilot.market.physics import (
-    CHARGED, COOLING, DISCHARGED, DRAWN, MACHINES, N_OUTCOME, PAYMENT, PROFIT, REVENUE, WEAR, WON, SiteState, value_curve,
+    CHARGED,
+    COOLING,
+    DISCHARGED,
+    DRAWN,
+    MACHINES,
+    N_OUTCOME,
+    PAYMENT,
+    PROFIT,
+    REVENUE,
+    WEAR,
+    WON,
+    SiteState,
+    value_curve,
 )  # fmt: skip
 from gridpilot.market.site import Site, pack_sites
 from gridpilot.market.units import DT, TICKS_PER_DAY, TICKS_PER_WEEK
@@ -75,7 +87,8 @@ class Observation:
     @property
     def prices(self) -> FloatArray:
         """``(3,)`` energy, hash and token price of this tick."""
-        return self.history[-1]
+        prices: FloatArray = self.history[-1]
+        return prices
 
     @property
     def hour(self) -> float:
@@ -92,7 +105,8 @@ class Observation:
         """Running price levels, ``(N_LEVELS,)``; columns in :mod:`gridpilot.market.encoding`."""
         levels = np.empty((1, N_LEVELS))
         update_levels(self.history[:, None, :], 0, levels)
-        return levels[0]
+        row: FloatArray = levels[0]
+        return row
 
     def truthful_bid(
         self, storage_value: float | None = None, commitment_value: Any = None, shade: npt.ArrayLike | None = None
@@ -125,7 +139,11 @@ class Observation:
         capacity[max(rows - 13, 0)] = self.capacity_hour_ago_kw / nominal if nominal > 0 else 0.0
         outcome, totals = np.zeros((1, 1, N_OUTCOME)), np.zeros((1, N_TOTALS))
         if self.last is not None:
-            outcome[0, 0, WON], outcome[0, 0, DRAWN], outcome[0, 0, PAYMENT] = self.last.won_kw, self.last.drawn_kw, self.last.payment
+            outcome[0, 0, WON], outcome[0, 0, DRAWN], outcome[0, 0, PAYMENT] = (
+                self.last.won_kw,
+                self.last.drawn_kw,
+                self.last.payment,
+            )
             totals[0, VOLUME] = self.last.volume_kw
         out = np.zeros((1, 1, n_fields(arrays.n_classes)), dtype=np.float32)
         encode_range(
@@ -134,7 +152,8 @@ class Observation:
             np.array([[[self.state.soc_kwh, self.state.theta_c]]]), np.array([self.last_price]),
             totals, outcome, np.zeros(1, dtype=np.int64), out,
         )  # fmt: skip
-        return out[0, 0]
+        vector: npt.NDArray[np.float32] = out[0, 0]
+        return vector
 
 
 def observe(arena: Arena, market: int, seat: int, *, refused: str = "") -> Observation:

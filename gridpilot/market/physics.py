@@ -261,8 +261,7 @@ def value_curve(
     ``storage_value``     $/kWh stored; ``None`` leaves the battery alone. Below ``-2 wear / (1/eta_d - eta_c)`` it counts as that.
     ``commitment_value``  ``(C,)`` $/kWh >= 0; ``None`` is ``boot_loss r`` while ``last_price m < r``, else 0
     """
-    curve = _curve(site, state, prices, ambient_c, last_price, storage_value, commitment_value)
-    arrays, kw, price, _, context = curve
+    _, kw, price, _, context = _curve(site, state, prices, ambient_c, last_price, storage_value, commitment_value)
     blocks = np.zeros((2, len(kw)))
     own_bid(kw, price, context, site.grid_kw, blocks[0], blocks[1])
     return np.ascontiguousarray(blocks[:, blocks[0] > 0.0].T)
@@ -282,8 +281,8 @@ def dispatch(
     arrays, kw, _, tag, context = _curve(site, state, prices, ambient_c, last_price, storage_value, commitment_value)
     machine_kw, storage, outcome = state.machine_kw.copy(), np.array([state.soc_kwh, state.theta_c]), np.empty(N_OUTCOME)
     apply_dispatch(
-        grid_kw, 0.0, arrays.plant[0], arrays.output[0], arrays.product[0], np.asarray(prices, dtype=np.float64), ambient_c, kw, tag, context,
-        machine_kw, np.empty_like(machine_kw), storage, outcome,
+        grid_kw, 0.0, arrays.plant[0], arrays.output[0], arrays.product[0], np.asarray(prices, dtype=np.float64), ambient_c, kw, tag,
+        context, machine_kw, np.empty_like(machine_kw), storage, outcome,
     )  # fmt: skip
     after = SiteState(float(storage[0]), float(storage[1]), machine_kw)
     row = outcome.tolist()
@@ -291,7 +290,13 @@ def dispatch(
 
 
 def _curve(
-    site: Site, state: SiteState, prices: Any, ambient_c: float, last_price: float, storage_value: float | None, commitment_value: Any
+    site: Site,
+    state: SiteState,
+    prices: Any,
+    ambient_c: float,
+    last_price: float,
+    storage_value: float | None,
+    commitment_value: Any,
 ) -> Any:
     arrays = pack_sites([site])
     k = arrays.n_blocks

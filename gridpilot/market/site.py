@@ -78,7 +78,9 @@ class Battery:
         for name in ("soc_min", "soc_max", "soc_start"):
             _check("battery", name, getattr(self, name), low=0.0, high=1.0)
         if not self.soc_min <= self.soc_start <= self.soc_max:
-            raise SiteError(f"battery: soc_start is {self.soc_start}, expected soc_min {self.soc_min} <= soc_start <= soc_max {self.soc_max}")
+            raise SiteError(
+                f"battery: soc_start is {self.soc_start}, expected soc_min {self.soc_min} <= soc_start <= soc_max {self.soc_max}"
+            )
 
 
 @dataclass(frozen=True)
@@ -176,7 +178,7 @@ class SiteArrays(NamedTuple):
     @property
     def n_classes(self) -> int:
         """Machine classes C of the largest fleet."""
-        return self.class_kw.shape[1]
+        return int(self.class_kw.shape[1])
 
     @property
     def n_blocks(self) -> int:

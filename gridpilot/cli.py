@@ -1,0 +1,117 @@
+"""The command line: ``gridpilot <command> ...``.
+
+Each command is a module with ``main(argv: list[str]) -> int``, imported when it is called, so that ``gridpilot --help`` is quick.
+Exit codes: 0 done, 1 a command's own "no" (a fit that is not good), 2 bad input or a failed operation, told in one line on stderr
+(with the traceback where ``LOG_LEVEL=DEBUG``), 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from typing import Final
+
+from gridpilot import __version__
+from gridpilot.errors import GridPilotError
+
+__all__ = ["COMMANDS", "main"]
+
+COMMANDS: Final[dict[str, tuple[str, str]]] = {
+    "tournament": ("gridpilot.tournament.tournament_command", "let agents compete and rank them"),
+    "report": ("gridpilot.tournament.report_command", "write the HTML report of a tournament's folder"),
+    "clear": ("gridpilot.market.clear_command", "clear one market or an array of them from a JSON file"),
+    "simulate-prices": ("gridpilot.prices.simulate_command", "simulate energy, hash and token prices"),
+    "calibrate": ("gridpilot.prices.calibrate_command", "fit a price model to a CSV or Parquet file"),
+    "benchmark": ("gridpilot.benchmark_command", "measure the speed of the core on this machine"),
+}
+"""Command: (module, what it does in one line)."""
+
+EXAMPLES: Final = """\
+Examples:
+  gridpilot tournament
+  gridpilot tournament agents=[truthful,my_file.MyAgent] episodes=20 seed=7
+  gridpilot clear market.json --mechanism uniform
+  gridpilot simulate-prices prices=ercot episodes=100 ticks=288 out=prices.parquet
+  gridpilot calibrate prices.csv --column lmp --out my_prices.yaml"""
+
+FAILED: Final = 2
+INTERRUPTED: Final = 130  # 128 + SIGINT, what a shell expects
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code. ``argv`` is what follows the program's name, by default ``sys.argv[1:]``.
+
+    Lets no exception out except in the event of a defect of the program itself, whose traceback is wanted.
+    """
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    label = f"gridpilot {arguments[0]}" if arguments and arguments[0] in COMMANDS else "gridpilot"
+    try:
+        code = _dispatch(arguments)
+        sys.stdout.flush()  # a reader that has gone away or a full disk shows here at the latest
+        return code
+    except BrokenPipeError:
+        # `gridpilot ... | head` has read enough. The interpreter must not fail when it flushes stdout once more at its end.
+        _drop_output()
+        return 128 + signal.SIGPIPE
+    except KeyboardInterrupt:
+        print(f"{label}: interrupted", file=sys.stderr)
+        return INTERRUPTED
+    except GridPilotError as error:
+        return _fail(label, error)
+    except OSError as error:
+        _drop_output()
+        return _fail(label, error)
+
+
+def _dispatch(arguments: list[str]) -> int:
+    match arguments:
+        case [] | ["-h" | "--help" | "help", *_]:
+            print(_help())
+            return 0 if arguments else FAILED
+        case ["--version", *_]:
+            print(f"gridpilot {__version__}")
+            return 0
+        case [command, *rest] if command in COMMANDS:
+            return int(importlib.import_module(COMMANDS[command][0]).main(rest))
+        case _:
+            close = difflib.get_close_matches(arguments[0], COMMANDS, n=2)
+            hint = f"did you mean {' or '.join(close)}?" if close else f"expected one of {', '.join(COMMANDS)}"
+            print(f"gridpilot: error: unknown command {arguments[0]!r}; {hint}", file=sys.stderr)
+            return FAILED
+
+
+def _help() -> str:
+    width = max(map(len, COMMANDS))
+    commands = "\n".join(f"  {command:<{width}}  {summary}" for command, (_, summary) in COMMANDS.items())
+    return (
+        "usage: gridpilot <command> ...\n\n"
+        "An arena in which mining and AI-inference sites compete for power every five minutes.\n\n"
+        f"Commands:\n{commands}\n\n"
+        f"{EXAMPLES}\n\n"
+        "gridpilot <command> --help tells about a command. LOG_LEVEL=DEBUG shows where an error comes from."
+    )
+
+
+def _fail(label: str, error: Exception) -> int:
+    if os.environ.get("LOG_LEVEL", "").upper() == "DEBUG":
+        import traceback
+
+        traceback.print_exception(error)
+    text = str(error)
+    if isinstance(error, OSError) and error.strerror:
+        text = error.strerror if error.filename is None else f"{error.filename}: {error.strerror}"
+    message = " ".join(text.split()) or type(error).__name__
+    print(f"{label}: error: {message}", file=sys.stderr)
+    return FAILED
+
+
+def _drop_output() -> None:
+    """Send what stdout still holds to nowhere, where stdout is a real file that can no longer take it."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

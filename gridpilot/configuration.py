@@ -1,0 +1,280 @@
+"""Hydra configuration of the commands that run experiments, and its validation.
+
+``run`` is ``hydra.main`` with two habits changed: a single run writes no folder and no log of Hydra's own (a command owns its
+output), and what is wrong with an override is told in one line that names the key and what was expected.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import itertools
+import os
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import hydra
+import yaml
+from hydra import compose, initialize_config_module
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException, MissingConfigException, OverrideParseException
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from pydantic import BaseModel, ValidationError
+
+from gridpilot.errors import ConfigError
+
+__all__ = ["run", "validate"]
+
+Model = TypeVar("Model", bound=BaseModel)
+
+CONFIG_PACKAGE: Final = "gridpilot.conf"
+
+QUIET: Final = (
+    "hydra.run.dir=.",
+    "hydra.output_subdir=null",
+    "hydra.job.chdir=false",
+    "hydra/job_logging=none",
+    "hydra/hydra_logging=none",
+)
+
+OPTIONS: Final = """\
+Options:
+  key=value         set a key; nested keys are written a.b=value, lists [a,b], a config group is chosen by its name
+  -m, --multirun    run every combination of comma-separated values: seed=1,2,3
+  --cfg job         print the configuration instead of running it
+  --config-dir DIR  look for configuration files in DIR as well"""
+
+# Hydra's options that make sense here, and the number of values each takes.
+HYDRA_OPTIONS: Final = {
+    **dict.fromkeys(("-m", "--multirun", "-r", "--run", "--resolve", "--hydra-help"), 0),
+    **dict.fromkeys(("-c", "--cfg", "-p", "--package", "-cd", "--config-dir", "-i", "--info"), 1),
+}
+
+
+def run(config_name: str, argv: Sequence[str], main: Callable[[dict[str, Any]], int], *, package: str = CONFIG_PACKAGE) -> int:
+    """Compose ``config_name`` with the overrides ``argv`` and call ``main`` with the resolved configuration.
+
+    ``config_name``  a yaml file of ``package``, without its extension.
+    ``argv``         Hydra's command line: overrides and options such as ``-m`` (one call of ``main`` a combination, one after the
+                     other, ended by the first that raises), ``--cfg job``, ``--help``, ``--config-dir``.
+    ``main``         gets plain dicts, lists and scalars, and returns an exit code.
+
+    Returns the largest exit code. Raises :class:`~gridpilot.errors.ConfigError` for an unknown key, an unknown choice, bad syntax
+    or a missing value, before ``main`` is called; what ``main`` raises comes out unchanged.
+    """
+    if {"-h", "--help"}.intersection(argv):
+        print(_help(config_name, package))
+        return 0
+    codes: list[int] = []
+    failures: list[BaseException] = []
+
+    def task(config: Any) -> None:
+        if failures:
+            return
+        # Hydra would add lines of its own to an exception, so that none may reach it.
+        try:
+            values = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+            codes.append(main({str(key): value for key, value in dict(values).items()}))  # type: ignore[arg-type]
+        except OmegaConfBaseException as error:
+            failures.append(ConfigError(_one_line(error)))
+            failures[-1].__cause__ = error
+        except BaseException as error:
+            failures.append(error)
+
+    options, overrides = _split(argv)
+    with _command_line(config_name, options, overrides):
+        try:
+            hydra.main(config_path=f"pkg://{package}", config_name=config_name, version_base=None)(task)()
+        except (HydraException, OmegaConfBaseException, yaml.YAMLError, ValueError) as error:
+            raise ConfigError(_explain(error, config_name, options, overrides, package)) from error
+    if failures:
+        raise failures[0]
+    return max(codes, default=0)
+
+
+def validate(model: type[Model], data: Mapping[str, Any], where: str) -> Model:
+    """Return ``data`` as a ``model``, or raise one :class:`~gridpilot.errors.ConfigError` that names every bad key.
+
+    ``where`` says whose configuration it is and starts the message. Each problem gives the path of the key, what was expected and
+    the value found; an unknown key is told with the closest known one.
+    """
+    try:
+        return model.model_validate(dict(data))
+    except ValidationError as error:
+        problems = [_problem(model, problem) for problem in error.errors(include_url=False)]
+        raise ConfigError(f"{where}: {'; '.join(problems)}") from error
+
+
+def _problem(model: type[BaseModel], problem: Mapping[str, Any]) -> str:
+    path = ".".join(str(part) for part in problem["loc"])
+    match problem["type"]:
+        case "extra_forbidden":
+            known = _fields(model, problem["loc"][:-1])
+            return f"unknown key {path!r}{_suggest(str(problem['loc'][-1]), known)}"
+        case "missing":
+            return f"key {path!r} is missing"
+        case _:
+            message = str(problem["msg"]).removeprefix("Value error, ")
+            message = message[:1].lower() + message[1:]
+            return f"{path}={_shorten(problem['input'])}: {message}" if path else message
+
+
+def _fields(model: type[BaseModel], path: Sequence[int | str]) -> list[str]:
+    """Names of the fields of the model found at ``path`` below ``model``; none where a path leads through a container of models."""
+    for part in path:
+        field = model.model_fields.get(str(part))
+        if field is None or not (isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)):
+            return []
+        model = field.annotation
+    return sorted(model.model_fields)
+
+
+def _split(argv: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Options with their values, and overrides: Hydra's own parser wants them one after the other."""
+    options: list[str] = []
+    overrides: list[str] = []
+    rest = list(argv)
+    while rest:
+        argument = rest.pop(0)
+        if not argument.startswith("-"):
+            overrides.append(argument)
+            continue
+        name, given, _ = argument.partition("=")
+        if name not in HYDRA_OPTIONS:
+            known = sorted(option for option in (*HYDRA_OPTIONS, "--help") if option.startswith("--"))
+            raise ConfigError(f"unknown option {name!r}; keys are set with key=value, and options are {', '.join(known)}")
+        if HYDRA_OPTIONS[name] and not given and not rest:
+            raise ConfigError(f"option {name!r} needs a value")
+        options += [argument, rest.pop(0)] if HYDRA_OPTIONS[name] and not given else [argument]
+    return options, overrides
+
+
+@contextlib.contextmanager
+def _command_line(config_name: str, options: Sequence[str], overrides: Sequence[str]) -> Iterator[None]:
+    """Hand the command line to Hydra, which reads ``sys.argv``, and make it raise its errors instead of printing them."""
+    before, full_error = sys.argv, os.environ.get("HYDRA_FULL_ERROR")
+    with tempfile.TemporaryDirectory(prefix="gridpilot-") as sweep:
+        quiet = [*QUIET, f"hydra.sweep.dir={sweep}", f"hydra.job.name={config_name}"]
+        given = {override.partition("=")[0] for override in overrides}
+        kept = [override for override in quiet if override.partition("=")[0] not in given]
+        sys.argv = ["gridpilot", *options, *kept, *overrides]
+        os.environ["HYDRA_FULL_ERROR"] = "1"
+        try:
+            yield
+        finally:
+            sys.argv = before
+            if full_error is None:
+                del os.environ["HYDRA_FULL_ERROR"]
+            else:
+                os.environ["HYDRA_FULL_ERROR"] = full_error
+
+
+def _explain(error: Exception, config_name: str, options: Sequence[str], overrides: Sequence[str], package: str) -> str:
+    """Say in one line which override Hydra refused and what it could have been."""
+    if isinstance(error, OverrideParseException):
+        return f"override {error.override!r} cannot be read, expected key=value: {_one_line(error)}"
+    if isinstance(error, MissingConfigException) and error.options is not None:
+        group, _, choice = str(error.missing_cfg_file).rpartition("/")
+        return f"{group}={choice}: no such choice, expected one of {', '.join(sorted(error.options))}"
+    if isinstance(error, yaml.YAMLError):
+        return f"a configuration file is not yaml: {_one_line(error)}"
+    own = _search_path(options)
+    _, groups = _known(config_name, own, package)
+    set_keys = _keys(overrides)
+    chosen = [override for override, key, sweep in set_keys if key in groups and not sweep]
+    keys, _ = _known(config_name, [*own, *chosen], package)
+    known = sorted({*keys, *groups})
+    for override, key, _ in set_keys:
+        if key not in known:
+            return f"unknown key {key!r} in {override!r}{_suggest(key, known)}"
+    return _one_line(error)
+
+
+def _search_path(options: Sequence[str]) -> list[str]:
+    """The directories given with ``--config-dir``, as an override."""
+    for option, value in itertools.pairwise([*options, ""]):
+        name, given, inline = option.partition("=")
+        if name in ("-cd", "--config-dir"):
+            folder = Path(inline if given else value).absolute()
+            return [f"hydra.searchpath=['file://{folder}']"] if folder.is_dir() else []
+    return []
+
+
+def _keys(overrides: Sequence[str]) -> list[tuple[str, str, bool]]:
+    """The overrides that set an existing key or choose from a group, each with its key or group and whether it is a sweep."""
+    parsed = [(text, OverridesParser.create().parse_override(text)) for text in overrides]
+    return [
+        (text, override.get_key_element().lstrip("~"), override.is_sweep_override())
+        for text, override in parsed
+        if not (override.is_add() or override.is_force_add() or override.is_hydra_override())
+    ]
+
+
+def _known(config_name: str, overrides: Sequence[str], package: str) -> tuple[list[str], dict[str, str]]:
+    """Dotted keys of the configuration with these choices, and its groups with the choice made in each."""
+    with initialize_config_module(package, version_base=None):
+        config = compose(config_name, overrides=list(overrides), return_hydra_config=True)
+    choices = {str(group): str(choice) for group, choice in config.hydra.runtime.choices.items()}
+    groups = {group: choice for group, choice in choices.items() if not group.startswith("hydra/")}
+    values = OmegaConf.to_container(config, resolve=False)
+    assert isinstance(values, dict)
+    del values["hydra"]
+    return list(_dotted(values)), groups
+
+
+def _dotted(values: Mapping[Any, Any], prefix: str = "") -> Iterator[str]:
+    for key, value in values.items():
+        yield f"{prefix}{key}"
+        if isinstance(value, dict):
+            yield from _dotted(value, f"{prefix}{key}.")
+
+
+def _help(config_name: str, package: str) -> str:
+    """Describe a command from its configuration: its first comment, the groups and their choices, the keys with defaults."""
+    folder = resources.files(package)
+    comment = []
+    for line in folder.joinpath(f"{config_name}.yaml").read_text(encoding="utf-8").splitlines():
+        if not line.startswith("#"):
+            break
+        comment.append(line.removeprefix("#").strip())
+    with initialize_config_module(package, version_base=None):
+        values = OmegaConf.to_container(compose(config_name), resolve=False)
+    defaults = yaml.safe_dump(values, default_flow_style=None, sort_keys=False, width=110).rstrip()
+    _, groups = _known(config_name, [], package)
+    choices = []
+    for group, chosen in groups.items():
+        names = sorted(Path(entry.name).stem for entry in folder.joinpath(group).iterdir() if entry.name.endswith(".yaml"))
+        choices.append(f"  {group}: " + ", ".join(f"{name} (default)" if name == chosen else name for name in names))
+    parts = [
+        f"usage: gridpilot {config_name.replace('_', '-')} [key=value ...] [options]",
+        "\n".join(comment),
+        OPTIONS,
+        "Groups:\n" + "\n".join(choices) if choices else "",
+        "Keys and their defaults:\n" + "\n".join(f"  {line}" for line in defaults.splitlines()),
+    ]
+    return "\n\n".join(part for part in parts if part)
+
+
+def _suggest(key: str, known: Sequence[str]) -> str:
+    close = difflib.get_close_matches(key, known, n=3, cutoff=0.7)
+    if close:
+        return f"; did you mean {' or '.join(close)}?"
+    top = [name for name in known if "." not in name]
+    return f"; known keys are {', '.join(top)}" if top else ""
+
+
+def _shorten(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else text[:77] + "..."
+
+
+def _one_line(error: Exception) -> str:
+    """An error of Hydra's as one line, without the internals and the links it ends in."""
+    text = str(error).strip() or str(error.__cause__).strip() or type(error).__name__
+    lines = (line.strip() for line in text.splitlines())
+    return " ".join(line for line in lines if not line.startswith(("object_type", "reference_type", "See http")))

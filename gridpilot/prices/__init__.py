@@ -1,0 +1,10 @@
+"""Price models, their calibration, and the weather and grid capacity around them."""
+
+from __future__ import annotations
+
+from gridpilot.prices.base import CHANNELS, PriceModel
+from gridpilot.prices.load import load_prices, parse_prices
+from gridpilot.prices.surroundings import CapacityConfig, WeatherConfig
+from gridpilot.prices.world import Scenario, World
+
+__all__ = ["CHANNELS", "CapacityConfig", "PriceModel", "Scenario", "WeatherConfig", "World", "load_prices", "parse_prices"]

@@ -1,0 +1,78 @@
+"""Writing a calibrated price as a complete ``conf/prices`` file."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from gridpilot.errors import PriceError
+from gridpilot.prices.calibrate import Calibration
+from gridpilot.prices.calibrate_table import Comparison
+
+__all__ = ["preset", "rounded", "write_atomically", "yaml_text"]
+
+
+def preset(name: str) -> dict[str, Any]:
+    """A shipped ``conf/prices`` file as a mapping. Raises :class:`~gridpilot.errors.PriceError` for an unknown name."""
+    folder = resources.files("gridpilot.conf") / "prices"
+    path = folder / f"{name}.yaml"
+    if not path.is_file():
+        known = ", ".join(sorted(entry.name.removesuffix(".yaml") for entry in folder.iterdir() if entry.name.endswith(".yaml")))
+        raise PriceError(f"no price preset {name!r}; there are {known}")
+    loaded = yaml.safe_load(path.read_text(encoding="utf-8"))
+    return dict(loaded)
+
+
+def rounded(value: Any, digits: int = 6) -> Any:
+    """``value`` with every float in it cut to ``digits`` significant digits."""
+    if isinstance(value, float):
+        return float(f"{value:.{digits}g}")
+    if isinstance(value, Mapping):
+        return {key: rounded(item, digits) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [rounded(item, digits) for item in value]
+    return value
+
+
+def yaml_text(calibration: Calibration, others: Mapping[str, Any], about: Mapping[str, Any]) -> str:
+    """The text of a complete price file: the calibrated price, the other two from ``others``, and what is known of the fit."""
+    target = calibration.target
+    part = rounded(calibration.part, 8)
+    config: dict[str, Any] = {"model": others["model"]}
+    for name in ("energy", "hash", "token"):
+        config[name] = part if name == target else {"dynamics": others["model"], **others[name]}
+    if "correlation" in others:
+        config["correlation"] = others["correlation"]
+    comparison = rounded(_table(calibration.comparison), 4)
+    config["calibration"] = {**about, "notes": list(calibration.fit.notes), "comparison": comparison}
+    verdict = "good" if calibration.good else f"NOT GOOD: simulated and real disagree in {', '.join(calibration.comparison.disagreeing)}"
+    head = [
+        f"# The {target} price was calibrated on {about['source']}, {about['period']}:",
+        f"#   {about['command']}",
+        f"# The fit is {verdict}. The other two prices are those of the preset {about['others']!r}.",
+        "# Times are ticks of five minutes; energy $/kWh, hash $ per PH/s h, token $ per million tokens.",
+    ]
+    return "\n".join(head) + "\n" + yaml.safe_dump(config, sort_keys=False, default_flow_style=None, width=120, allow_unicode=True)
+
+
+def _table(comparison: Comparison) -> list[dict[str, Any]]:
+    return [
+        {"statistic": row.name, "real": row.real, "simulated": row.simulated, "agrees": row.agrees, **({"why": row.reason} if row.reason else {})}
+        for row in comparison.rows
+    ]
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write ``content`` beside ``path`` and rename it into place. Raises :class:`~gridpilot.errors.PriceError` naming the path."""
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        partial.write_bytes(content)
+        partial.replace(path)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise PriceError(f"{path}: cannot be written: {error.strerror or error}") from None

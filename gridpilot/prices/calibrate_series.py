@@ -1,0 +1,142 @@
+"""Preparing a recorded series for a fit: its step, its clock, repeated hours and gaps."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from gridpilot.errors import CalibrationError, PriceError
+from gridpilot.prices.series import column_of, read_file, times_of
+
+__all__ = ["RecordedSeries", "read_series"]
+
+FloatArray = npt.NDArray[np.float64]
+TICK_SECONDS = 300
+LEAST_ROWS = 200
+_GREATEST_HELD = 0.25  # share of rows that may stand for a gap
+
+
+@dataclass(frozen=True)
+class RecordedSeries:
+    """An evenly spaced series of prices."""
+
+    source: str  # file and column
+    values: FloatArray  # (n,) in the file's unit
+    step: int  # ticks of five minutes from one value to the next
+    hour: npt.NDArray[np.int64]  # (n,) hour of the day
+    weekend: npt.NDArray[np.bool_]  # (n,)
+    period: str  # first and last time, or the number of rows
+    clocked: bool  # whether the file had times; hour and weekend mean nothing without
+    notes: tuple[str, ...]  # what was repaired
+
+    def part(self, begin: int, end: int) -> RecordedSeries:
+        """Rows ``begin`` to ``end``."""
+        cut = slice(begin, end)
+        return RecordedSeries(
+            self.source, self.values[cut], self.step, self.hour[cut], self.weekend[cut], self.period, self.clocked, self.notes
+        )
+
+
+def read_series(path: Path, column: str, *, time: str | None = None, step_minutes: float | None = None) -> RecordedSeries:
+    """Read ``column`` of a CSV or Parquet file.
+
+    ``time`` names the column of times; left out, the first column that reads as times is taken, and a file without one needs
+    ``step_minutes``. Rows may be any multiple of five minutes apart, about evenly; uneven rows are put on an even grid by holding the
+    last value. Gaps are held too, an hour that a local clock repeats in autumn is averaged; ``notes`` say what was done.
+
+    Raises :class:`~gridpilot.errors.PriceError` for a file or column that cannot be read, and
+    :class:`~gridpilot.errors.CalibrationError` for one that cannot be fitted: NaN, fewer than 200 rows, constant, mostly gaps.
+    """
+    table = read_file(path)
+    source = f"{path.name}: column {column!r}"
+    values = column_of(table, column, str(path))
+    missing = np.flatnonzero(np.isnan(values))
+    if len(missing):
+        raise CalibrationError(
+            f"{source} is empty (NaN) in row {missing[0] + 1} and {len(missing) - 1} others; leave such rows out, gaps in time are filled"
+        )
+    times = _find_times(table, time, column, str(path)) if step_minutes is None or time is not None else None
+    if times is None:
+        if step_minutes is None:
+            raise CalibrationError(f"{source}: no column reads as times; give the distance of rows with --step MINUTES")
+        series = _unclocked(values, step_minutes, source)
+    else:
+        series = _clocked(values, times, source)
+    if len(series.values) < LEAST_ROWS:
+        raise CalibrationError(f"{source} has {len(series.values)} rows, expected at least {LEAST_ROWS}")
+    if np.ptp(series.values) <= 1e-9 * np.abs(series.values).max():
+        raise CalibrationError(f"{source} is constant at {series.values[0]:g}: there is nothing to fit")
+    return series
+
+
+def _find_times(table: Any, time: str | None, column: str, where: str) -> npt.NDArray[np.datetime64] | None:
+    if time is not None:
+        return times_of(table, time, where)
+    for name in table.columns:
+        if name != column:
+            try:
+                return times_of(table, name, where)
+            except PriceError:
+                continue  # not a column of times; the caller asks for --step when none is
+    return None
+
+
+def _unclocked(values: FloatArray, step_minutes: float, source: str) -> RecordedSeries:
+    ticks = step_minutes * 60.0 / TICK_SECONDS
+    if not ticks >= 1.0 or ticks != round(ticks):
+        raise CalibrationError(f"{source}: --step is {step_minutes:g} minutes, expected 5 or a multiple of it")
+    zeros = np.zeros(len(values), dtype=np.int64)
+    notes = ("no times: no daily profile is fitted",)
+    return RecordedSeries(source, values, int(ticks), zeros, zeros > 0, f"{len(values)} rows", False, notes)
+
+
+def _clocked(values: FloatArray, times: npt.NDArray[np.datetime64], source: str) -> RecordedSeries:
+    seconds = times.astype(np.int64)
+    notes: list[str] = []
+    if len(seconds) < 3:
+        raise CalibrationError(f"{source} has {len(seconds)} rows, expected at least {LEAST_ROWS}")
+    backward = np.flatnonzero(np.diff(seconds) < 0)
+    years = (seconds.max() - seconds.min()) / (365.25 * 86400)
+    if len(backward) > 2 + 2 * years:
+        row = int(backward[0]) + 1
+        raise CalibrationError(f"{source}: time {times[row]} in row {row + 1} is before the row above, expected rows in order of time")
+    unique, index, count = np.unique(seconds, return_inverse=True, return_counts=True)
+    repeated = int((count > 1).sum())
+    if repeated > max(8.0 * (1.0 + years), 0.01 * len(unique)):
+        row = int(np.flatnonzero(count[index] > 1)[0]) + 1
+        raise CalibrationError(f"{source}: {repeated} times occur more than once, the first in row {row}, expected one row for each time")
+    if repeated:
+        notes.append(f"{repeated} repeated times (an autumn hour of a local clock?) are averaged")
+    averaged = np.bincount(index, weights=values) / count
+    return _on_grid(unique, averaged, source, notes)
+
+
+def _on_grid(seconds: npt.NDArray[np.int64], values: FloatArray, source: str, notes: list[str]) -> RecordedSeries:
+    steps = np.diff(seconds)
+    median = float(np.median(steps))
+    ticks = max(1, round(median / TICK_SECONDS))
+    step = ticks * TICK_SECONDS
+    if median < 0.9 * TICK_SECONDS:
+        notes.append(f"rows are {median:g} s apart; the last of each five minutes is taken")
+    elif (np.abs(steps - step) > 0.02 * step).mean() > 0.05:
+        notes.append(f"rows are unevenly spaced, {median / 60:.1f} minutes in the median; they are put on a grid of {step // 60} minutes")
+    grid = np.arange(seconds[0], seconds[-1] + 1, step)
+    latest = np.searchsorted(seconds, grid + step // 20, side="right") - 1  # a row may come a little late
+    held = grid - seconds[latest] >= 1.5 * step
+    if held.mean() > _GREATEST_HELD:
+        raise CalibrationError(f"{source}: {held.mean():.0%} of the grid of {step // 60} minutes is gaps, expected at most {_GREATEST_HELD:.0%}")
+    if held.any():
+        notes.append(f"{int(held.sum())} missing rows of {len(grid)} hold the last value")
+    clock = grid.astype("datetime64[s]")
+    day = clock.astype("datetime64[D]").astype(np.int64)
+    period = f"{clock[0]} to {clock[-1]}"
+    return RecordedSeries(
+        source, values[latest], ticks, (grid % 86400) // 3600, (day + 3) % 7 >= 5, period, ticks <= 12, tuple(notes)
+    )
+
+
+Kind = Literal["energy", "product"]

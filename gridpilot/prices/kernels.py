@@ -1,0 +1,161 @@
+"""The compiled recursion of the GARCH price models, over blocks of markets.
+
+A market is one random stream and nine numbers of state. Blocks of 64 markets stay in the first-level cache; the loop over ticks runs
+inside a block and writes one contiguous row of prices a tick. What a market does depends on its own stream alone, so neither the size
+of the batch nor the number of threads can change a bit of it.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numba
+import numpy as np
+import numpy.typing as npt
+
+from gridpilot.market.compilation import kernel, parallel_kernel
+from gridpilot.market.random import PRICE_STREAM, next_uint64, normal, seed_stream
+from gridpilot.market.units import TICKS_PER_WEEK
+
+__all__ = ["SCORE_STEP", "GarchArrays", "draw_start", "simulate_parallel", "simulate_serial", "walk_states"]
+
+FloatArray = npt.NDArray[np.float64]
+
+BLOCK = 64  # markets of a job
+SCORE_STEP = 1.0 / 64.0  # between the knots of GarchArrays.quantile
+_SCORES_PER_UNIT = 64.0
+_DAYS, _TICKS_PER_DAY = np.uint64(7), 288
+
+
+class GarchArrays(NamedTuple):
+    """The three price processes as arrays; rows are energy, hash, token."""
+
+    process: FloatArray  # (3, 11) parameters of the deviations, in the order of the constants KIND to TRANSIENT
+    cholesky: FloatArray  # (3, 3) lower factor of the correlation of the normal scores
+    quantile: FloatArray  # (3, Q) standardised innovation at normal scores 0, 1/64, ...; odd
+    season: FloatArray  # (2016, 2) mean of energy on the asinh scale and scale of its deviation, by tick of the week
+    table_start: float  # first knot of the map from asinh scale to energy price
+    table_step: float
+    table: FloatArray  # (M,) $/kWh at the knots
+    level: FloatArray  # (2,) level of the hash and the token price
+    states: FloatArray  # (S, 9) draws from the stationary distribution: slow, transient, variance for each price
+
+
+# Columns of GarchArrays.process. Variances are logarithms under EGARCH.
+KIND = 0  # 0 is GARCH and GJR, 1 is EGARCH
+OMEGA = 1  # variance per tick
+ALPHA = 2  # weight of the last squared innovation (EGARCH: of its size)
+GAMMA = 3  # additional weight where that innovation was negative (EGARCH: of its sign)
+BETA = 4  # weight of the last variance
+MEAN_SIZE = 5  # E|eta| of the standardised innovation
+LOW = 6  # least conditional variance
+HIGH = 7  # greatest conditional variance
+PHI_SLOW = 8  # what is left of the slow deviation after a tick
+PHI_FAST = 9  # what is left of the transient deviation after a tick
+TRANSIENT = 10  # share of an innovation that goes to the transient deviation
+
+
+@kernel
+def draw_start(state, weekday):  # type: ignore[no-untyped-def]
+    """Tick of the week at which an episode starts: the midnight of ``weekday``, of a random one if that is negative."""
+    day = np.int64(next_uint64(state) % _DAYS)  # always drawn, so that fixing the day leaves the prices' draws alone
+    if weekday >= 0:
+        day = weekday
+    return day * _TICKS_PER_DAY
+
+
+@kernel
+def _advance(p, quantile, x, k, score):  # type: ignore[no-untyped-def]
+    """Move the deviation of one price, ``x[k:k + 3]``, on by a tick driven by a standard normal ``score``."""
+    size = abs(score) * _SCORES_PER_UNIT
+    knot = min(np.int64(size), len(quantile) - 2)
+    eta = quantile[knot] + (size - knot) * (quantile[knot + 1] - quantile[knot])
+    h = x[k + 2]
+    if p[KIND] == 0.0:
+        e = math.sqrt(h) * eta
+        weight = p[ALPHA]
+        if score < 0.0:
+            e = -e
+            weight += p[GAMMA]
+        h = p[OMEGA] + weight * e * e + p[BETA] * h
+    else:
+        e = math.exp(0.5 * h) * eta
+        sign = eta
+        if score < 0.0:
+            e = -e
+            sign = -eta
+        h = p[OMEGA] + p[ALPHA] * (eta - p[MEAN_SIZE]) + p[GAMMA] * sign + p[BETA] * h
+    x[k + 2] = min(max(h, p[LOW]), p[HIGH])
+    x[k] = p[PHI_SLOW] * x[k] + (1.0 - p[TRANSIENT]) * e
+    x[k + 1] = p[PHI_FAST] * x[k + 1] + p[TRANSIENT] * e
+
+
+@kernel
+def _advance_all(process, cholesky, quantile, stream, x):  # type: ignore[no-untyped-def]
+    z0 = normal(stream)
+    z1 = normal(stream)
+    z2 = normal(stream)
+    _advance(process[0], quantile[0], x, 0, z0)
+    _advance(process[1], quantile[1], x, 3, cholesky[1, 0] * z0 + cholesky[1, 1] * z1)
+    _advance(process[2], quantile[2], x, 6, cholesky[2, 0] * z0 + cholesky[2, 1] * z1 + cholesky[2, 2] * z2)
+
+
+@kernel
+def _simulate_block(a, root, episodes, first, last, history, weekday, prices, start):  # type: ignore[no-untyped-def]
+    """Fill ``prices[:, first:last]`` (H + T, B, 3) and ``start[first:last]``."""
+    n = last - first
+    process, cholesky, quantile, season, table, level = a.process, a.cholesky, a.quantile, a.season, a.table, a.level
+    streams = np.empty((n, 4), dtype=np.uint64)
+    x = np.empty((n, 9))
+    week = np.empty(n, dtype=np.int64)
+    n_states = np.uint64(len(a.states))
+    for i in range(n):
+        seed_stream(root, episodes[first + i], PRICE_STREAM, streams[i])
+        start[first + i] = draw_start(streams[i], weekday)
+        week[i] = (start[first + i] - history) % TICKS_PER_WEEK
+        x[i] = a.states[np.int64(next_uint64(streams[i]) % n_states)]
+    top = len(table) - 2
+    table_start, knots_per_unit = a.table_start, 1.0 / a.table_step
+    for t in range(len(prices)):
+        for i in range(n):
+            _advance_all(process, cholesky, quantile, streams[i], x[i])
+            y = season[week[i], 0] + season[week[i], 1] * (x[i, 0] + x[i, 1])
+            position = min(max((y - table_start) * knots_per_unit, 0.0), top + 1.0)
+            knot = min(np.int64(position), top)
+            prices[t, first + i, 0] = table[knot] + (position - knot) * (table[knot + 1] - table[knot])
+            prices[t, first + i, 1] = level[0] * math.exp(x[i, 3] + x[i, 4])
+            prices[t, first + i, 2] = level[1] * math.exp(x[i, 6] + x[i, 7])
+            week[i] += 1
+            if week[i] == TICKS_PER_WEEK:
+                week[i] = 0
+
+
+@kernel
+def simulate_serial(a, root, episodes, history, weekday, prices, start):  # type: ignore[no-untyped-def]
+    """Fill ``prices`` (H + T, B, 3) and ``start`` (B,) on the calling thread."""
+    for first in range(0, len(episodes), BLOCK):
+        _simulate_block(a, root, episodes, first, min(first + BLOCK, len(episodes)), history, weekday, prices, start)
+
+
+@parallel_kernel
+def simulate_parallel(a, root, episodes, history, weekday, prices, start):  # type: ignore[no-untyped-def]
+    """As ``simulate_serial``, blocks of markets on all of numba's threads."""
+    for block in numba.prange((len(episodes) + BLOCK - 1) // BLOCK):
+        first = block * BLOCK
+        _simulate_block(a, root, episodes, first, min(first + BLOCK, len(episodes)), history, weekday, prices, start)
+
+
+@kernel
+def walk_states(a, root, x, burn_in, thinning, out):  # type: ignore[no-untyped-def]
+    """Run the chains ``x`` (N, 9) for ``burn_in`` ticks, then take ``len(out) / N`` draws of each, ``thinning`` ticks apart."""
+    stream = np.empty(4, dtype=np.uint64)
+    n = len(x)
+    draws = len(out) // n
+    process, cholesky, quantile = a.process, a.cholesky, a.quantile
+    for i in range(n):
+        seed_stream(root, i, PRICE_STREAM, stream)
+        for d in range(draws):
+            for _ in range(burn_in if d == 0 else thinning):
+                _advance_all(process, cholesky, quantile, stream, x[i])
+            out[d * n + i] = x[i]

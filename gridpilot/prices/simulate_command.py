@@ -1,0 +1,117 @@
+"""``gridpilot simulate-prices``: draw price paths and write them to a file."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from gridpilot.errors import ConfigError, PriceError
+from gridpilot.market.units import TICKS_PER_DAY, TICKS_PER_WEEK
+from gridpilot.prices.base import CHANNELS, PriceModel
+from gridpilot.prices.load import load_prices
+
+__all__ = ["SimulationConfig", "main", "write_paths"]
+
+_CHUNK = 1024  # episodes simulated and written together
+
+
+class SimulationConfig(BaseModel):
+    """``conf/simulate_prices.yaml``."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    prices: dict[str, Any]
+    episodes: Annotated[int, Field(ge=1)]
+    ticks: Annotated[int, Field(ge=1)]
+    history: Annotated[int, Field(ge=0)] = 0
+    seed: Annotated[int, Field(ge=0, lt=2**64)]
+    out: Path
+    json_: Annotated[bool, Field(alias="json")] = False
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run the command. Raises :class:`~gridpilot.errors.ConfigError` or :class:`~gridpilot.errors.PriceError`."""
+    from gridpilot.configuration import run
+
+    return run("simulate_prices", list(argv), _simulate)
+
+
+def _simulate(config: dict[str, Any]) -> int:
+    try:
+        settings = SimulationConfig.model_validate(config)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        key = ".".join(str(part) for part in first["loc"])
+        raise ConfigError(f"simulate-prices: {key} is {first['input']!r}: {first['msg']}") from None
+    model = load_prices(settings.prices)
+    rows = write_paths(model, settings.seed, settings.episodes, settings.ticks, settings.history, settings.out)
+    if settings.json_:
+        print(json.dumps({"out": str(settings.out), "rows": rows, "episodes": settings.episodes, "ticks": settings.ticks}))
+    else:
+        print(f"wrote {rows} rows, {settings.episodes} episodes of {settings.ticks} ticks, to {settings.out}")
+    return 0
+
+
+def write_paths(model: PriceModel, seed: int, episodes: int, ticks: int, history: int, out: Path) -> int:
+    """Simulate ``episodes`` paths and write them to a ``.parquet`` or ``.csv`` file; returns the number of rows.
+
+    Columns: ``episode``; ``tick`` from -history to ticks - 1; ``weekday`` (Monday 0) and ``hour`` of the tick; ``energy`` $/kWh,
+    ``hash`` $ per PH/s h, ``token`` $ per million tokens. The file appears whole or not at all. Raises
+    :class:`~gridpilot.errors.PriceError` for a suffix or path that cannot be written.
+    """
+    import pyarrow as pa
+    import pyarrow.csv
+    import pyarrow.parquet
+
+    if out.suffix not in (".parquet", ".csv"):
+        raise PriceError(f"out is {str(out)!r}, expected a name that ends in .parquet or .csv")
+    if out.is_dir():
+        raise PriceError(f"{out}: cannot be written: it is a folder")
+    partial = out.with_name(f".{out.name}.{os.getpid()}.partial")
+    schema = pa.schema(
+        [("episode", pa.int64()), ("tick", pa.int32()), ("weekday", pa.int8()), ("hour", pa.float64()), *((name, pa.float64()) for name in CHANNELS)]
+    )
+    writer = pyarrow.parquet.ParquetWriter if out.suffix == ".parquet" else pyarrow.csv.CSVWriter
+    rows = 0
+    try:
+        with writer(partial, schema) as sink:
+            for first in range(0, episodes, _CHUNK):
+                table = _table(model, seed, np.arange(first, min(first + _CHUNK, episodes)), ticks, history, schema)
+                sink.write_table(table)
+                rows += table.num_rows
+                _show_progress(first + _CHUNK, episodes)
+        partial.replace(out)
+    except OSError as error:
+        raise PriceError(f"{out}: cannot be written: {error.strerror or error}") from None
+    finally:
+        partial.unlink(missing_ok=True)
+    return rows
+
+
+def _table(model: PriceModel, seed: int, numbers: np.ndarray[Any, np.dtype[np.int64]], ticks: int, history: int, schema: Any) -> Any:
+    import pyarrow as pa
+
+    prices, start = model.simulate(seed, numbers, ticks, history=history)
+    tick = np.arange(-history, ticks)
+    week = (start[:, None] + tick[None, :]) % TICKS_PER_WEEK
+    columns = [
+        np.repeat(numbers, len(tick)),
+        np.tile(tick.astype(np.int32), len(numbers)),
+        (week // TICKS_PER_DAY).astype(np.int8).ravel(),
+        (week % TICKS_PER_DAY / 12.0).ravel(),
+        *(np.ascontiguousarray(prices[:, :, k].T).ravel() for k in range(3)),
+    ]
+    return pa.Table.from_arrays([pa.array(column) for column in columns], schema=schema)
+
+
+def _show_progress(done: int, total: int) -> None:
+    if total > 8 * _CHUNK and sys.stderr.isatty():
+        end = "\n" if done >= total else ""
+        print(f"\rsimulated {min(done, total)} of {total} episodes", end=end, file=sys.stderr, flush=True)

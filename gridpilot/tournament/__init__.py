@@ -1,0 +1,1 @@
+"""Tournaments: schedules, runners, statistics, reports."""

@@ -1,0 +1,141 @@
+"""What a tournament is told: the validated configuration, and the part of it that playing a match needs."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveFloat, PositiveInt, StrictBool, model_validator
+
+from gridpilot.configuration import validate
+from gridpilot.errors import ConfigError
+from gridpilot.tournament.schedule import BASELINES
+
+__all__ = ["EXECUTION_KEYS", "TournamentConfig", "TournamentSpec", "agent_specs", "validate_tournament"]
+
+EXECUTION_KEYS: Final = ("backend", "workers", "chunk", "out", "json", "name")  # cannot change a result
+
+AgentSpecs = dict[str, dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class TournamentSpec:
+    """All that playing a match depends on, besides the match itself; picklable.
+
+    ``market``, ``prices``  the configuration groups of these names, resolved.
+    ``agents``              ``{label: {"target": name or dotted path, "params": {...}}}``.
+    ``seed``                root of all random numbers: ``SeedSequence(seed, spawn_key=(episode, stream))``.
+    ``ticks``               length of an episode; ``history`` ticks of prices are known before its first one.
+    ``deadline``            s, the time a Python agent has for a decision.
+    """
+
+    market: dict[str, Any]
+    prices: dict[str, Any]
+    agents: AgentSpecs
+    seed: int
+    ticks: int
+    history: int
+    deadline: float
+
+
+class TournamentConfig(BaseModel):
+    """The configuration ``conf/tournament.yaml`` composes; every key is documented in ``conf/tournament/default.yaml``."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+    agents: list[Any]  # see agent_specs
+    seed: NonNegativeInt
+    episodes: PositiveInt
+    first_episode: NonNegativeInt
+    purpose: Literal["evaluation", "tuning"]
+    evaluation_offset: PositiveInt
+    ticks: PositiveInt
+    history: NonNegativeInt
+    lineups: list[Literal["mixed", "self", "alone"]]
+    deadline: PositiveFloat
+    backend: Literal["serial", "processes"]
+    workers: PositiveInt | None
+    chunk: PositiveInt
+    out: str | None
+    as_json: StrictBool = Field(alias="json")
+    market: dict[str, Any]
+    prices: dict[str, Any]
+
+    @model_validator(mode="after")
+    def _purposes_are_disjoint(self) -> TournamentConfig:
+        last = self.first_episode + self.episodes - 1
+        if self.purpose == "tuning" and last >= self.evaluation_offset:
+            raise ValueError(
+                f"tuning episodes {self.first_episode} to {last} reach into the evaluation episodes, "
+                f"which start at evaluation_offset={self.evaluation_offset}"
+            )
+        if "mixed" not in self.lineups or len(set(self.lineups)) < len(self.lineups):
+            raise ValueError(
+                f"lineups is {list(self.lineups)}, expected mixed, which is ranked, and self and alone if wanted, each once"
+            )
+        return self
+
+    @property
+    def episode_numbers(self) -> range:
+        """Absolute numbers of the episodes played: tuning ones count from 0, evaluation ones from ``evaluation_offset``."""
+        start = self.first_episode + (self.evaluation_offset if self.purpose == "evaluation" else 0)
+        return range(start, start + self.episodes)
+
+    def spec(self) -> TournamentSpec:
+        """The part that playing depends on."""
+        return TournamentSpec(
+            market=self.market,
+            prices=self.prices,
+            agents=agent_specs(self.agents),
+            seed=self.seed,
+            ticks=self.ticks,
+            history=self.history,
+            deadline=self.deadline,
+        )
+
+
+def validate_tournament(config: Mapping[str, Any]) -> TournamentConfig:
+    """Check a composed configuration. Raises :class:`~gridpilot.errors.ConfigError` naming every offending key."""
+    validated = validate(TournamentConfig, config, "tournament")
+    agent_specs(validated.agents)
+    return validated
+
+
+def agent_specs(agents: Sequence[Any]) -> AgentSpecs:
+    """Agents by label, in the order given, with the baselines appended where they are absent.
+
+    An entry is a name (``threshold``), a dotted path (``my_file.MyAgent``), or a mapping ``{name: threshold, label: patient,
+    **params}``. The label is by default the last part of the name. Raises :class:`~gridpilot.errors.ConfigError` for an entry of
+    another form, a label used twice, and a baseline's label on anything but the baseline as it is.
+
+    >>> agent_specs(["threshold", {"name": "my_file.MyAgent", "label": "mine", "greed": 2}])["mine"]
+    {'target': 'my_file.MyAgent', 'params': {'greed': 2}}
+    """
+    specs: AgentSpecs = {}
+    for entry in agents:
+        if isinstance(entry, str):
+            entry = {"name": entry}
+        if not isinstance(entry, Mapping):
+            raise ConfigError(
+                f"agents: {entry!r:.100} is not an agent, expected a name, a dotted path or {{name: ..., label: ...}}"
+            )
+        params = {str(key): value for key, value in entry.items() if key not in ("name", "label")}
+        target = entry.get("name")
+        if not isinstance(target, str) or not re.fullmatch(r"\w+(\.\w+)*", target):
+            raise ConfigError(
+                f"agents: {entry!r:.100}: name is {target!r}, expected an agent's name or a dotted path like my_file.MyAgent"
+            )
+        label = entry.get("label", target.rpartition(".")[2])
+        if not isinstance(label, str) or not re.fullmatch(r"[\w.+-]{1,40}", label):
+            raise ConfigError(f"agents: {target} has label {label!r}, expected 1 to 40 letters, digits and . + - _")
+        if label in specs:
+            raise ConfigError(f"agents: the label {label!r} is used twice; write {{name: {target}, label: another}}")
+        if label in BASELINES and (target != label or params):
+            raise ConfigError(f"agents: {label!r} is a frozen baseline; give {entry!r:.100} a label of its own")
+        specs[label] = {"target": target, "params": params}
+    for baseline in BASELINES:
+        specs.setdefault(baseline, {"target": baseline, "params": {}})
+    return specs

@@ -1,0 +1,126 @@
+"""Playing matches: a chunk of them is one batch of markets."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from gridpilot.agents.seating import FAILURES, AgentSpec, Seating
+from gridpilot.market.auction import SUPPLY_COST, VOLUME
+from gridpilot.market.physics import CHARGED, DISCHARGED, DRAWN, MACHINES, N_OUTCOME, PAYMENT, PROFIT, REVENUE, WEAR, WON
+from gridpilot.market.units import DT
+from gridpilot.setup import MarketSetup, load_setup
+from gridpilot.tournament.config import TournamentSpec
+from gridpilot.tournament.schedule import Match
+
+__all__ = ["check_spec", "play_chunk"]
+
+
+def check_spec(spec: TournamentSpec) -> int:
+    """Build everything once; return the number of seats. Raises what is wrong with the market, the prices or an agent."""
+    setup = load_setup(spec.market, spec.prices, ticks=spec.ticks, history=spec.history)
+    for agent in _agents(spec).values():
+        agent.build()
+    return len(setup.sites)
+
+
+def play_chunk(spec: TournamentSpec, matches: Sequence[Match]) -> pd.DataFrame:
+    """Play ``matches`` side by side; one row per match and seat, in order (columns of :mod:`gridpilot.tournament.rows`)."""
+    setup = _setup(_Key(spec))
+    arena = setup.arena(len(matches))
+    episodes = np.array([match.episode for match in matches], dtype=np.int64)
+    arena.start(setup.scenario(spec.seed, episodes))
+    seating = Seating(arena, _agents(spec), [match.seats for match in matches], time_limit=spec.deadline)
+    seating.reset(spec.seed, episodes)
+    n_markets, n = arena.n_markets, arena.n_sites
+    tally = np.zeros((n_markets, n, N_OUTCOME))
+    market = np.zeros((n_markets, 5))  # welfare, revenue, supply cost: $; volume: kWh; price x volume: $
+    scarce = np.zeros(n_markets, dtype=np.int64)
+    dearest = max((adder for _, adder in arena.rules.supply), default=0.0)
+    while not arena.done:
+        seating.bid()
+        arena.step()
+        seating.learn()
+        tally += arena.outcome
+        volume = arena.totals[:, VOLUME] * DT
+        supply_cost = arena.totals[:, SUPPLY_COST] * DT
+        market[:, 0] += (arena.outcome[:, :, REVENUE] - arena.outcome[:, :, WEAR]).sum(
+            axis=1
+        ) - supply_cost  # as earned, not as bid
+        market[:, 1] += arena.outcome[:, :, PAYMENT].sum(axis=1)
+        market[:, 2] += supply_cost
+        market[:, 3] += volume
+        market[:, 4] += volume * arena.last_price
+        energy = arena.scenario.prices[arena.scenario.history + arena.tick - 1, :, 0]
+        # The price of the dearest step is the same sum in the kernel, so that equality is exact.
+        scarce += arena.last_price > np.maximum(energy + dearest, -np.inf if arena.rules.reserve is None else arena.rules.reserve)
+    return _rows(matches, arena.sites, tally, market, scarce, spec.ticks, seating)
+
+
+def _rows(
+    matches: Sequence[Match], sites: Sequence[Any], tally: Any, market: Any, scarce: Any, ticks: int, seating: Seating
+) -> pd.DataFrame:
+    n = len(sites)
+    mean_price = np.divide(market[:, 4], market[:, 3], out=np.full(len(matches), np.nan), where=market[:, 3] > 0.0)
+    flat = tally.reshape(-1, N_OUTCOME)
+    failures = seating.failures.reshape(-1, len(FAILURES))
+
+    def by_match(values: Any) -> Any:
+        return np.repeat(np.asarray(values), n)
+
+    return pd.DataFrame(
+        {
+            "episode": by_match([match.episode for match in matches]),
+            "lineup": by_match([match.lineup for match in matches]),
+            "rotation": by_match([match.rotation for match in matches]),
+            "seat": np.tile(np.arange(n), len(matches)),
+            "site": [site.name for site in sites] * len(matches),
+            "agent": [agent for match in matches for agent in match.seats],
+            "profit": flat[:, PROFIT],
+            "revenue": flat[:, REVENUE],
+            "payment": flat[:, PAYMENT],
+            "wear": flat[:, WEAR],
+            "won_kwh": flat[:, WON] * DT,
+            "drawn_kwh": flat[:, DRAWN] * DT,
+            "machine_kwh": flat[:, MACHINES] * DT,
+            "charged_kwh": flat[:, CHARGED] * DT,
+            "discharged_kwh": flat[:, DISCHARGED] * DT,
+            "ticks": ticks,
+            **{name: failures[:, i] for i, name in enumerate(FAILURES)},
+            "first_error": [seating.first_error.get((b, i), "") for b in range(len(matches)) for i in range(n)],
+            "market_welfare": by_match(market[:, 0]),
+            "market_revenue": by_match(market[:, 1]),
+            "market_supply_cost": by_match(market[:, 2]),
+            "market_volume_kwh": by_match(market[:, 3]),
+            "market_mean_price": by_match(mean_price),
+            "scarce_ticks": by_match(scarce),
+        }
+    )
+
+
+def _agents(spec: TournamentSpec) -> dict[str, AgentSpec]:
+    return {label: AgentSpec(agent["target"], agent["params"]) for label, agent in spec.agents.items()}
+
+
+class _Key:
+    """A specification as a dictionary key, so that a process builds its market once for all chunks."""
+
+    def __init__(self, spec: TournamentSpec) -> None:
+        self.spec = spec
+        self.text = repr((spec.market, spec.prices, spec.ticks, spec.history))
+
+    def __hash__(self) -> int:
+        return hash(self.text)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Key) and self.text == other.text
+
+
+@lru_cache(maxsize=4)
+def _setup(key: _Key) -> MarketSetup:
+    spec = key.spec
+    return load_setup(spec.market, spec.prices, ticks=spec.ticks, history=spec.history)

@@ -1,0 +1,127 @@
+"""The report of a tournament: one HTML file that needs nothing else, a pure function of the rows and the manifest."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from importlib import resources
+from typing import Any
+
+import jinja2
+import numpy as np
+import pandas as pd
+
+from gridpilot.market.units import TICKS_PER_DAY
+from gridpilot.tournament.leaderboard import market_label, money, percent, spread
+from gridpilot.tournament.plots import axis_over, diverging_colour, dots_track, interval_track, scale_track
+from gridpilot.tournament.schedule import REFERENCE
+from gridpilot.tournament.statistics import LEVEL, MIN_EPISODES, Estimate, Leaderboard, rank, scores
+
+__all__ = ["render_report"]
+
+
+def render_report(rows: pd.DataFrame, manifest: Mapping[str, Any], board: Leaderboard | None = None) -> str:
+    """HTML text of the report of ``rows``; ``board`` is their ranking where that is at hand.
+
+    The manifest adds what was configured and is printed whole. Raises :class:`~gridpilot.errors.TournamentError` when no episode is
+    complete.
+    """
+    board = board or rank(rows)
+    environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined)
+    environment.filters |= {"money": money, "percent": percent}
+    template = environment.from_string(resources.files(__package__).joinpath("report.html.j2").read_text(encoding="utf-8"))
+    return template.render(
+        board=board,
+        reference=REFERENCE,
+        level=f"{100 * LEVEL:.0f} %",
+        min_episodes=MIN_EPISODES,
+        certain=board.episodes >= MIN_EPISODES,
+        title=manifest["config"]["name"],
+        prices=str(manifest["config"]["prices"].get("name", "")),
+        mechanism=str(manifest["config"]["market"].get("mechanism", "")),
+        manifest=manifest,
+        manifest_text=json.dumps(manifest, indent=2, ensure_ascii=False),
+        matches=len(rows.drop_duplicates(["episode", "lineup", "rotation"])),
+        headline=_headline(board),
+        spread=lambda estimate, kind: spread(estimate, money if kind == "money" else percent),
+        market_label=market_label,
+        **_profit_plot(board),
+        **_pair_plot(board),
+        **_distribution_plot(board, scores(rows)),
+        **_heat_map(board, rows),
+    )
+
+
+def _headline(board: Leaderboard) -> str:
+    best = board.agents[0]
+    profit = f"{best.agent} earned most: ${money(best.profit.value)} per site and day"
+    gain = (
+        f", {percent(best.gain_percent.value)} % against {REFERENCE}"
+        if best.agent != REFERENCE and best.gain_percent.value is not None
+        else ""
+    )
+    if board.episodes < MIN_EPISODES:
+        return f"{profit}{gain}. {board.episodes} episodes are too few to say that it is the best."
+    winners = [agent.agent for agent in board.agents if agent.in_winner_set]
+    if len(winners) == 1:
+        return f"{profit}{gain}, and it is the only agent that may be the best."
+    return f"{profit}{gain}; {', '.join(winners[:-1])} and {winners[-1]} cannot be told apart as the best."
+
+
+def _profit_plot(board: Leaderboard) -> dict[str, Any]:
+    profit = axis_over(x for agent in board.agents for x in (agent.profit.value, agent.profit.low, agent.profit.high))
+    tracks = [
+        interval_track(profit, agent.profit, f"{agent.agent}: {spread(agent.profit, money)} $", strong=bool(agent.in_winner_set))
+        for agent in board.agents
+    ]
+    figures = [money(agent.profit.value) for agent in board.agents]
+    return {"profit_figures": figures, "profit_tracks": tracks, "profit_scale": scale_track(profit)}
+
+
+def _pair_plot(board: Leaderboard) -> dict[str, Any]:
+    # Random bidding loses so much that on its scale other differences would look like none.
+    close = [pair for pair in board.pairs if "zero_intelligence" not in (pair.agent, pair.other)] or board.pairs
+    axis = axis_over((x for pair in close for x in _ends(pair.difference)), zero=True)
+    tracks, names, figures = [], [], []
+    for pair in board.pairs:
+        label = f"{pair.agent} minus {pair.other}: {spread(pair.difference, money)} $"
+        tracks.append(interval_track(axis, pair.difference, label, strong=pair.p_holm < 1.0 - LEVEL))
+        names.append(f"{pair.agent} − {pair.other}")
+        figures.append(f"{spread(pair.difference, money)}, p {_p_value(pair.p_holm)}")
+    return {"pair_names": names, "pair_figures": figures, "pair_tracks": tracks, "pair_scale": scale_track(axis)}
+
+
+def _distribution_plot(board: Leaderboard, table: pd.DataFrame) -> dict[str, Any]:
+    axis = axis_over(table.to_numpy().ravel().tolist())
+    tracks = [dots_track(axis, table[agent.agent].to_numpy(), f"profits of {agent.agent} by episode") for agent in board.agents]
+    figures = [money(float(table[agent.agent].median())) for agent in board.agents]
+    return {"distribution_figures": figures, "distribution_tracks": tracks, "distribution_scale": scale_track(axis)}
+
+
+def _heat_map(board: Leaderboard, rows: pd.DataFrame) -> dict[str, Any]:
+    """Profit by seat (row) and agent (column) of the mixed line-up, coloured by the difference to the reference in that seat."""
+    mixed = rows[rows["lineup"] == "mixed"]
+    daily = mixed["profit"] * TICKS_PER_DAY / mixed["ticks"]
+    table = daily.groupby([mixed["seat"], mixed["agent"]]).mean().unstack()[[agent.agent for agent in board.agents]]
+    sites = mixed.drop_duplicates("seat").set_index("seat")["site"]
+    profit = table.to_numpy()
+    lead = profit - table[[REFERENCE]].to_numpy()
+    colours = diverging_colour(np.nan_to_num(lead).ravel().tolist())
+    columns = len(board.agents)
+    heat = []
+    for i, seat in enumerate(table.index):
+        cells = [{"profit": _number(profit[i, j]), "colours": colours[i * columns + j]} for j in range(columns)]
+        heat.append({"seat": seat, "site": sites[seat], "cells": cells})
+    return {"heat": heat}
+
+
+def _p_value(p: float) -> str:
+    return "< 0.001" if p < 0.001 else f"= {p:.3f}"
+
+
+def _number(value: float) -> float | None:
+    return float(value) if np.isfinite(value) else None
+
+
+def _ends(estimate: Estimate) -> tuple[float | None, ...]:
+    return estimate.value, estimate.low, estimate.high

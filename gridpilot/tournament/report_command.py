@@ -1,0 +1,57 @@
+"""``gridpilot report RUN``: ranks a tournament's rows again and writes the report."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+import pandas as pd
+from rich.console import Console
+
+from gridpilot.tournament.leaderboard import render, to_json
+from gridpilot.tournament.manifest import Manifest, read_manifest, write_atomically
+from gridpilot.tournament.report import render_report
+from gridpilot.tournament.runner import read_rows
+from gridpilot.tournament.statistics import Leaderboard, rank
+
+__all__ = ["leaderboard_json", "main", "print_leaderboard", "write_results"]
+
+
+def main(argv: list[str]) -> int:
+    """Run the command. Raises :class:`~gridpilot.errors.TournamentError` when RUN is no run folder or holds no complete episode."""
+    parser = argparse.ArgumentParser(prog="gridpilot report", description="Rank a tournament's rows and write its HTML report.")
+    parser.add_argument("run", metavar="RUN", type=Path, help="folder of a tournament, as printed at its end")
+    parser.add_argument("--out", metavar="FILE", type=Path, help="the report; by default RUN/report.html")
+    parser.add_argument("--json", action="store_true", help="print the leaderboard as JSON")
+    arguments = parser.parse_args(argv)
+    manifest = read_manifest(arguments.run)
+    rows = read_rows(arguments.run)
+    board = rank(rows)
+    out = write_results(arguments.run, rows, manifest, board, report=arguments.out)
+    if arguments.json:
+        print(leaderboard_json(board, manifest))
+    else:
+        print_leaderboard(board, manifest)
+        print(f"report  {out}")
+    return 0
+
+
+def write_results(folder: Path, rows: pd.DataFrame, manifest: Manifest, board: Leaderboard, *, report: Path | None = None) -> Path:
+    """Write ``leaderboard.json`` into ``folder`` and the report, by default beside it; return the report's path."""
+    report = report or folder / "report.html"
+    write_atomically(folder / "leaderboard.json", (leaderboard_json(board, manifest) + "\n").encode())
+    write_atomically(report, render_report(rows, manifest, board).encode())
+    return report
+
+
+def leaderboard_json(board: Leaderboard, manifest: Manifest) -> str:
+    """The leaderboard as JSON, with what identifies the run."""
+    mechanism = manifest["config"]["market"].get("mechanism")
+    return to_json(board, {"name": manifest["config"]["name"], "mechanism": mechanism, "seed": manifest["seed"]})
+
+
+def print_leaderboard(board: Leaderboard, manifest: Manifest) -> None:
+    """Print the leaderboard to stdout, as wide as the terminal; 100 columns where there is none."""
+    console = Console() if sys.stdout.isatty() else Console(width=100)
+    console.print(render(board, width=console.width, mechanism=str(manifest["config"]["market"].get("mechanism", ""))))

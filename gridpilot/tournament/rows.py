@@ -1,0 +1,78 @@
+"""The rows of a tournament: one per match and seat, the only input of ranking and report."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
+import pandas as pd
+
+from gridpilot.errors import TournamentError
+from gridpilot.tournament.schedule import Match
+
+__all__ = ["FAILURE_COLUMNS", "MATCH_KEY", "ROW_COLUMNS", "check_rows"]
+
+MATCH_KEY: Final = ["episode", "lineup", "rotation"]
+FAILURE_COLUMNS: Final = ["timeouts", "exceptions", "invalid_bids"]
+
+ROW_COLUMNS: Final[dict[str, str]] = {  # column: int | float | str
+    "episode": "int",
+    "lineup": "str",
+    "rotation": "int",
+    "seat": "int",
+    "site": "str",
+    "agent": "str",  # its label
+    "profit": "float",  # $ of the match: revenue - payment - wear
+    "revenue": "float",  # $
+    "payment": "float",  # $ to the auctioneer
+    "wear": "float",  # $ of battery wear
+    "won_kwh": "float",  # allocated by the auction
+    "drawn_kwh": "float",  # taken from the grid
+    "machine_kwh": "float",
+    "charged_kwh": "float",
+    "discharged_kwh": "float",
+    "ticks": "int",
+    "timeouts": "int",  # decisions
+    "exceptions": "int",
+    "invalid_bids": "int",
+    "first_error": "str",  # message of the first failure, "" where there is none
+    "market_welfare": "float",  # $ of the match: all sites' revenue and wear minus the supply cost; as all that follows, on each seat's row
+    "market_revenue": "float",  # $ paid by all sites
+    "market_supply_cost": "float",  # $
+    "market_volume_kwh": "float",
+    "market_mean_price": "float",  # $/kWh, weighted by volume; NaN where nothing was sold
+    "scarce_ticks": "int",  # ticks whose price exceeds the dearest supply step
+}
+
+_KINDS = {"int": "iu", "float": "f"}
+
+
+def check_rows(rows: pd.DataFrame, matches: Sequence[Match] | None = None, *, where: str) -> pd.DataFrame:
+    """Return ``rows`` with exactly the columns of ``ROW_COLUMNS``, in their order, or refuse them.
+
+    With ``matches``, the rows must be those of these matches in order, seat by seat. Raises
+    :class:`~gridpilot.errors.TournamentError`, its message starting with ``where``.
+    """
+    for name, kind in ROW_COLUMNS.items():
+        if name not in rows.columns:
+            raise TournamentError(f"{where}: the column {name!r} is missing among {list(rows.columns)}")
+        column = rows[name]
+        if kind == "str":
+            if not all(isinstance(value, str) for value in column.unique()):
+                raise TournamentError(f"{where}: column {name!r} holds {column.dtype} values, expected strings")
+        elif column.dtype.kind not in _KINDS[kind]:
+            raise TournamentError(f"{where}: column {name!r} has dtype {column.dtype}, expected {kind}")
+        elif kind == "float" and name != "market_mean_price" and not np.isfinite(column.to_numpy()).all():
+            bad = int(np.flatnonzero(~np.isfinite(column.to_numpy()))[0])
+            raise TournamentError(f"{where}: column {name!r} is {column.iloc[bad]} in row {bad}, expected a finite number")
+    rows = rows[list(ROW_COLUMNS)].reset_index(drop=True)
+    key = [*MATCH_KEY, "seat", "agent"]
+    if matches is None:
+        if rows.duplicated(key[:-1]).any():
+            raise TournamentError(f"{where}: a match and seat appears twice, expected one row for each")
+    else:
+        expected = [(m.episode, m.lineup, m.rotation, seat, agent) for m in matches for seat, agent in enumerate(m.seats)]
+        if list(rows[key].itertuples(index=False, name=None)) != expected:
+            raise TournamentError(f"{where}: {len(rows)} rows that are not the {len(expected)} of its matches in order")
+    return rows

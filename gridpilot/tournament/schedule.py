@@ -1,0 +1,91 @@
+"""Who sits where: the matches of a tournament, and their partition into chunks.
+
+Within an episode every match sees the same prices, weather, capacity and sites (common random numbers), and in the mixed line-up
+every agent plays every seat exactly once (a cyclic Latin square), so differences between agents are paired by episode and seat.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Final
+
+from gridpilot.errors import TournamentError
+
+__all__ = ["BASELINES", "LINEUPS", "REFERENCE", "Match", "partition", "schedule"]
+
+REFERENCE: Final = "truthful"  # the agent all gains are measured against
+BASELINES: Final = (REFERENCE, "zero_intelligence")  # frozen, and always take part
+LINEUPS: Final = ("mixed", "self", "alone")
+
+
+@dataclass(frozen=True)
+class Match:
+    """One market played over one episode. ``(episode, lineup, rotation)`` identifies it within a tournament."""
+
+    episode: int  # names the world: prices, weather, capacity, outages
+    lineup: str  # one of LINEUPS
+    rotation: int  # number of the match within its line-up and episode
+    seats: tuple[str, ...]  # (N,) label of the agent at each site
+
+
+def schedule(agents: Sequence[str], n_seats: int, episodes: Sequence[int], lineups: Sequence[str] = LINEUPS) -> list[Match]:
+    """All matches of a tournament, in playing order.
+
+    ``agents``    labels of the A agents, without repetition; the baselines must be among them.
+    ``n_seats``   sites of the market, N >= 1.
+    ``episodes``  numbers of the episodes, without repetition.
+    ``lineups``   what is played in each episode:
+
+    * ``mixed``: A matches; in rotation r seat s is played by agent ``(s + r) mod A``, so that each agent plays each seat once.
+    * ``self``: A matches, match r with agent r at every seat.
+    * ``alone``: N (A - 1) matches, in each of which one agent other than the reference sits among reference agents: the k-th such
+      agent takes seat s in match ``k N + s``. The all-reference match it is compared with is played even without ``self``.
+
+    Raises :class:`~gridpilot.errors.TournamentError` for repeated agents or episodes, a missing baseline, an unknown line-up, no
+    seat.
+
+    >>> [match.seats for match in schedule(["truthful", "zero_intelligence"], 3, [7], ["mixed"])]  # doctest: +NORMALIZE_WHITESPACE
+    [('truthful', 'zero_intelligence', 'truthful'), ('zero_intelligence', 'truthful', 'zero_intelligence')]
+    """
+    _check(agents, n_seats, episodes, lineups)
+    matches = []
+    for episode in episodes:
+        if "mixed" in lineups:
+            for r in range(len(agents)):
+                matches.append(Match(episode, "mixed", r, tuple(agents[(s + r) % len(agents)] for s in range(n_seats))))
+        for r, agent in enumerate(agents):
+            if "self" in lineups or ("alone" in lineups and agent == REFERENCE):
+                matches.append(Match(episode, "self", r, (agent,) * n_seats))
+        if "alone" in lineups:
+            for k, agent in enumerate(agent for agent in agents if agent != REFERENCE):
+                for s in range(n_seats):
+                    seats = (REFERENCE,) * s + (agent,) + (REFERENCE,) * (n_seats - s - 1)
+                    matches.append(Match(episode, "alone", k * n_seats + s, seats))
+    return matches
+
+
+def partition(matches: Sequence[Match], chunk: int) -> list[tuple[Match, ...]]:
+    """Cut ``matches`` into consecutive chunks of ``chunk`` matches, the last one shorter. Chunks only order the work."""
+    if chunk < 1:
+        raise TournamentError(f"chunk is {chunk} matches, expected at least 1")
+    it = iter(matches)
+    return [tuple(part) for part in iter(lambda: tuple(islice(it, chunk)), ())]
+
+
+def _check(agents: Sequence[str], n_seats: int, episodes: Sequence[int], lineups: Sequence[str]) -> None:
+    for name, values in (("agents", agents), ("episodes", episodes), ("lineups", lineups)):
+        repeated = sorted({value for value in values if list(values).count(value) > 1}) if len(set(values)) < len(values) else []
+        if repeated:
+            raise TournamentError(f"{name}: {repeated[0]!r} appears more than once, expected each of them once")
+    for baseline in BASELINES:
+        if baseline not in agents:
+            raise TournamentError(f"agents: {list(agents)} lacks the baseline {baseline!r}, which always takes part")
+    unknown = sorted(set(lineups) - set(LINEUPS))
+    if unknown or not lineups:
+        raise TournamentError(f"lineups: {unknown or list(lineups)} given, expected at least one of {list(LINEUPS)}")
+    if n_seats < 1:
+        raise TournamentError(f"the market has {n_seats} seats, expected at least 1")
+    if not episodes:
+        raise TournamentError("episodes: none given, expected at least one")

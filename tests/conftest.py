@@ -1,0 +1,28 @@
+"""Settings every test runs under."""
+
+from __future__ import annotations
+
+import os
+
+# Read when numba and matplotlib are first imported, so before any test module is.
+os.environ.setdefault("NUMBA_NUM_THREADS", "2")
+os.environ.setdefault("MPLBACKEND", "Agg")
+
+import pytest
+from hypothesis import settings
+
+settings.register_profile(
+    "suite",
+    derandomize=True,  # the same examples in every run: a failure here is a failure everywhere
+    deadline=None,  # the first example may compile a kernel
+    max_examples=int(os.environ.get("GRIDPILOT_MAX_EXAMPLES", "60")),
+    database=None,
+)
+settings.load_profile("suite")
+
+
+@pytest.fixture(autouse=True)
+def _own_folder(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run every test in a folder of its own, so that nothing it writes by a relative path lands in the source tree."""
+    monkeypatch.chdir(tmp_path_factory.mktemp("cwd"))
+    monkeypatch.delenv("LOG_LEVEL", raising=False)

@@ -1,0 +1,1 @@
+"""A small configuration package for tests/test_configuration.py."""

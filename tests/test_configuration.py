@@ -1,0 +1,269 @@
+"""Composition of Hydra configurations, and what is said about a wrong one."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hydra import compose as compose_with_hydra
+from hydra import initialize_config_module
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from gridpilot.configuration import run, validate
+from gridpilot.errors import ConfigError
+from tests.test_structure import ROOT
+
+PACKAGE = "tests.example_conf"
+
+
+def compose(*argv: str, config: str = "experiment") -> list[dict[str, Any]]:
+    """Every configuration the command's main is called with."""
+    seen: list[dict[str, Any]] = []
+
+    def main(values: dict[str, Any]) -> int:
+        seen.append(values)
+        return 0
+
+    assert run(config, argv, main, package=PACKAGE) == 0
+    return seen
+
+
+def refused(*argv: str, config: str = "experiment") -> str:
+    with pytest.raises(ConfigError) as caught:
+        run(config, argv, lambda values: pytest.fail(f"called with {values}"), package=PACKAGE)
+    message = str(caught.value)
+    assert "\n" not in message
+    return message
+
+
+def test_defaults_are_composed_and_resolved() -> None:
+    assert compose() == [
+        {
+            "plant": {"name": "small", "grid_kw": 100.0, "battery": {"energy_kwh": 10.0}},
+            "episodes": 2,
+            "ticks": 288,
+            "out": None,
+            "agents": ["truthful"],
+            "label": "small-288",
+        }
+    ]
+
+
+def test_overrides_reach_nested_keys_lists_and_groups() -> None:
+    (values,) = compose("plant=large", "plant.battery.energy_kwh=7", "agents=[truthful,my_file.MyAgent]", "+extra=1")
+    assert values["plant"] == {"name": "large", "grid_kw": 1000.0, "battery": {"energy_kwh": 7}}
+    assert values["agents"] == ["truthful", "my_file.MyAgent"]
+    assert values["label"] == "large-288"
+    assert values["extra"] == 1
+
+
+def test_a_single_run_writes_nothing_and_stays_where_it_is() -> None:
+    here = Path.cwd()
+
+    def main(values: dict[str, Any]) -> int:
+        assert Path.cwd() == here
+        return 0
+
+    run("experiment", [], main, package=PACKAGE)
+    assert list(here.iterdir()) == []
+
+
+def test_multirun_visits_every_combination_in_order_and_writes_nothing() -> None:
+    seen = compose("-m", "episodes=1,2", "plant=small,large")
+    assert [(values["episodes"], values["plant"]["name"]) for values in seen] == [
+        (1, "small"),
+        (1, "large"),
+        (2, "small"),
+        (2, "large"),
+    ]
+    assert list(Path.cwd().iterdir()) == []
+
+
+def test_multirun_ends_at_the_first_failure() -> None:
+    seen = []
+
+    def main(values: dict[str, Any]) -> int:
+        seen.append(values["episodes"])
+        if values["episodes"] == 2:
+            raise ZeroDivisionError("two")
+        return 0
+
+    with pytest.raises(ZeroDivisionError, match="two"):
+        run("experiment", ["-m", "episodes=1,2,3"], main, package=PACKAGE)
+    assert seen == [1, 2]
+
+
+def test_the_largest_exit_code_is_returned() -> None:
+    assert run("experiment", ["-m", "episodes=0,1,0"], lambda values: int(values["episodes"]), package=PACKAGE) == 1
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), SystemExit(3), ConfigError("from main"), ValueError("from main")])
+def test_what_main_raises_comes_out_unchanged_and_in_silence(error: BaseException, capfd: pytest.CaptureFixture[str]) -> None:
+    def main(values: dict[str, Any]) -> int:
+        raise error
+
+    with pytest.raises(type(error)) as caught:
+        run("experiment", [], main, package=PACKAGE)
+    assert caught.value is error
+    assert capfd.readouterr() == ("", "")
+
+
+def test_process_state_is_put_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "0")
+    before = list(sys.argv)
+    compose()
+    refused("nothing=1")
+    assert sys.argv == before
+    assert os.environ["HYDRA_FULL_ERROR"] == "0"
+
+
+@pytest.mark.parametrize(
+    ("argument", "words"),
+    [
+        ("episode=3", ["unknown key 'episode'", "'episode=3'", "did you mean episodes?"]),
+        ("plant.battery.energy=3", ["unknown key 'plant.battery.energy'", "plant.battery.energy_kwh"]),
+        ("zzz=3", ["unknown key 'zzz'", "known keys are", "episodes", "plant", "ticks"]),
+        ("prices=ercot", ["unknown key 'prices'"]),
+        ("plant=medium", ["plant=medium", "no such choice", "expected one of large, small"]),
+        ("episodes", ["'episodes'", "cannot be read", "expected key=value"]),
+        ("agents=[a", ["'agents=[a'", "cannot be read"]),
+        ("episodes=1,2", ["episodes=1,2"]),
+        ("label=${nowhere}", ["nowhere"]),
+        ("~nothing", ["nothing"]),
+    ],
+)
+def test_a_wrong_override_is_told_in_one_line(argument: str, words: list[str], capfd: pytest.CaptureFixture[str]) -> None:
+    message = refused(argument)
+    for word in words:
+        assert word in message
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_wrong_override_is_found_among_right_ones_and_in_multirun() -> None:
+    assert "'episode'" in refused("-m", "plant=small,large", "ticks=1", "episode=1,2", "+new=1")
+
+
+def test_keys_are_looked_for_in_the_choice_that_was_made(tmp_path: Path) -> None:
+    (tmp_path / "plant").mkdir()
+    (tmp_path / "plant" / "mine.yaml").write_text("name: mine\nhall_c: 5.0\n")
+    message = refused("--config-dir", str(tmp_path), "plant=mine", "plant.hall_c=4", "plant.hal_c=3")
+    assert "unknown key 'plant.hal_c'" in message
+    assert "did you mean plant.hall_c or" in message
+
+
+def test_a_missing_mandatory_value_is_named() -> None:
+    assert "seed" in refused(config="incomplete")
+
+
+@pytest.mark.parametrize(
+    ("option", "words"), [("--nonsense", "unknown option '--nonsense'"), ("--config-dir", "'--config-dir' needs a value")]
+)
+def test_a_wrong_option_is_refused(option: str, words: str) -> None:
+    assert words in refused(option)
+
+
+def test_options_may_stand_anywhere() -> None:
+    assert [values["episodes"] for values in compose("episodes=1,2", "-m", "ticks=5")] == [1, 2]
+
+
+def test_cfg_job_prints_the_configuration_and_runs_nothing(capfd: pytest.CaptureFixture[str]) -> None:
+    code = run("experiment", ["--cfg", "job", "ticks=7"], lambda values: pytest.fail("called"), package=PACKAGE)
+    assert code == 0
+    assert "ticks: 7" in capfd.readouterr().out
+
+
+def test_help_describes_the_configuration(capfd: pytest.CaptureFixture[str]) -> None:
+    assert run("experiment", ["--help"], lambda values: pytest.fail("called"), package=PACKAGE) == 0
+    out = capfd.readouterr().out
+    assert "usage: gridpilot experiment [key=value ...]" in out
+    assert "Count the ticks of a plant." in out
+    assert "plant: large, small (default)" in out
+    assert "ticks: 288" in out
+    assert "--multirun" in out
+
+
+def test_a_user_directory_adds_choices(tmp_path: Path) -> None:
+    (tmp_path / "plant").mkdir()
+    (tmp_path / "plant" / "mine.yaml").write_text("name: mine\ngrid_kw: 5.0\n")
+    (values,) = compose("--config-dir", str(tmp_path), "plant=mine")
+    assert values["plant"] == {"name": "mine", "grid_kw": 5.0}
+
+
+def test_a_user_directory_that_does_not_exist_is_named() -> None:
+    assert "/no/such/folder" in refused("--config-dir", "/no/such/folder")
+
+
+def test_a_file_that_is_not_yaml_is_named(tmp_path: Path) -> None:
+    (tmp_path / "plant").mkdir()
+    (tmp_path / "plant" / "mine.yaml").write_text("name: [mine\n")
+    assert "mine.yaml" in refused("--config-dir", str(tmp_path), "plant=mine")
+
+
+def shipped() -> list[tuple[str, str]]:
+    """Every configuration of the product, as shipped and with every choice of each of its groups."""
+    folder = ROOT / "conf"
+    cases = []
+    for config in sorted(path.stem for path in folder.glob("*.yaml")):
+        cases.append((config, ""))
+        with initialize_config_module("gridpilot.conf", version_base=None):
+            groups = compose_with_hydra(config, return_hydra_config=True).hydra.runtime.choices
+        for group in groups:
+            cases += [(config, f"{group}={path.stem}") for path in sorted((folder / group).glob("*.yaml"))]
+    return cases
+
+
+@pytest.mark.parametrize(("config", "choice"), shipped())
+def test_every_shipped_configuration_composes(config: str, choice: str) -> None:
+    seen: list[dict[str, Any]] = []
+    assert run(config, [choice] if choice else [], lambda values: seen.append(values) or 0) == 0
+    assert seen[0]
+
+
+class Battery(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    energy_kwh: float = Field(ge=0)
+
+
+class Plant(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    name: str
+    battery: Battery
+    spares: list[Battery] = []
+
+    @field_validator("name")
+    @classmethod
+    def _lower(cls, name: str) -> str:
+        if name != name.lower():
+            raise ValueError("Names are lower case")
+        return name
+
+
+def test_validate_returns_the_model() -> None:
+    plant = validate(Plant, {"name": "a", "battery": {"energy_kwh": 3}}, "plant.yaml")
+    assert plant == Plant(name="a", battery=Battery(energy_kwh=3.0))
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"battery": {"energy_kwh": -1}}, ["battery.energy_kwh=-1", "greater than or equal to 0"]),
+        ({"battery": {"energy_kwh": "much"}}, ["battery.energy_kwh='much'", "number"]),
+        ({"battery": {"energy_kwh": 1, "energy": 2}}, ["unknown key 'battery.energy'", "did you mean energy_kwh?"]),
+        ({"spares": [{"energy_kwh": 1, "power": 2}]}, ["unknown key 'spares.0.power'"]),
+        ({"battery": {}}, ["key 'battery.energy_kwh' is missing"]),
+        ({"name": "A"}, ["name='A'", "names are lower case"]),
+        ({"zzz": 1}, ["unknown key 'zzz'", "known keys are battery, name, spares"]),
+        ({"name": ["x" * 200]}, ["...", "string"]),
+        ({"name": 1, "zzz": 2}, ["name=1", "; unknown key 'zzz'"]),
+    ],
+)
+def test_validate_names_key_value_and_expectation(change: dict[str, Any], words: list[str]) -> None:
+    with pytest.raises(ConfigError) as caught:
+        validate(Plant, {"name": "a", "battery": {"energy_kwh": 3}} | change, "plant.yaml")
+    message = str(caught.value)
+    assert message.startswith("plant.yaml: ")
+    for word in words:
+        assert word in message

@@ -1,0 +1,197 @@
+"""What holds the house up: the direction of imports, light start-up, the links, and the public surface."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from gridpilot.cli import COMMANDS
+
+ROOT = Path(__file__).resolve().parents[1]
+LINKED = ("agents", "conf", "envs")
+
+# A room may import the rooms of the rows above its own, and itself.
+ORDER = (
+    ("market",),
+    ("prices", "forecasting", "planning", "equilibrium", "risk"),
+    ("setup",),
+    ("agents",),
+    ("envs", "simulation"),
+    ("tournament", "training", "live"),
+    ("insight", "benchmark_command", "cli"),
+    ("__main__",),
+)
+RANK = {room: rank for rank, rooms in enumerate(ORDER) for room in rooms}
+
+# What may be imported from everywhere; but the market does without configuration.
+SHARED = {"errors", "configuration"}
+
+HEAVY = {
+    "arch",
+    "cvxpy",
+    "gymnasium",
+    "highspy",
+    "hydra",
+    "matplotlib",
+    "numba",
+    "numpy",
+    "omegaconf",
+    "pandas",
+    "pettingzoo",
+    "pyarrow",
+    "pydantic",
+    "scipy",
+    "streamlit",
+    "torch",
+}
+
+
+def modules() -> dict[str, Path]:
+    """Every module of the product, by its dotted name."""
+    found = {}
+    for folder, package in [("gridpilot", "gridpilot"), *((name, f"gridpilot.{name}") for name in LINKED)]:
+        for path in sorted((ROOT / folder).rglob("*.py")):
+            inside = path.relative_to(ROOT / folder)
+            if folder == "gridpilot" and inside.parts[0] in LINKED:
+                continue  # reached through a link
+            parts = [package, *inside.with_suffix("").parts]
+            found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    return found
+
+
+def imports(path: Path) -> Iterator[str]:
+    """Dotted names of what a file imports; ``from a.b import c`` counts as ``a.b.c``."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        match node:
+            case ast.Import(names=names):
+                yield from (alias.name for alias in names)
+            case ast.ImportFrom(module=str(module), names=names, level=0):
+                yield from (f"{module}.{alias.name}" for alias in names)
+            case ast.ImportFrom(level=level) if level:
+                yield "."
+            case ast.Call(
+                func=ast.Attribute(attr="import_module") | ast.Name(id="import_module"), args=[ast.Constant(value=str(name)), *_]
+            ):
+                yield name
+
+
+MODULES = modules()
+
+
+@pytest.mark.parametrize("name", sorted(MODULES))
+def test_imports_point_one_way(name: str) -> None:
+    if name == "gridpilot":
+        return  # names everything, imports nothing until it is asked: test_start_up_is_light
+    room = name.split(".")[1]
+    for imported in imports(MODULES[name]):
+        assert imported != ".", f"{name} has a relative import"
+        package, *inside = imported.split(".")
+        if package != "gridpilot" or not inside or inside[0] in {room, "__version__"}:
+            continue
+        target = inside[0]
+        if target in SHARED:
+            assert room != "market" or target == "errors", f"{name} imports {imported}: the market takes no configuration"
+            assert room != "errors", f"{name} imports {imported}: errors stand alone"
+            continue
+        assert {room, target} <= set(RANK), f"{name} imports {imported}: give both a place in ORDER"
+        assert RANK[target] < RANK[room], f"{name} imports {imported}, against the order of the rooms"
+
+
+def test_nothing_imports_the_linked_folders_by_their_own_names() -> None:
+    # With the repository's root on sys.path it would work, and every class would exist twice.
+    files = [*MODULES.values(), *(ROOT / "tests").rglob("*.py"), *(ROOT / "scripts").rglob("*.py")]
+    wrong = [f"{path}: {name}" for path in files for name in imports(path) if name.split(".")[0] in LINKED]
+    assert wrong == []
+
+
+@pytest.mark.parametrize("name", LINKED)
+def test_the_links_are_relative_links_with_a_package_behind_them(name: str) -> None:
+    link = ROOT / "gridpilot" / name
+    assert link.is_symlink()
+    assert os.readlink(link) == f"../{name}"
+    assert (ROOT / name / "__init__.py").is_file()
+    tracked = subprocess.run(
+        ["git", "ls-files", "--stage", f"gridpilot/{name}"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    if tracked.returncode == 0 and tracked.stdout:  # a source archive has no git
+        assert tracked.stdout.startswith("120000 "), f"gridpilot/{name} is committed as something else than a link"
+
+
+@pytest.mark.parametrize("code", ["import gridpilot", "from gridpilot.cli import main; main(['--help'])"])
+def test_start_up_is_light(code: str) -> None:
+    program = f"import sys, json\n{code}\nprint(json.dumps(sorted(sys.modules)), file=sys.stderr)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    loaded = {name.split(".")[0] for name in json.loads(done.stderr)}
+    assert loaded & HEAVY == set()
+
+
+def test_every_command_is_a_module_of_the_product() -> None:
+    for name, (module, _) in COMMANDS.items():
+        assert module in MODULES, f"gridpilot {name}: no module {module}"
+
+
+# The public surface. A name that is added or lost here is a decision, and belongs in CHANGELOG.md.
+SURFACE: dict[str, set[str]] = {
+    "gridpilot": {"Battery", "Bid", "Cooling", "GridPilotError", "MachineClass", "Site", "__version__"},
+    "gridpilot.agents": set(),
+    "gridpilot.envs": set(),
+    "gridpilot.market": set(),
+    "gridpilot.prices": {
+        "CHANNELS",
+        "CapacityConfig",
+        "PriceModel",
+        "Scenario",
+        "WeatherConfig",
+        "World",
+        "load_prices",
+        "parse_prices",
+    },
+    "gridpilot.tournament": set(),
+}
+
+
+@pytest.mark.parametrize("name", sorted(SURFACE))
+def test_the_public_surface(name: str) -> None:
+    module = importlib.import_module(name)
+    assert set(getattr(module, "__all__", ())) == SURFACE[name]
+    for public in SURFACE[name]:
+        assert getattr(module, public) is not None
+
+
+def test_every_room_is_in_the_surface() -> None:
+    rooms = {name for name in MODULES if MODULES[name].name == "__init__.py" and name.count(".") <= 1 and name != "gridpilot.conf"}
+    assert rooms == set(SURFACE)
+
+
+@pytest.mark.parametrize("name", sorted(name for name in MODULES if MODULES[name].name not in {"__init__.py", "__main__.py"}))
+def test_every_module_says_what_is_public(name: str) -> None:
+    tree = ast.parse(MODULES[name].read_text(encoding="utf-8"))
+    assert ast.get_docstring(tree), f"{name} has no docstring"
+    assigned = {
+        target.id for node in tree.body if isinstance(node, ast.Assign) for target in node.targets if isinstance(target, ast.Name)
+    }
+    assert "__all__" in assigned, f"{name} has no __all__"
+
+
+COMMAND_LINE = re.compile(r"(?:^|[\s`/])gridpilot ([a-z][a-z-]+)\b", re.MULTILINE)
+SCRIPT = re.compile(r"\bscripts/([a-z-]+)\b")
+CODE = re.compile(r"```.*?```|`[^`\n]+`", re.DOTALL)
+
+
+@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md"])
+def test_the_commands_of_the_pages_exist(page: str) -> None:
+    code = "\n".join(CODE.findall((ROOT / page).read_text(encoding="utf-8")))
+    assert set(COMMAND_LINE.findall(code)) <= set(COMMANDS) | {"help"}
+    scripts = set(SCRIPT.findall(code))
+    assert scripts
+    for name in scripts:
+        assert os.access(ROOT / "scripts" / name, os.X_OK), f"{page} names scripts/{name}"

@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+import io
+import json
+
+import pytest
+from rich.console import Console
+
+from gridpilot.tournament.leaderboard import as_dict, money, percent, render, spread, to_json
+from gridpilot.tournament.plots import axis_over, diverging_colour, interval_track
+from gridpilot.tournament.schedule import schedule
+from gridpilot.tournament.statistics import Estimate, Leaderboard, rank
+from tests.tournament.synthetic import N_SEATS, play, spec
+
+
+def board(episodes: int) -> Leaderboard:
+    return rank(play(spec(), schedule(["truthful", "threshold", "zero_intelligence"], N_SEATS, range(episodes))))
+
+
+def shown(episodes: int, width: int) -> str:
+    said = io.StringIO()
+    Console(file=said, width=width).print(render(board(episodes), width=width, mechanism="vcg"))
+    return said.getvalue()
+
+
+@pytest.mark.parametrize("width", [80, 100, 140])
+def test_nothing_is_cut_off(width: int) -> None:
+    text = shown(12, width)
+    assert "…" not in text
+    assert max(len(line.rstrip()) for line in text.splitlines()) <= width
+    lines = [line for line in text.splitlines() if "[" in line and "%]" not in line and "95 %" not in line]
+    assert [name in line for name, line in zip(("threshold", "truthful°", "zero_intelligence°"), lines, strict=True)] == [True] * 3
+    assert lines[0].split()[0] == "★"
+    assert "★" not in lines[1]
+    assert "Market (vcg), a day" in text
+    assert "zero_intelligence: 96 of 41,472 decisions failed (0 too late, 96 exceptions, 0 invalid bids); first:" in " ".join(
+        text.split()
+    )
+
+
+def test_few_episodes_show_no_intervals() -> None:
+    text = shown(2, 100)
+    assert "2 episodes are too few to tell agents apart" in text
+    assert "★" not in text
+    assert "[" not in text
+
+
+def test_json() -> None:
+    content = json.loads(to_json(board(8), {"name": "x"}))
+    assert content["name"] == "x"
+    assert content["winner_set"] == ["threshold"]
+    assert [agent["agent"] for agent in content["agents"]] == ["threshold", "truthful", "zero_intelligence"]
+    assert content["agents"][2]["failures"] == 2 * N_SEATS * 8
+    assert set(content["pairs"][0]["difference"]) == {"value", "low", "high"}
+    few = as_dict(board(2))
+    assert few["winner_set"] is None
+    assert few["agents"][0]["profit"]["low"] is None
+
+
+def test_figures() -> None:
+    assert [money(x) for x in (999.96, 12.34, 0.0, -1234.5)] == ["1,000", "12.3", "0.00", "-1,234"]
+    assert [percent(x) for x in (0.5, 12.0, None)] == ["+0.50", "+12.0", "–"]
+    assert spread(Estimate(3.0, 1.0, 5.0), percent) == "+3.0 [1.0, 5.0]"
+    assert spread(Estimate(None), money) == "–"
+
+
+def test_axis() -> None:
+    axis = axis_over([1.0, None, 9.0, float("nan")], zero=True)
+    assert (axis.zero, axis.ticks) == (True, (0.0, 2.0, 4.0, 6.0, 8.0))
+    assert axis.at(-100.0) == "0.00%"
+    assert axis_over([5.0]).low < 5.0 < axis_over([5.0]).high
+    assert axis_over([]).high > axis_over([]).low
+    assert "▶" in interval_track(axis, Estimate(50.0, 40.0, 60.0), "far")
+    assert "◀" in interval_track(axis, Estimate(-50.0), "far")
+    assert "<circle" not in interval_track(axis, Estimate(None), "none")
+    assert "&lt;b&gt;" in interval_track(axis, Estimate(3.0), "<b>")
+
+
+def test_colours_are_legible() -> None:
+    for value, (background, text) in zip((-9.0, 0.0, 9.0), diverging_colour([-9.0, 0.0, 9.0]), strict=True):
+        channels = [int(x) / 255 for x in background[4:-1].split(",")]
+        linear = [x / 12.92 if x <= 0.04045 else ((x + 0.055) / 1.055) ** 2.4 for x in channels]
+        luminance = 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+        ink = 1.0 if text == "#fff" else 0.0056
+        contrast = (max(luminance, ink) + 0.05) / (min(luminance, ink) + 0.05)
+        assert contrast >= 4.5, (value, background, text)  # WCAG 2.1, 1.4.3

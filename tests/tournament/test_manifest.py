@@ -1,0 +1,113 @@
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from gridpilot.errors import AgentError, TournamentError
+from gridpilot.tournament.config import validate_tournament
+from gridpilot.tournament.manifest import Manifest, build_manifest, open_run, read_manifest, run_id, write_atomically
+from tests.tournament.synthetic import configuration
+
+
+def manifest(**changes: object) -> Manifest:
+    return build_manifest(validate_tournament(configuration(**changes)), 10)
+
+
+def test_contents() -> None:
+    made = manifest(episodes=5, first_episode=2)
+    assert json.loads(json.dumps(made)) == made
+    assert made["episodes"] == {"purpose": "evaluation", "first": 1002, "last": 1006, "count": 5, "evaluation_starts_at": 1000}
+    assert made["agents"]["zero_intelligence"] == {"target": "zero_intelligence", "params": {}, "baseline": True, "source": None}
+    assert made["versions"]["python"] == sys.version.split()[0]
+    assert made["versions"]["numpy"]
+    assert made["seed"] == made["config"]["seed"] == 3
+    assert len(made["code"]) == 64
+
+
+def test_equal_runs_have_equal_names() -> None:
+    name = run_id(manifest())
+    assert run_id(manifest(backend="processes", workers=3, chunk=9, out="x", json=True, name="other")) == name
+    for change in (
+        {"seed": 4},
+        {"episodes": 9},
+        {"agents": ["threshold"]},
+        {"market": {"mechanism": "uniform"}},
+        {"purpose": "tuning"},
+    ):
+        assert run_id(manifest(**change)) != name
+    assert run_id(manifest(agents=["threshold", "truthful"])) != name  # the order decides who sits where
+
+
+def test_a_users_agent_is_identified_by_its_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    file = tmp_path / "own_bidder.py"
+    file.write_text("raise RuntimeError('hashing must not import')\n")
+    made = manifest(agents=["own_bidder.Mine"])
+    assert made["agents"]["Mine"]["source"] == {"file": str(file), "sha256": hashlib.sha256(file.read_bytes()).hexdigest()}
+    open_run(tmp_path / "run", made)
+    file.write_text("class Mine: pass\n")
+    with pytest.raises(TournamentError, match=r"agents\.Mine\.source \(the file has changed since\)"):
+        open_run(tmp_path / "run", manifest(agents=["own_bidder.Mine"]))
+    with pytest.raises(AgentError, match="no module 'absent_file'"):
+        manifest(agents=["absent_file.Mine"])
+    with pytest.raises(AgentError, match=r"'absent_package\.file' cannot be found"):
+        manifest(agents=["absent_package.file.Mine"])
+
+
+def test_a_replayed_file_is_part_of_the_run(tmp_path: Path) -> None:
+    (tmp_path / "prices.csv").write_text("time,lmp\n")
+    prices = {"model": "replay", "file": str(tmp_path / "prices.csv")}
+    open_run(tmp_path / "run", manifest(prices=prices))
+    (tmp_path / "prices.csv").write_text("time,lmp\n1,2\n")
+    with pytest.raises(TournamentError, match=r"files\.prices\.file \(the file has changed since\)"):
+        open_run(tmp_path / "run", manifest(prices=prices))
+
+
+def test_a_folder_belongs_to_one_configuration(tmp_path: Path) -> None:
+    folder = tmp_path / "deep" / "run"
+    first = open_run(folder, manifest())
+    assert read_manifest(folder) == first
+    again = open_run(folder, manifest(chunk=99, workers=2))
+    assert again["chunk"] == 7  # parts are numbered by the chunks the run was begun with
+    with pytest.raises(
+        TournamentError, match=r"holds a run of another configuration.*episodes is 8 there and 9 here; seed is 3 there and 4 here"
+    ):
+        open_run(folder, manifest(seed=4, episodes=9))
+    with pytest.raises(TournamentError, match=r"market\.mechanism is 'vcg' there and 'uniform' here"):
+        open_run(folder, manifest(market={"mechanism": "uniform"}))
+    changed = manifest()
+    changed["code"] = "0" * 64
+    with pytest.raises(TournamentError, match=r"code \(the library's source has changed since\)"):
+        open_run(folder, changed)
+
+
+def test_folders_that_are_no_run(tmp_path: Path) -> None:
+    with pytest.raises(TournamentError, match="does not exist, expected the folder of a tournament run"):
+        read_manifest(tmp_path / "nowhere")
+    (tmp_path / "thesis.txt").write_text("mine")
+    with pytest.raises(TournamentError, match=r"is not empty and holds no manifest\.json"):
+        open_run(tmp_path, manifest())
+    with pytest.raises(TournamentError, match=r"holds no manifest\.json, expected"):
+        read_manifest(tmp_path)
+    (tmp_path / "manifest.json").write_text("{half")
+    with pytest.raises(TournamentError, match="cannot be read"):
+        read_manifest(tmp_path)
+    (tmp_path / "manifest.json").write_text("[]")
+    with pytest.raises(TournamentError, match="not the manifest of a tournament"):
+        read_manifest(tmp_path)
+
+
+def test_writing_is_all_or_nothing(tmp_path: Path) -> None:
+    write_atomically(tmp_path / "a" / "file", b"one")
+    write_atomically(tmp_path / "a" / "file", b"two")
+    assert [path.read_bytes() for path in (tmp_path / "a").iterdir()] == [b"two"]
+    with pytest.raises(TournamentError, match=r"cannot write .*: File exists"):
+        write_atomically(tmp_path / "a" / "file" / "below", b"three")
+    (tmp_path / "a" / "taken").mkdir()
+    with pytest.raises(TournamentError, match="cannot write"):
+        write_atomically(tmp_path / "a" / "taken", b"four")
+    assert sorted(path.name for path in (tmp_path / "a").iterdir()) == ["file", "taken"]

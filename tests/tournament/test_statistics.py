@@ -1,0 +1,162 @@
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from gridpilot.errors import TournamentError
+from gridpilot.tournament import statistics
+from gridpilot.tournament.config import TournamentSpec
+from gridpilot.tournament.schedule import schedule
+from tests.tournament.synthetic import N_SEATS, play, spec
+
+AGENTS = ["truthful", "threshold", "twin", "zero_intelligence"]
+
+
+def rows_of(episodes: int, agents: list[str] | None = None, **changes: object) -> pd.DataFrame:
+    agents = agents or AGENTS
+    world: TournamentSpec = spec(**changes)
+    return play(world, schedule(agents, N_SEATS, range(episodes)))
+
+
+def test_known_differences_are_found() -> None:
+    board = statistics.rank(rows_of(40))
+    by_name = {agent.agent: agent for agent in board.agents}
+    assert [agent.agent for agent in board.agents] == ["threshold", "twin", "truthful", "zero_intelligence"]
+    assert [agent.rank for agent in board.agents] == [1, 1, 3, 4]
+    assert [agent.baseline for agent in board.agents] == [False, False, True, True]
+    assert {agent.agent for agent in board.agents if agent.in_winner_set} == {"threshold", "twin"}
+    pairs = {(pair.agent, pair.other): pair for pair in board.pairs}
+    better = pairs["threshold", "truthful"]
+    assert better.difference.low < 18.0 < better.difference.high
+    # Worlds differ by sd 100, the difference's noise by sd 10 sqrt(2) a seat: pairing keeps only the latter.
+    standard_error = 10.0 * np.sqrt(2.0 / N_SEATS / 40)
+    assert better.difference.high - better.difference.low == pytest.approx(2 * 1.96 * standard_error, rel=0.35)
+    assert better.p_holm == pytest.approx(6 * 1e-4)
+    twins = pairs["threshold", "twin"]
+    assert (twins.difference.value, twins.difference.low, twins.difference.high, twins.p_holm) == (0.0, 0.0, 0.0, 1.0)
+    profit = by_name["truthful"].profit
+    assert profit.high - profit.low > 5 * (better.difference.high - better.difference.low)
+    assert by_name["truthful"].gain_percent == statistics.Estimate(0.0, 0.0, 0.0)
+    gain = by_name["threshold"].gain_percent
+    assert gain.value == pytest.approx(100.0 * better.difference.value / profit.value)
+    assert gain.low < gain.value < gain.high
+    alone = by_name["threshold"].alone_percent
+    assert alone.value == pytest.approx(gain.value)  # profits of this world do not depend on the others
+    assert by_name["zero_intelligence"].failures == 2 * N_SEATS * 40
+    assert by_name["zero_intelligence"].first_error.startswith("ValueError")
+
+
+def test_profit_is_per_site_and_day() -> None:
+    day, half = statistics.scores(rows_of(7)), statistics.scores(rows_of(7, ticks=144))
+    np.testing.assert_allclose(day.to_numpy(), half.to_numpy(), rtol=1e-12)
+    assert list(day.columns) == AGENTS
+    rows = rows_of(7)
+    by_hand = rows[(rows.lineup == "mixed") & (rows.agent == "twin") & (rows.episode == 4)]["profit"].mean()
+    assert day.loc[4, "twin"] == pytest.approx(by_hand)
+
+
+def test_intervals_cover_at_their_level() -> None:
+    rng = np.random.default_rng(7)
+    true, hits = np.array([2.0, 2.0, 2.0, 2.0, 2.0]), 0
+    for _ in range(30):
+        skewed = rng.exponential(2.0, size=(40, 5))
+        found = statistics.estimates(skewed, lambda mean: mean)
+        hits += sum(e.low <= t <= e.high for e, t in zip(found, true, strict=True))
+    assert 130 <= hits <= 150  # of 150; 95 % is 142.5, BCa falls somewhat short on 40 skewed values
+
+
+def test_no_difference_is_not_significant() -> None:
+    rng = np.random.default_rng(11)
+    x = 100.0 + rng.standard_normal((60, 1)) * 50.0 + rng.standard_normal((60, 4))
+    assert statistics.winner_set(x) == {0, 1, 2, 3}
+    p_values = [statistics.sign_flip_p_value(x[:, i] - x[:, j]) for i, j in itertools.combinations(range(4), 2)]
+    assert min(statistics.holm(p_values)) > 0.05
+
+
+def test_two_episodes_say_nothing_for_certain() -> None:
+    board = statistics.rank(rows_of(2))
+    assert board.episodes == 2
+    for agent in board.agents:
+        assert agent.in_winner_set is None
+        assert agent.profit.value is not None
+        assert agent.profit.low is agent.profit.high is None
+    assert min(pair.p_value for pair in board.pairs) == 0.5
+
+
+def test_one_episode_and_baselines_only() -> None:
+    board = statistics.rank(rows_of(1, ["truthful", "zero_intelligence"]))
+    assert [agent.agent for agent in board.agents] == ["truthful", "zero_intelligence"]
+    assert board.pairs[0].p_value == 1.0
+
+
+def test_constant_profits_are_no_trouble() -> None:
+    rows = rows_of(8).assign(profit=7.0)
+    board = statistics.rank(rows)
+    assert all(agent.in_winner_set and agent.rank == 1 for agent in board.agents)
+    assert all(agent.profit == statistics.Estimate(7.0, 7.0, 7.0) for agent in board.agents)
+    shifted = rows.assign(profit=rows.agent.map({"truthful": 7.0, "threshold": 8.0, "twin": 8.0, "zero_intelligence": 0.0}))
+    board = statistics.rank(shifted)
+    assert {agent.agent for agent in board.agents if agent.in_winner_set} == {"threshold", "twin"}
+
+
+def test_nothing_earned_leaves_percentages_open() -> None:
+    board = statistics.rank(rows_of(8).assign(profit=0.0))
+    assert all(agent.gain_percent.value is None and agent.alone_percent.value is None for agent in board.agents)
+
+
+def test_unfinished_episodes_are_left_out() -> None:
+    rows = rows_of(8)
+    board = statistics.rank(rows[~((rows.episode == 7) & (rows.rotation == 1))])
+    assert board.episodes == 7
+    with pytest.raises(TournamentError, match="no episode of the mixed line-up is complete"):
+        statistics.rank(rows[rows.lineup != "mixed"])
+    with pytest.raises(TournamentError, match="reference agent 'truthful' has no rows"):
+        statistics.rank(rows[rows.agent != "truthful"])
+
+
+def test_ranking_ignores_the_order_of_rows() -> None:
+    rows = rows_of(8)
+    shuffled = rows.sample(frac=1.0, random_state=5)
+    profit = {agent.agent: agent.profit.value for agent in statistics.rank(shuffled).agents}
+    assert profit == pytest.approx({agent.agent: agent.profit.value for agent in statistics.rank(rows).agents})
+
+
+def test_holm_by_hand() -> None:
+    assert statistics.holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert statistics.holm([0.9, 0.5]) == [1.0, 1.0]
+    assert statistics.holm([]) == []
+
+
+def test_sign_flips_by_hand() -> None:
+    assert statistics.sign_flip_p_value(np.array([1.0, 2.0, 3.0])) == 0.25  # only +++ and --- of 8 reach a sum of 6
+    assert statistics.sign_flip_p_value(np.array([1.0, -1.0, 3.0])) == 0.75  # 2 of 8 patterns sum to 1 or -1 only
+    assert statistics.sign_flip_p_value(np.zeros(20)) == 1.0
+    assert statistics.sign_flip_p_value(np.arange(1.0, 15.0)) == 2.0**-13  # the last exact size
+    exact = statistics.sign_flip_p_value(np.array([3.0, -1.0, 2.0, 2.0, -2.0, 1.0, 4.0, -1.0, 1.0, 2.0]))
+    brute = [abs(np.dot(s, [3, -1, 2, 2, -2, 1, 4, -1, 1, 2])) >= 11 for s in itertools.product([-1, 1], repeat=10)]
+    assert exact == np.mean(brute)
+
+
+def test_risk_measures_by_hand() -> None:
+    x = np.arange(1.0, 41.0)
+    assert statistics.conditional_value_at_risk(x) == 1.5  # the worst 2 of 40
+    assert statistics.conditional_value_at_risk(np.arange(1.0, 31.0)) == pytest.approx((1.0 + 0.5 * 2.0) / 1.5)
+    assert statistics.conditional_value_at_risk(np.array([3.0, 1.0])) == 1.0
+    assert statistics.interquartile_mean(np.array([0.0, 1.0, 2.0, 3.0, 100.0])) == pytest.approx((0.75 * 1 + 2 + 0.75 * 3) / 2.5)
+
+
+def test_markets() -> None:
+    board = statistics.rank(rows_of(6))
+    by_name = {(market.lineup, market.agent): market for market in board.markets}
+    assert list(by_name)[:5] == [("mixed", None), *(("self", agent) for agent in AGENTS)]
+    assert len(by_name) == 8
+    everyone = by_name["self", "threshold"]
+    assert everyone.welfare == pytest.approx(2000.0 + 4 * 18.0)
+    assert everyone.welfare_percent == pytest.approx(100.0 * 72.0 / 2000.0)
+    assert by_name["alone", "threshold"].welfare == pytest.approx(2018.0)
+    assert (everyone.scarce_share, everyone.mean_price, everyone.volume_kwh) == (0.25, pytest.approx(0.05), 4000.0)
+    unsold = rows_of(1).assign(market_volume_kwh=0.0, market_mean_price=np.nan)
+    assert statistics.rank(unsold).markets[0].mean_price is None
