@@ -244,8 +244,11 @@ def _help(config_name: str, package: str) -> str:
         comment.append(line.removeprefix("#").strip())
     with initialize_config_module(package, version_base=None):
         values = OmegaConf.to_container(compose(config_name), resolve=False)
-    defaults = yaml.safe_dump(values, default_flow_style=None, sort_keys=False, width=110).rstrip()
+    assert isinstance(values, dict)
     _, groups = _known(config_name, [], package)
+    # The command's own keys first, the long contents of groups after them.
+    ordered = {key: _abridged(values[key]) for key in sorted(values, key=lambda key: key in groups)}
+    defaults = yaml.safe_dump(ordered, default_flow_style=None, sort_keys=False, width=110).rstrip()
     choices = []
     for group, chosen in groups.items():
         names = sorted(Path(entry.name).stem for entry in folder.joinpath(group).iterdir() if entry.name.endswith(".yaml"))
@@ -258,6 +261,15 @@ def _help(config_name: str, package: str) -> str:
         "Keys and their defaults:\n" + "\n".join(f"  {line}" for line in defaults.splitlines()),
     ]
     return "\n\n".join(part for part in parts if part)
+
+
+def _abridged(values: Any) -> Any:
+    """The same configuration with long lists, such as a price model's hourly profile, told by their length."""
+    if isinstance(values, dict):
+        return {key: _abridged(value) for key, value in values.items()}
+    if isinstance(values, list):
+        return f"({len(values)} values)" if len(values) > 10 else [_abridged(value) for value in values]
+    return values
 
 
 def _suggest(key: str, known: Sequence[str]) -> str:

@@ -42,7 +42,7 @@ def refused(*argv: str, config: str = "experiment") -> str:
 def test_defaults_are_composed_and_resolved() -> None:
     assert compose() == [
         {
-            "plant": {"name": "small", "grid_kw": 100.0, "battery": {"energy_kwh": 10.0}},
+            "plant": {"name": "small", "grid_kw": 100.0, "battery": {"energy_kwh": 10.0}, "profile": [0.5] * 24},
             "episodes": 2,
             "ticks": 288,
             "out": None,
@@ -151,7 +151,7 @@ def test_keys_are_looked_for_in_the_choice_that_was_made(tmp_path: Path) -> None
     (tmp_path / "plant" / "mine.yaml").write_text("name: mine\nhall_c: 5.0\n")
     message = refused("--config-dir", str(tmp_path), "plant=mine", "plant.hall_c=4", "plant.hal_c=3")
     assert "unknown key 'plant.hal_c'" in message
-    assert "did you mean plant.hall_c or" in message
+    assert "did you mean plant.hall_c?" in message
 
 
 def test_a_missing_mandatory_value_is_named() -> None:
@@ -182,6 +182,7 @@ def test_help_describes_the_configuration(capfd: pytest.CaptureFixture[str]) -> 
     assert "Count the ticks of a plant." in out
     assert "plant: large, small (default)" in out
     assert "ticks: 288" in out
+    assert "profile: (24 values)" in out
     assert "--multirun" in out
 
 

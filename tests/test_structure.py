@@ -27,7 +27,7 @@ ORDER = (
     ("agents",),
     ("envs", "simulation"),
     ("tournament", "training", "live"),
-    ("insight", "benchmark_command", "cli"),
+    ("insight", "benchmark", "benchmark_command", "cli"),
     ("__main__",),
 )
 RANK = {room: rank for rank, rooms in enumerate(ORDER) for room in rooms}
@@ -143,6 +143,7 @@ def test_every_command_is_a_module_of_the_product() -> None:
 SURFACE: dict[str, set[str]] = {
     "gridpilot": {"Battery", "Bid", "Cooling", "GridPilotError", "MachineClass", "Site", "__version__"},
     "gridpilot.agents": set(),
+    "gridpilot.benchmark": set(),
     "gridpilot.envs": set(),
     "gridpilot.market": set(),
     "gridpilot.prices": {

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from gridpilot.errors import MarketError
 from gridpilot.market.auction import N_TOTALS
 from gridpilot.market.bids import Bid
-from gridpilot.market.clearing import Mechanism, check_mechanism, check_reserve, check_supply
+from gridpilot.market.clearing import PARALLEL_FROM, Mechanism, check_mechanism, check_reserve, check_supply
 from gridpilot.market.encoding import N_LEVELS, encode_parallel, encode_range, update_levels
 from gridpilot.market.physics import N_OUTCOME
 from gridpilot.market.site import Site, pack_sites
@@ -24,7 +24,6 @@ __all__ = ["Arena", "MarketRules", "Orders", "Scenario"]
 
 FloatArray = npt.NDArray[np.float64]
 
-_PARALLEL_FROM = 64  # markets; below it one thread is faster, and safe in forked processes
 
 
 class Scenario(NamedTuple):
@@ -156,7 +155,7 @@ class Arena:
             self.scenario.prices[now], self.scenario.ambient[now], self.scenario.capacity[now],
             *self.orders, self.machine_kw, self.storage, self.last_price, self.outcome, self.totals, self.refused,
         )  # fmt: skip
-        if self.n_markets < _PARALLEL_FROM:
+        if self.n_markets < PARALLEL_FROM:
             step_range(0, self.n_markets, *arguments)
         else:
             step_parallel(numba.get_num_threads(), *arguments)
@@ -174,7 +173,7 @@ class Arena:
             self.scenario.start, self.scenario.history, self.levels, self.machine_kw, self.storage, self.last_price, self.totals,
             self.outcome, seats, out,
         )  # fmt: skip
-        if self.n_markets < _PARALLEL_FROM:
+        if self.n_markets < PARALLEL_FROM:
             encode_range(0, self.n_markets, *arguments)
         else:
             encode_parallel(numba.get_num_threads(), *arguments)

@@ -47,15 +47,15 @@ def two_sum(high: float, low: float, x: float) -> tuple[float, float]:
 
 
 @inline_kernel
-def truncate_supply(supply: Any, capacity: float, reserve: float, steps: Any) -> tuple[int, float]:
-    """Write the supply ``(S, 2)``, cut at ``capacity`` and floored at ``reserve``, to ``steps``; return its length and its kW."""
+def truncate_supply(supply: Any, a: int, capacity: float, reserve: float, steps: Any) -> tuple[int, float]:
+    """Write supply ``a`` of ``(A, S, 2)``, cut at ``capacity`` and floored at ``reserve``, to ``steps``; return its length and kW."""
     n, high, low = 0, 0.0, 0.0
-    for s in range(supply.shape[0]):
-        kw, left = supply[s, 0], (capacity - high) - low
+    for s in range(supply.shape[1]):
+        kw, left = supply[a, s, 0], (capacity - high) - low
         if not (kw > 0.0 and left > 0.0):
             continue
         steps[n, 0] = min(kw, left)
-        steps[n, 1] = max(supply[s, 1], reserve)
+        steps[n, 1] = max(supply[a, s, 1], reserve)
         n += 1
         if kw >= left:
             return n, capacity
@@ -70,24 +70,45 @@ def clear_small(
     steps: Any,  # (S, 2) kW > 0, $/kWh non-decreasing, from truncate_supply
     n_steps: int,
     total: float,  # kW, sum of the steps
+    guess: float,  # $/kWh, where the margin may be, inf if nobody knows; only the time taken depends on it
     mechanism: int,
     allocation: Any,  # (N,) kW, out
     payment: Any,  # (N,) $/h, out
     value: Any,  # (N,) $/h, out: V_i(x_i)
-    totals: Any,  # (N_TOTALS,), out
-    work: Any,  # (3 N + N K,) float64, scratch
-    index: Any,  # (N + N K,) int64, scratch
+    totals: Any,  # (B, N_TOTALS), out
+    b: int,  # the market's row of them
+    front: Any,  # (N,) scratch: price of each site's next block
+    need: Any,  # (N,) scratch: kW of losing units still to be collected
+    own: Any,  # (N,) scratch: kW lost at this level by the site itself
+    head: Any,  # (N,) int64 scratch: each site's next block
+    level: Any,  # (N K,) scratch: kW of the level's blocks
+    owner: Any,  # (N K,) int64 scratch: whose they are
 ) -> None:
     """Clear one market by merging the sites' sorted blocks: O(levels x N)."""
-    n, n_blocks = kw.shape
-    front, need, own, level = work[:n], work[n : 2 * n], work[2 * n : 3 * n], work[3 * n :]
-    head, owner = index[:n], index[n:]
+    # Everything is indexed in place: a view of an array costs a pair of reference counts, more than the arithmetic on it.
+    n, n_blocks = kw.shape[0], kw.shape[1]
 
-    # Whatever bids above the dearest supply step wins whole, if there is room for all of it: the ordinary case. Else merge from the top.
+    # Whatever bids above the dearest supply step wins whole, if there is room for all of it: the ordinary case. Where there is not,
+    # look for a higher price above which there is room for all, and nearly no room is left (regula falsi, from the guess).
     top = steps[n_steps - 1, 1] if n_steps > 0 else math.inf
     filled, rest = _accept_above(top, kw, price, allocation, value, head)
     if not filled + rest < total:
-        filled, rest = _accept_above(math.inf, kw, price, allocation, value, head)
+        low, low_kw, high, high_kw = top, filled + rest, top, 0.0
+        for i in range(n):
+            if n_blocks > 0:
+                high = max(high, price[i, 0])
+        for attempt in range(2):
+            if attempt > 0 or not low < guess < high:
+                guess = high - (high - low) * (0.9 * total - high_kw) / (low_kw - high_kw)
+            filled, rest = _accept_above(guess, kw, price, allocation, value, head)
+            if not filled + rest < total:
+                low, low_kw = guess, filled + rest
+                continue
+            high, high_kw = guess, filled + rest
+            if high_kw > 0.8 * total:
+                break
+        if not filled + rest < total:
+            filled, rest = _accept_above(high, kw, price, allocation, value, head)
     for i in range(n):
         own[i] = 0.0
         payment[i] = 0.0
@@ -105,11 +126,11 @@ def clear_small(
         m, high, low = 0, 0.0, 0.0
         for i in range(n):
             while front[i] == p:
-                k = head[i]
-                level[m], owner[m] = kw[i, k], i
+                quantity = kw[i, head[i]]
+                level[m], owner[m] = quantity, i
                 m += 1
-                high, low = two_sum(high, low, kw[i, k])
-                head[i] = _next_block(kw, i, k + 1)
+                high, low = two_sum(high, low, quantity)
+                head[i] = _next_block(kw, i, head[i] + 1)
                 front[i] = price[i, head[i]] if head[i] < n_blocks else -math.inf
         demand, offered = high + low, 0.0
         while s >= 0 and steps[s, 1] == p:
@@ -132,9 +153,10 @@ def clear_small(
         if lost > 0.0:
             if not any_lost:
                 any_lost, price_lo = True, p
-                if mechanism != 0:
+                if mechanism != VCG:
                     break
-                need[:] = allocation[:n]
+                for i in range(n):
+                    need[i] = allocation[i]
             open_needs = 0
             for i in range(n):
                 if need[i] > 0.0:
@@ -150,7 +172,7 @@ def clear_small(
     while s >= 0:  # cheaper than everything that lost: used whole
         supply_cost += steps[s, 0] * steps[s, 1]
         s -= 1
-    settle_totals(mechanism, allocation, payment, value, supply_cost, price_lo, price_hi, totals)
+    settle_totals(mechanism, allocation, payment, value, supply_cost, price_lo, price_hi, totals, b)
 
 
 @inline_kernel
@@ -177,19 +199,19 @@ def _accept_above(floor: float, kw: Any, price: Any, allocation: Any, value: Any
 
 @inline_kernel
 def settle_totals(
-    mechanism: int, allocation: Any, payment: Any, value: Any, supply_cost: float, price_lo: float, price_hi: float, totals: Any
-) -> None:
+    mechanism: int, allocation: Any, payment: Any, value: Any, supply_cost: float, price_lo: float, price_hi: float, totals: Any, b: int
+) -> None:  # fmt: skip
     """Write the market-wide results, and the payments of the mechanisms that need only them."""
     volume, volume_rest, worth, worth_rest = 0.0, 0.0, 0.0, 0.0
-    for i in range(len(allocation)):
+    for i in range(allocation.shape[0]):
         volume, volume_rest = two_sum(volume, volume_rest, allocation[i])
         worth, worth_rest = two_sum(worth, worth_rest, value[i])
-        if mechanism == 1:
+        if mechanism == UNIFORM:
             payment[i] = allocation[i] * price_lo if allocation[i] > 0.0 else 0.0
-        elif mechanism == 2:
+        elif mechanism == PAY_AS_BID:
             payment[i] = value[i]
-    totals[0] = (worth - supply_cost) + worth_rest
-    totals[1] = supply_cost
-    totals[2] = volume + volume_rest
-    totals[3] = price_lo
-    totals[4] = price_hi
+    totals[b, WELFARE] = (worth - supply_cost) + worth_rest
+    totals[b, SUPPLY_COST] = supply_cost
+    totals[b, VOLUME] = volume + volume_rest
+    totals[b, PRICE_LO] = price_lo
+    totals[b, PRICE_HI] = price_hi

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from gridpilot.errors import BidError, MarketError
 from gridpilot.market.auction import MECHANISMS, N_TOTALS, SMALL, clear_small, truncate_supply
 from gridpilot.market.bids import check_blocks
-from gridpilot.market.compilation import kernel, parallel_kernel
+from gridpilot.market.compilation import inline_kernel, kernel, parallel_kernel
 from gridpilot.market.margin import clear_large
 
 __all__ = ["Clearing", "Mechanism", "clear", "clear_batch"]
@@ -22,7 +22,7 @@ __all__ = ["Clearing", "Mechanism", "clear", "clear_batch"]
 Mechanism = Literal["vcg", "uniform", "pay_as_bid"]
 FloatArray = npt.NDArray[np.float64]
 
-_PARALLEL_FROM = 64  # markets; below it one thread is faster, and safe in forked processes
+PARALLEL_FROM = 64  # markets; below it one thread is faster, and safe in forked processes
 
 
 @dataclass(frozen=True)
@@ -66,20 +66,16 @@ def clear(
     >>> vickrey.allocation.tolist(), vickrey.payment.tolist()
     ([1.0, 0.0, 0.0], [8.0, 0.0, 0.0])
     """
-    blocks = [check_blocks(bid, where=f"bids[{i}]") for i, bid in enumerate(bids)]
-    n = len(blocks)
-    width = max((len(block) for block in blocks), default=0)
-    kw, price = np.zeros((1, n, width)), np.zeros((1, n, width))
-    for i, block in enumerate(blocks):
-        kw[0, i, : len(block)], price[0, i, : len(block)] = block[:, 0], block[:, 1]
-        if 0 < len(block) < width:
-            price[0, i, len(block) :] = block[-1, 1]
+    lists = [check_blocks(bid, where=f"bids[{i}]") for i, bid in enumerate(bids)]
+    blocks = np.zeros((1, len(lists), max(map(len, lists), default=0), 2))
+    for i, block in enumerate(lists):
+        blocks[0, i, : len(block)] = block
+        blocks[0, i, len(block) :, 1] = block[-1, 1] if len(block) else 0.0
     result = _clear_arrays(
-        kw,
-        price,
+        blocks,
         check_supply(supply)[None],
         np.array([check_capacity(capacity)]),
-        check_caps(caps, n)[None],
+        check_caps(caps, len(lists))[None],
         np.array([check_reserve(reserve)]),
         check_mechanism(mechanism),
     )
@@ -102,7 +98,7 @@ def clear_batch(
 ) -> Clearing:
     """Clear B markets of N sites at once.
 
-    ``bids``      ``(B, N, K, 2)`` blocks (kW, $/kWh), prices non-increasing along K; unused blocks have 0 kW
+    ``bids``      ``(B, N, K, 2)`` blocks (kW, $/kWh), prices non-increasing along K; fill up with blocks of 0 kW
     ``supply``    ``(B, S, 2)`` or ``(S, 2)`` steps (kW, $/kWh), costs non-decreasing
     ``capacity``  ``(B,)`` or a number, kW;  ``caps``: ``(B, N)``, ``(N,)`` or a number, kW;  ``reserve``: ``(B,)`` or a number, $/kWh
 
@@ -111,13 +107,7 @@ def clear_batch(
     blocks = np.asarray(bids, dtype=np.float64)
     if blocks.ndim != 4 or blocks.shape[3] != 2:
         raise BidError(f"bids: expected an array of shape (B, N, K, 2), got {blocks.shape}")
-    kw, price = np.ascontiguousarray(blocks[..., 0]), np.ascontiguousarray(blocks[..., 1])
-    bad = ~np.isfinite(kw) | ~np.isfinite(price) | (kw < 0.0)
-    bad[..., 1:] |= np.diff(price, axis=-1) > 0.0
-    if bad.any():
-        b, i, _ = np.argwhere(bad)[0]
-        check_blocks(blocks[b, i], where=f"market {b}, bids[{i}]")
-    n_markets, n = kw.shape[:2]
+    n_markets, n = blocks.shape[:2]
     steps = np.asarray(supply, dtype=np.float64)
     if steps.ndim == 2:
         check_supply(steps)
@@ -140,29 +130,23 @@ def clear_batch(
             raise MarketError(f"{name}: {array[~(array >= 0.0)][0]} kW in a batch, expected numbers >= 0")
     if np.isnan(reserves).any():
         raise MarketError("reserve: nan in a batch, expected numbers in $/kWh")
-    return _clear_arrays(kw, price, steps, capacities, limits, reserves, check_mechanism(mechanism))
+    return _clear_arrays(blocks, steps, capacities, limits, reserves, check_mechanism(mechanism))
 
 
 def _clear_arrays(
-    kw: FloatArray,
-    price: FloatArray,
-    supply: FloatArray,
-    capacity: FloatArray,
-    caps: FloatArray,
-    reserve: FloatArray,
-    mechanism: int,
+    blocks: FloatArray, supply: FloatArray, capacity: FloatArray, caps: FloatArray, reserve: FloatArray, mechanism: int
 ) -> Clearing:
-    if np.isfinite(caps).any():
-        before = np.cumsum(kw, axis=-1) - kw
-        kw = np.clip(caps[..., None] - before, 0.0, kw)
-    n_markets, n = kw.shape[:2]
+    n_markets, n = blocks.shape[:2]
     allocation, payment, value = np.empty((n_markets, n)), np.empty((n_markets, n)), np.empty((n_markets, n))
-    totals = np.empty((n_markets, N_TOTALS))
-    arguments = (kw, price, np.ascontiguousarray(supply), np.ascontiguousarray(capacity), np.ascontiguousarray(reserve), mechanism)
-    if n_markets < _PARALLEL_FROM:
-        clear_range(0, n_markets, *arguments, allocation, payment, value, totals)
+    totals, bad = np.empty((n_markets, N_TOTALS)), np.full(n_markets, -1)
+    markets = [np.ascontiguousarray(array) for array in (blocks, supply, capacity, caps, reserve)]
+    if n_markets < PARALLEL_FROM:
+        clear_range(0, n_markets, *markets, mechanism, allocation, payment, value, totals, bad)
     else:
-        clear_parallel(numba.get_num_threads(), *arguments, allocation, payment, value, totals)
+        clear_parallel(numba.get_num_threads(), *markets, mechanism, allocation, payment, value, totals, bad)
+    if bad.max(initial=-1) >= 0:
+        b = int(np.argmax(bad >= 0))
+        check_blocks(blocks[b, bad[b]], where=f"market {b}, bids[{bad[b]}]")
     return Clearing(allocation, payment, value, *np.ascontiguousarray(totals.T))
 
 
@@ -170,50 +154,67 @@ def _clear_arrays(
 def clear_range(
     first: int,
     last: int,
-    kw: Any,  # (B, N, K)
-    price: Any,  # (B, N, K)
+    blocks: Any,  # (B, N, K, 2)
     supply: Any,  # (B, S, 2)
     capacity: Any,  # (B,)
+    caps: Any,  # (B, N)
     reserve: Any,  # (B,)
     mechanism: int,
     allocation: Any,  # (B, N), out
     payment: Any,  # (B, N), out
     value: Any,  # (B, N), out
     totals: Any,  # (B, N_TOTALS), out
+    bad: Any,  # (B,), out: a site whose bid is refused, where there is one; the market is not cleared then
 ) -> None:
     """Clear markets ``first`` to ``last - 1``."""
-    _, n, n_blocks = kw.shape
-    steps = np.empty((supply.shape[1], 2))
-    work, index = np.empty(3 * n + n * n_blocks), np.empty(n + n * n_blocks, dtype=np.int64)
+    _, n, n_blocks, _ = blocks.shape
+    kw, price, steps = np.empty((n, n_blocks)), np.empty((n, n_blocks)), np.empty((supply.shape[1], 2))
+    won, paid, worth = np.empty(n), np.empty(n), np.empty(n)
+    front, need, own, level = np.empty(n), np.empty(n), np.empty(n), np.empty(n * n_blocks)
+    head, owner = np.empty(n, dtype=np.int64), np.empty(n * n_blocks, dtype=np.int64)
     for b in range(first, last):
-        n_steps, total = truncate_supply(supply[b], capacity[b], reserve[b], steps)
+        bad[b] = _take_bids(blocks, caps, b, kw, price)
+        if bad[b] >= 0:
+            continue
+        n_steps, total = truncate_supply(supply, b, capacity[b], reserve[b], steps)
         if n <= SMALL:
             clear_small(
-                kw[b], price[b], steps, n_steps, total, mechanism, allocation[b], payment[b], value[b], totals[b], work, index
+                kw, price, steps, n_steps, total, math.inf, mechanism, won, paid, worth, totals, b, front, need, own, head, level, owner
             )  # fmt: skip
         else:
-            clear_large(kw[b], price[b], steps, n_steps, total, mechanism, allocation[b], payment[b], value[b], totals[b])
+            clear_large(kw, price, steps, n_steps, total, mechanism, won, paid, worth, totals, b)
+        for i in range(n):
+            allocation[b, i], payment[b, i], value[b, i] = won[i], paid[i], worth[i]
+
+
+@inline_kernel
+def _take_bids(blocks: Any, caps: Any, b: int, kw: Any, price: Any) -> int:
+    """Copy market b's bids, cut at the caps; return the first site whose blocks are not finite, >= 0 kW and non-increasing, or -1."""
+    refused = -1
+    for i in range(blocks.shape[1]):
+        room, ceiling, good = caps[b, i], math.inf, 1
+        for k in range(blocks.shape[2]):
+            quantity, p = blocks[b, i, k, 0], blocks[b, i, k, 1]
+            good &= (quantity >= 0.0) & (quantity < math.inf) & (p > -math.inf) & (p < math.inf) & (p <= ceiling)
+            ceiling = p
+            kw[i, k], price[i, k] = min(quantity, room), p
+            room -= kw[i, k]
+        if good == 0 and refused < 0:
+            refused = i
+    return refused
 
 
 @parallel_kernel
 def clear_parallel(
-    chunks: int,
-    kw: Any,
-    price: Any,
-    supply: Any,
-    capacity: Any,
-    reserve: Any,
-    mechanism: int,
-    allocation: Any,
-    payment: Any,
-    value: Any,
-    totals: Any,
-) -> None:
+    chunks: int, blocks: Any, supply: Any, capacity: Any, caps: Any, reserve: Any, mechanism: int,
+    allocation: Any, payment: Any, value: Any, totals: Any, bad: Any,
+) -> None:  # fmt: skip
     """Clear all markets, ``chunks`` contiguous parts of them in parallel."""
-    n = len(kw)
+    n = len(blocks)
     for c in numba.prange(chunks):
         clear_range(
-            c * n // chunks, (c + 1) * n // chunks, kw, price, supply, capacity, reserve, mechanism, allocation, payment, value, totals
+            c * n // chunks, (c + 1) * n // chunks, blocks, supply, capacity, caps, reserve, mechanism,
+            allocation, payment, value, totals, bad,
         )  # fmt: skip
 
 

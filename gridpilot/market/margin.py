@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from gridpilot.market.auction import settle_totals, two_sum
+from gridpilot.market.auction import VCG, settle_totals, two_sum
 from gridpilot.market.compilation import kernel
 
 __all__ = ["clear_large"]
@@ -33,6 +33,7 @@ def clear_large(
     payment: Any,
     value: Any,
     totals: Any,
+    b: int,
 ) -> None:
     """Clear one market of many sites; arguments and results as :func:`gridpilot.market.auction.clear_small`."""
     n, n_blocks = kw.shape
@@ -42,8 +43,8 @@ def clear_large(
 
     # Accept what lies above the window, gather what lies in it.
     size = 0
-    for b in range(first, last + 1):
-        size += int(mass[_BUCKETS + b])
+    for bucket in range(first, last + 1):
+        size += int(mass[_BUCKETS + bucket])
     window_price, window_kw, window_owner = np.empty(size), np.empty(size), np.empty(size, dtype=np.int64)
     filled, rest, m = 0.0, 0.0, 0
     for i in range(n):
@@ -108,9 +109,9 @@ def clear_large(
         filled, rest = two_sum(filled, rest, offered)
     if n_lost > 0:
         price_lo = lost_price[0]
-        if mechanism == 0:
+        if mechanism == VCG:
             _vickrey_payments(kw, price, allocation, lost_price[:n_lost], lost_kw[:n_lost], lost_share[0], payment)
-    settle_totals(mechanism, allocation, payment, value, supply_cost, price_lo, price_hi, totals)
+    settle_totals(mechanism, allocation, payment, value, supply_cost, price_lo, price_hi, totals, b)
 
 
 @kernel

@@ -20,25 +20,25 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from gridpilot.market.compilation import inline_kernel
-from gridpilot.market.site import Site, pack_sites
+from gridpilot.market.compilation import inline_kernel, kernel
+from gridpilot.market.site import Site, SiteArrays, pack_sites
 from gridpilot.market.units import DT
 
 __all__ = ["Dispatch", "SiteState", "apply_dispatch", "build_curve", "dispatch", "own_bid", "value_curve"]
 
 MIN_COP: Final = 1.0  # cooling never gets worse than a heater in reverse, however hot it is outside
 
-# What a block of the curve is, by tag: 0 .. C-1 machines of that class in the free heat budget, COOLED + c the same with their cooling.
-COOLED: Final = 1000
-CHARGE: Final = 2000
-DISCHARGE: Final = 2001
+# What a block of the curve is, by its tag: c < C machines of class c that need no cooling, C + c the same with their cooling, 2 C charging,
+# 2 C + 1 discharging.
 
 # Columns of a site's ``context`` row, what dispatch needs to know of its curve.
 COP: Final = 0
 P_FREE: Final = 1  # kW of machines that need no cooling this tick
 B_MAX: Final = 2  # kW the battery can discharge
 N_CURVE: Final = 3  # blocks in the curve
-N_CONTEXT: Final = 4
+PER_COP: Final = 4  # 1 / COP
+PER_M: Final = 5  # 1 / m, kW of machines a kW of their draw carries where they are cooled
+N_CONTEXT: Final = 6
 
 # Columns of an ``outcome`` row: what a site got and did in a tick. Powers in kW, money in $ for the tick.
 WON: Final = 0  # kW allocated by the auction
@@ -56,170 +56,167 @@ N_OUTCOME: Final = 10
 
 @inline_kernel
 def build_curve(
-    plant: Any,  # PLANT record of the site
-    class_kw: Any,  # (C,) kW
-    output: Any,  # (C,) units per kWh
-    product: Any,  # (C,)
-    machine_kw: Any,  # (C,) kW, power of each class in the last tick
-    soc: float,  # kWh
-    theta: float,  # degC
-    prices: Any,  # (3,) energy, hash, token
+    plant: Any,  # (N,) PLANT
+    class_kw: Any,  # (N, C) kW
+    output: Any,  # (N, C) units per kWh
+    product: Any,  # (N, C)
+    i: int,  # the site
+    machine_kw: Any,  # (B, N, C) kW, power of each class in the last tick
+    storage: Any,  # (B, N, 2) soc kWh, theta degC
+    prices: Any,  # (B, 3) energy, hash, token
+    b: int,  # the market
     ambient: float,  # degC
     last_price: float,  # $/kWh, clearing price of the last tick
     storage_value: float,  # $/kWh, nan = the battery stands idle
-    commitment: Any,  # (C,) $/kWh, nan = default
-    kw: Any,  # (K,) kW, out
-    price: Any,  # (K,) $/kWh, out, non-increasing
-    tag: Any,  # (K,) int64, out
-    context: Any,  # (N_CONTEXT,), out
+    commitment: Any,  # (B, N, C) $/kWh, nan = default
+    defaults: bool,  # whether to take the default commitment values in any case
+    kw: Any,  # (N, K) kW, out
+    price: Any,  # (N, K) $/kWh, out, non-increasing
+    tag: Any,  # (N, K) int64, out
+    context: Any,  # (N, N_CONTEXT), out
 ) -> None:
     """Write the site's curve: blocks of descending value from ``b-max`` kW below zero grid power upwards. K >= 2 C + 3."""
-    cop = max(MIN_COP, plant.cop - plant.cop_slope * (ambient - plant.cop_reference))
-    m = 1.0 + 1.0 / cop
-    p_free = max(0.0, (plant.set_point - theta) * plant.heat_capacity / DT + plant.loss * (theta - ambient))
+    # Everything is indexed in place: a view of an array costs a pair of reference counts, more than the arithmetic on it.
+    site, n_classes = plant[i], class_kw.shape[1]
+    soc, theta = storage[b, i, 0], storage[b, i, 1]
+    cop = max(MIN_COP, site.cop - site.cop_slope * (ambient - site.cop_reference))
+    per_cop = 1.0 / cop
+    m = 1.0 + per_cop
+    per_m = 1.0 / m
+    p_free = max(0.0, (site.set_point - theta) * site.heat_rate + site.loss * (theta - ambient))
 
     # Machines, continuing and started, sorted by value.
     n = 0
-    for c in range(plant.n_classes):
-        revenue = prices[product[c]] * output[c]
-        kappa = commitment[c]
-        if math.isnan(kappa):
-            kappa = plant.boot_loss * revenue if last_price * m < revenue else 0.0
-        running = min(machine_kw[c], class_kw[c])
-        startable = min(plant.ramp_kw, class_kw[c] - running)
+    for c in range(site.n_classes):
+        revenue = prices[b, product[i, c]] * output[i, c]
+        kappa = commitment[b, i, c]
+        if defaults or math.isnan(kappa):
+            kappa = site.boot_loss * revenue if last_price * m < revenue else 0.0
+        running = min(machine_kw[b, i, c], class_kw[i, c])
+        startable = min(site.ramp_kw, class_kw[i, c] - running)
         if running > 0.0:
-            n = _insert(kw, price, tag, n, running, revenue + kappa, c)
+            n = _insert(kw, price, tag, i, n, running, revenue + kappa, c)
         if startable > 0.0:
-            n = _insert(kw, price, tag, n, startable, revenue * (1.0 - plant.boot_loss) + kappa, c)
+            n = _insert(kw, price, tag, i, n, startable, revenue * (1.0 - site.boot_loss) + kappa, c)
 
     # Heat: the first P_free kW need no cooling, the following draw m kW each, beyond the cooling's limit there are none.
-    coolable, warm, i = cop * plant.cooling_kw, p_free, 0
-    while i < n:
+    coolable, warm, k = cop * site.cooling_kw, p_free, 0
+    while k < n:
         if warm <= 0.0:
-            take = min(kw[i], coolable)
+            take = min(kw[i, k], coolable)
             coolable -= take
             if take <= 0.0:
                 break
-            kw[i], price[i], tag[i] = take * m, price[i] / m, tag[i] + COOLED
-        elif kw[i] > warm:  # split at P_free
-            for j in range(n, i, -1):
-                kw[j], price[j], tag[j] = kw[j - 1], price[j - 1], tag[j - 1]
+            kw[i, k], price[i, k], tag[i, k] = take * m, price[i, k] * per_m, tag[i, k] + n_classes
+        elif kw[i, k] > warm:  # split at P_free
+            for j in range(n, k, -1):
+                kw[i, j], price[i, j], tag[i, j] = kw[i, j - 1], price[i, j - 1], tag[i, j - 1]
             n += 1
-            kw[i], kw[i + 1] = warm, kw[i + 1] - warm
+            kw[i, k], kw[i, k + 1] = warm, kw[i, k + 1] - warm
             warm = 0.0
         else:
-            warm -= kw[i]
-        i += 1
-    n = i
+            warm -= kw[i, k]
+        k += 1
+    n = k
 
     # The battery, as a block that buys and a block that can be bought back.
     b_max = 0.0
     if not math.isnan(storage_value):
-        spread = 1.0 / plant.eta_d - plant.eta_c
-        v = max(storage_value, -2.0 * plant.wear / spread) if spread > 0.0 else storage_value
-        b_max = max(0.0, min(plant.battery_kw, (soc - plant.soc_min) * plant.eta_d / DT))
-        charge = max(0.0, min(plant.battery_kw, (plant.soc_max - soc) / (plant.eta_c * DT)))
-        sell = v / plant.eta_d + plant.wear
+        v = max(storage_value, site.lowest_value)
+        b_max = max(0.0, min(site.battery_kw, (soc - site.soc_min) * site.discharge_rate))
+        charge = max(0.0, min(site.battery_kw, (site.soc_max - soc) * site.charge_rate))
+        sell = v * site.per_eta_d + site.wear
         if b_max > 0.0:
-            n = _insert(kw, price, tag, n, b_max, sell, DISCHARGE)
+            n = _insert(kw, price, tag, i, n, b_max, sell, 2 * n_classes + 1)
         if charge > 0.0:
-            n = _insert(kw, price, tag, n, charge, min(plant.eta_c * v - plant.wear, sell), CHARGE)
-    context[0], context[1], context[2], context[3] = cop, p_free, b_max, n
+            n = _insert(kw, price, tag, i, n, charge, min(site.eta_c * v - site.wear, sell), 2 * n_classes)
+    context[i, COP], context[i, P_FREE], context[i, B_MAX] = cop, p_free, b_max
+    context[i, N_CURVE], context[i, PER_COP], context[i, PER_M] = n, per_cop, per_m
 
 
 @inline_kernel
-def _insert(kw: Any, price: Any, tag: Any, n: int, quantity: float, value: float, what: int) -> int:
+def _insert(kw: Any, price: Any, tag: Any, i: int, n: int, quantity: float, value: float, what: int) -> int:
     """Put a block behind all blocks of at least its value; return the new length."""
-    i = n
-    while i > 0 and price[i - 1] < value:
-        kw[i], price[i], tag[i] = kw[i - 1], price[i - 1], tag[i - 1]
-        i -= 1
-    kw[i], price[i], tag[i] = quantity, value, what
+    k = n
+    while k > 0 and price[i, k - 1] < value:
+        kw[i, k], price[i, k], tag[i, k] = kw[i, k - 1], price[i, k - 1], tag[i, k - 1]
+        k -= 1
+    kw[i, k], price[i, k], tag[i, k] = quantity, value, what
     return n + 1
 
 
 @inline_kernel
-def own_bid(kw: Any, price: Any, context: Any, grid_kw: float, bid_kw: Any, bid_price: Any) -> None:
-    """The truthful bid: the curve without its first ``b-max`` kW, cut at the grid connection; unused blocks get 0 kW."""
-    n, skip, room, m = int(context[3]), context[2], grid_kw, 0
+def own_bid(kw: Any, price: Any, context: Any, i: int, grid_kw: float, bid_kw: Any, bid_price: Any) -> None:
+    """The truthful bid: the curve without its first ``b-max`` kW, cut at the grid connection; unused blocks get 0 kW.
+
+    Reads row i of ``kw``, ``price (N, K)`` and ``context``, writes row i of ``bid_kw`` and ``bid_price (N, K)``.
+    """
+    n, skip, room, m = int(context[i, N_CURVE]), context[i, B_MAX], grid_kw, 0
+    floor = 0.0
     for k in range(n):
-        quantity = kw[k]
-        if skip > 0.0:
-            dropped = min(skip, quantity)
-            skip -= dropped
-            quantity -= dropped
-        quantity = min(quantity, room)
+        quantity = kw[i, k]
+        dropped = min(skip, quantity)
+        skip -= dropped
+        quantity = min(quantity - dropped, room)
         if quantity > 0.0:
             room -= quantity
-            bid_kw[m], bid_price[m] = quantity, price[k]
+            floor = price[i, k]
+            bid_kw[i, m], bid_price[i, m] = quantity, floor
             m += 1
-    floor = bid_price[m - 1] if m > 0 else 0.0
-    for k in range(m, len(bid_kw)):
-        bid_kw[k], bid_price[k] = 0.0, floor
+    for k in range(m, bid_kw.shape[1]):
+        bid_kw[i, k], bid_price[i, k] = 0.0, floor
 
 
 @inline_kernel
 def apply_dispatch(
     won_kw: float,
     payment: float,  # $/h
-    plant: Any,
-    output: Any,  # (C,)
-    product: Any,  # (C,)
-    prices: Any,  # (3,)
+    plant: Any,  # (N,)
+    output: Any,  # (N, C)
+    product: Any,  # (N, C)
+    i: int,  # the site
+    prices: Any,  # (B, 3)
+    b: int,  # the market
     ambient: float,
-    kw: Any,  # (K,) the curve
-    tag: Any,  # (K,)
-    context: Any,  # (N_CONTEXT,)
-    machine_kw: Any,  # (C,) kW, in: last tick, out: this tick
-    running: Any,  # (C,) scratch
-    storage: Any,  # (2,) soc kWh and theta degC, in and out
-    outcome: Any,  # (N_OUTCOME,), out
+    kw: Any,  # (N, K) the curve
+    tag: Any,  # (N, K)
+    context: Any,  # (N, N_CONTEXT)
+    machine_kw: Any,  # (B, N, C) kW, in: last tick, out: this tick
+    storage: Any,  # (B, N, 2) soc kWh and theta degC, in and out
+    use: Any,  # (2 C + 2,) scratch, kW by tag
+    outcome: Any,  # (B, N, N_OUTCOME), out
 ) -> None:
     """Use ``won_kw`` of grid power as the curve says; earn, pay, and move the state on by one tick."""
-    cop, p_free, b_max = context[0], context[1], context[2]
-    m = 1.0 + 1.0 / cop
-    running[:] = 0.0
-    left, charged, bought_back, machines, draw = won_kw + b_max, 0.0, 0.0, 0.0, 0.0
-    for k in range(int(context[3])):
-        if left <= 0.0:
-            break
-        take = min(kw[k], left)
+    site, n_classes = plant[i], output.shape[1]
+    b_max = context[i, B_MAX]
+    for j in range(2 * n_classes + 2):
+        use[j] = 0.0
+    left, draw = won_kw + b_max, 0.0
+    for k in range(int(context[i, N_CURVE])):
+        take = min(kw[i, k], left)
         left -= take
         draw += take
-        what = tag[k]
-        if what == CHARGE:
-            charged += take
-        elif what == DISCHARGE:
-            bought_back += take
-        else:
-            power = take
-            if what >= COOLED:
-                what -= COOLED
-                power = take / m
-            running[what] += power
-            machines += power
-    discharged = b_max - bought_back
-    cooling = max(0.0, machines - p_free) / cop
-    revenue = 0.0
-    for c in range(plant.n_classes):
-        started = max(0.0, running[c] - machine_kw[c])
-        revenue += prices[product[c]] * output[c] * (running[c] - plant.boot_loss * started)
-        machine_kw[c] = running[c]
-    soc, theta = storage[0], storage[1]
-    soc += DT * (plant.eta_c * charged - discharged / plant.eta_d)
-    storage[0] = min(max(soc, plant.soc_min), plant.soc_max)
-    heat = machines - cop * cooling - plant.loss * (theta - ambient)
-    storage[1] = min(theta + DT / plant.heat_capacity * heat, max(theta, plant.set_point, ambient))
-    outcome[0] = won_kw
-    outcome[1] = max(0.0, draw - b_max)
-    outcome[2] = machines
-    outcome[3] = cooling
-    outcome[4] = charged
-    outcome[5] = discharged
-    outcome[6] = DT * revenue
-    outcome[7] = DT * payment
-    outcome[8] = DT * plant.wear * (charged + discharged)
-    outcome[9] = outcome[6] - outcome[7] - outcome[8]
+        use[tag[i, k]] += take
+    charged, discharged = use[2 * n_classes], b_max - use[2 * n_classes + 1]
+    machines, revenue = 0.0, 0.0
+    for c in range(n_classes):
+        power = use[c] + use[n_classes + c] * context[i, PER_M]
+        started = max(0.0, power - machine_kw[b, i, c])
+        revenue += prices[b, product[i, c]] * output[i, c] * (power - site.boot_loss * started)
+        machines += power
+        machine_kw[b, i, c] = power
+    cooling = max(0.0, machines - context[i, P_FREE]) * context[i, PER_COP]
+    soc, theta = storage[b, i, 0], storage[b, i, 1]
+    soc += DT * (site.eta_c * charged - discharged * site.per_eta_d)
+    storage[b, i, 0] = min(max(soc, site.soc_min), site.soc_max)
+    heat = machines - context[i, COP] * cooling - site.loss * (theta - ambient)
+    storage[b, i, 1] = min(theta + site.warming * heat, max(theta, site.set_point, ambient))
+    wear = DT * site.wear * (charged + discharged)
+    outcome[b, i, WON], outcome[b, i, DRAWN] = won_kw, max(0.0, draw - b_max)
+    outcome[b, i, MACHINES], outcome[b, i, COOLING] = machines, cooling
+    outcome[b, i, CHARGED], outcome[b, i, DISCHARGED] = charged, discharged
+    outcome[b, i, REVENUE], outcome[b, i, PAYMENT], outcome[b, i, WEAR] = DT * revenue, DT * payment, wear
+    outcome[b, i, PROFIT] = DT * revenue - DT * payment - wear
 
 
 @dataclass(frozen=True)
@@ -261,10 +258,10 @@ def value_curve(
     ``storage_value``     $/kWh stored; ``None`` leaves the battery alone. Below ``-2 wear / (1/eta_d - eta_c)`` it counts as that.
     ``commitment_value``  ``(C,)`` $/kWh >= 0; ``None`` is ``boot_loss r`` while ``last_price m < r``, else 0
     """
-    _, kw, price, _, context = _curve(site, state, prices, ambient_c, last_price, storage_value, commitment_value)
-    blocks = np.zeros((2, len(kw)))
-    own_bid(kw, price, context, site.grid_kw, blocks[0], blocks[1])
-    return np.ascontiguousarray(blocks[:, blocks[0] > 0.0].T)
+    arrays = pack_sites([site])
+    blocks = np.empty((2, 1, arrays.n_blocks))
+    _curve_bid(*_curve(arrays, state, prices, ambient_c, last_price, storage_value, commitment_value), blocks[0], blocks[1])
+    return np.ascontiguousarray(blocks[:, 0, blocks[0, 0] > 0.0].T)
 
 
 def dispatch(
@@ -278,35 +275,62 @@ def dispatch(
     commitment_value: Any = None,
 ) -> Dispatch:
     """The best use of ``grid_kw`` of grid power, the argmax behind :func:`value_curve` (same arguments)."""
-    arrays, kw, _, tag, context = _curve(site, state, prices, ambient_c, last_price, storage_value, commitment_value)
-    machine_kw, storage, outcome = state.machine_kw.copy(), np.array([state.soc_kwh, state.theta_c]), np.empty(N_OUTCOME)
-    apply_dispatch(
-        grid_kw, 0.0, arrays.plant[0], arrays.output[0], arrays.product[0], np.asarray(prices, dtype=np.float64), ambient_c, kw, tag,
-        context, machine_kw, np.empty_like(machine_kw), storage, outcome,
-    )  # fmt: skip
-    after = SiteState(float(storage[0]), float(storage[1]), machine_kw)
-    row = outcome.tolist()
-    return Dispatch(row[DRAWN], machine_kw, row[COOLING], row[CHARGED], row[DISCHARGED], row[REVENUE], row[WEAR], after)
+    arrays = pack_sites([site])
+    curve = _curve(arrays, state, prices, ambient_c, last_price, storage_value, commitment_value)
+    outcome = np.empty((1, 1, N_OUTCOME))
+    _curve_dispatch(*curve, grid_kw, outcome)
+    machine_kw, storage = curve[4], curve[5]
+    row = outcome[0, 0].tolist()
+    after = SiteState(float(storage[0, 0, 0]), float(storage[0, 0, 1]), machine_kw[0, 0, : len(site.fleet)])
+    return Dispatch(row[DRAWN], after.machine_kw, row[COOLING], row[CHARGED], row[DISCHARGED], row[REVENUE], row[WEAR], after)
 
 
 def _curve(
-    site: Site,
+    arrays: SiteArrays,
     state: SiteState,
     prices: Any,
     ambient_c: float,
     last_price: float,
     storage_value: float | None,
     commitment_value: Any,
-) -> Any:
-    arrays = pack_sites([site])
-    k = arrays.n_blocks
-    kw, price, tag, context = np.empty(k), np.empty(k), np.empty(k, dtype=np.int64), np.empty(N_CONTEXT)
-    commitment = np.full(arrays.n_classes, math.nan)
+) -> tuple[Any, ...]:
+    """The arguments the two kernels below share."""
+    machine_kw, commitment = np.zeros((1, 1, arrays.n_classes)), np.full((1, 1, arrays.n_classes), math.nan)
+    machine_kw[0, 0, : len(state.machine_kw)] = state.machine_kw
     if commitment_value is not None:
-        commitment[: len(site.fleet)] = commitment_value
+        commitment[0, 0, : np.size(commitment_value)] = commitment_value
+    storage = np.array([[[state.soc_kwh, state.theta_c]]], dtype=np.float64)
+    value = math.nan if storage_value is None else float(storage_value)
+    row = np.array([prices], dtype=np.float64)
+    return (*arrays, machine_kw, storage, row, float(ambient_c), float(last_price), value, commitment)
+
+
+@kernel
+def _curve_bid(
+    plant: Any, class_kw: Any, output: Any, product: Any, machine_kw: Any, storage: Any, prices: Any, ambient: float, last_price: float,
+    storage_value: float, commitment: Any, bid_kw: Any, bid_price: Any,
+) -> None:  # fmt: skip
+    n_blocks = bid_kw.shape[1]
+    kw, price, tag, context = np.empty((1, n_blocks)), np.empty((1, n_blocks)), np.empty((1, n_blocks), np.int64), np.empty((1, N_CONTEXT))
     build_curve(
-        arrays.plant[0], arrays.class_kw[0], arrays.output[0], arrays.product[0], state.machine_kw, state.soc_kwh, state.theta_c,
-        np.asarray(prices, dtype=np.float64), ambient_c, last_price, math.nan if storage_value is None else storage_value, commitment,
+        plant, class_kw, output, product, 0, machine_kw, storage, prices, 0, ambient, last_price, storage_value, commitment, False,
         kw, price, tag, context,
     )  # fmt: skip
-    return arrays, kw, price, tag, context
+    own_bid(kw, price, context, 0, plant[0].grid_kw, bid_kw, bid_price)
+
+
+@kernel
+def _curve_dispatch(
+    plant: Any, class_kw: Any, output: Any, product: Any, machine_kw: Any, storage: Any, prices: Any, ambient: float, last_price: float,
+    storage_value: float, commitment: Any, won_kw: float, outcome: Any,
+) -> None:  # fmt: skip
+    n_classes = class_kw.shape[1]
+    n_blocks = 2 * n_classes + 3
+    kw, price, tag, context = np.empty((1, n_blocks)), np.empty((1, n_blocks)), np.empty((1, n_blocks), np.int64), np.empty((1, N_CONTEXT))
+    build_curve(
+        plant, class_kw, output, product, 0, machine_kw, storage, prices, 0, ambient, last_price, storage_value, commitment, False,
+        kw, price, tag, context,
+    )  # fmt: skip
+    apply_dispatch(
+        won_kw, 0.0, plant, output, product, 0, prices, 0, ambient, kw, tag, context, machine_kw, storage, np.empty(2 * n_classes + 2), outcome
+    )  # fmt: skip

@@ -158,6 +158,13 @@ PLANT = np.dtype(
         ("cop", np.float64),
         ("cop_slope", np.float64),  # 1/degC
         ("cop_reference", np.float64),  # degC
+        # Derived, so that no kernel divides:
+        ("per_eta_d", np.float64),  # 1 / eta_d
+        ("charge_rate", np.float64),  # 1 / (eta_c dt), kW of charging a kWh of room
+        ("discharge_rate", np.float64),  # eta_d / dt, kW of discharging a kWh stored
+        ("lowest_value", np.float64),  # $/kWh, storage value below which charging would outbid discharging
+        ("heat_rate", np.float64),  # capacity / dt, kW/degC
+        ("warming", np.float64),  # dt / capacity, degC/kW
     ]
 )
 
@@ -202,6 +209,7 @@ def pack_sites(sites: Sequence[Site], n_classes: int = 1) -> SiteArrays:
             output[i, j] = machines.output / machines.unit_kw
             product[i, j] = 1 + PRODUCTS.index(machines.product)
         battery, cooling = site.battery, site.cooling
+        spread = 1.0 / battery.discharge_efficiency - battery.charge_efficiency
         plant[i] = (
             len(site.fleet),
             site.grid_kw,
@@ -221,5 +229,11 @@ def pack_sites(sites: Sequence[Site], n_classes: int = 1) -> SiteArrays:
             cooling.cop,
             cooling.cop_slope,
             cooling.cop_reference_c,
+            1.0 / battery.discharge_efficiency,
+            1.0 / (battery.charge_efficiency * DT),
+            battery.discharge_efficiency / DT,
+            -2.0 * battery.wear_cost / spread if spread > 0.0 else -math.inf,
+            cooling.capacity_kwh_per_c / DT,
+            DT / cooling.capacity_kwh_per_c,
         )
     return SiteArrays(plant, class_kw, output, product)

@@ -8,7 +8,7 @@ from typing import Any, Final
 import numba
 import numpy as np
 
-from gridpilot.market.auction import SMALL, clear_small, truncate_supply
+from gridpilot.market.auction import PRICE_HI, PRICE_LO, SMALL, clear_small, truncate_supply
 from gridpilot.market.compilation import inline_kernel, kernel, parallel_kernel
 from gridpilot.market.margin import clear_large
 from gridpilot.market.physics import N_CONTEXT, apply_dispatch, build_curve, own_bid
@@ -61,42 +61,47 @@ def step_range(
     curve_kw, curve_price = np.empty((n, n_blocks)), np.empty((n, n_blocks))
     curve_tag, context = np.empty((n, n_blocks), dtype=np.int64), np.empty((n, N_CONTEXT))
     bid_kw, bid_price = np.zeros((n, width)), np.zeros((n, width))
-    work, index = np.empty(3 * n + n * width), np.empty(n + n * width, dtype=np.int64)
+    supply, steps, use = np.empty((1, *ladder.shape)), np.empty_like(ladder), np.empty(2 * n_classes + 2)
     allocation, payment, value = np.empty(n), np.empty(n), np.empty(n)
-    supply, steps, running = np.empty_like(ladder), np.empty_like(ladder), np.empty(n_classes)
-    default = np.full(n_classes, math.nan)
+    front, need, own, level = np.empty(n), np.empty(n), np.empty(n), np.empty(n * width)
+    head, owner = np.empty(n, dtype=np.int64), np.empty(n * width, dtype=np.int64)
     for b in range(first, last):
         for i in range(n):
-            what, v, kappa = kind[b, i], storage_value[b, i], commitment[b, i]
-            refused[b, i] = not _acceptable(what, v, kappa, shade[b, i], blocks[b, i])
-            if refused[b, i]:
-                what, v, kappa = NO_BID, math.nan, default
+            what, v = kind[b, i], storage_value[b, i]
+            bad = not _acceptable(what, v, commitment, shade, blocks, b, i)
+            refused[b, i] = bad
+            if bad:
+                what, v = NO_BID, math.nan
             build_curve(
-                plant[i], class_kw[i], output[i], product[i], machine_kw[b, i], storage[b, i, 0], storage[b, i, 1], prices[b], ambient[b],
-                last_price[b], v, kappa, curve_kw[i], curve_price[i], curve_tag[i], context[i],
+                plant, class_kw, output, product, i, machine_kw, storage, prices, b, ambient[b], last_price[b], v, commitment, bad,
+                curve_kw, curve_price, curve_tag, context,
             )  # fmt: skip
             if what == STATED_BLOCKS:
-                _stated_bid(blocks[b, i], plant[i].grid_kw, bid_kw[i], bid_price[i])
+                _stated_bid(blocks, b, i, plant[i].grid_kw, bid_kw, bid_price)
             elif what == NO_BID:
-                bid_kw[i] = 0.0
+                for k in range(width):
+                    bid_kw[i, k] = 0.0
             else:
-                own_bid(curve_kw[i], curve_price[i], context[i], plant[i].grid_kw, bid_kw[i], bid_price[i])
+                own_bid(curve_kw, curve_price, context, i, plant[i].grid_kw, bid_kw, bid_price)
                 if what == SHADED_CURVE:
-                    _shade(shade[b, i], bid_kw[i], bid_price[i])
+                    _shade(shade, b, i, bid_price)
         kw_now = capacity_kw * capacity[b]
         for s in range(len(ladder)):
-            supply[s, 0], supply[s, 1] = ladder[s, 0] * kw_now, prices[b, 0] + ladder[s, 1]
-        n_steps, total = truncate_supply(supply, kw_now, reserve, steps)
+            supply[0, s, 0], supply[0, s, 1] = ladder[s, 0] * kw_now, prices[b, 0] + ladder[s, 1]
+        n_steps, total = truncate_supply(supply, 0, kw_now, reserve, steps)
         if n <= SMALL:
-            clear_small(bid_kw, bid_price, steps, n_steps, total, mechanism, allocation, payment, value, totals[b], work, index)
+            clear_small(
+                bid_kw, bid_price, steps, n_steps, total, last_price[b], mechanism, allocation, payment, value, totals, b,
+                front, need, own, head, level, owner,
+            )  # fmt: skip
         else:
-            clear_large(bid_kw, bid_price, steps, n_steps, total, mechanism, allocation, payment, value, totals[b])
+            clear_large(bid_kw, bid_price, steps, n_steps, total, mechanism, allocation, payment, value, totals, b)
         for i in range(n):
             apply_dispatch(
-                allocation[i], payment[i], plant[i], output[i], product[i], prices[b], ambient[b], curve_kw[i], curve_tag[i], context[i],
-                machine_kw[b, i], running, storage[b, i], outcome[b, i],
+                allocation[i], payment[i], plant, output, product, i, prices, b, ambient[b], curve_kw, curve_tag, context,
+                machine_kw, storage, use, outcome,
             )  # fmt: skip
-        last_price[b] = public_price(totals[b, 3], totals[b, 4], prices[b, 0])
+        last_price[b] = public_price(totals[b, PRICE_LO], totals[b, PRICE_HI], prices[b, 0])
 
 
 @inline_kernel
@@ -108,47 +113,42 @@ def public_price(price_lo: float, price_hi: float, energy: float) -> float:
 
 
 @inline_kernel
-def _acceptable(what: int, storage_value: float, commitment: Any, shade: Any, blocks: Any) -> bool:
-    """Whether an order can be carried out: no infinite or negative prices of time, no nan, quantities >= 0, prices non-increasing."""
-    if math.isinf(storage_value):
-        return False
-    for c in range(len(commitment)):
-        if commitment[c] < 0.0 or math.isinf(commitment[c]):
-            return False
+def _acceptable(what: int, storage_value: float, commitment: Any, shade: Any, blocks: Any, b: int, i: int) -> bool:
+    """Whether seat i's order can be carried out: no infinite or negative price of time, no nan, quantities >= 0, prices non-increasing."""
+    good = OWN_CURVE <= what <= NO_BID and not math.isinf(storage_value)
+    for c in range(commitment.shape[2]):
+        good = good and not (commitment[b, i, c] < 0.0 or math.isinf(commitment[b, i, c]))
     if what == SHADED_CURVE:
-        for k in range(len(shade)):
-            if not math.isfinite(shade[k]):
-                return False
+        for k in range(shade.shape[2]):
+            good = good and math.isfinite(shade[b, i, k])
     elif what == STATED_BLOCKS:
         ceiling = math.inf
-        for k in range(len(blocks)):
-            if blocks[k, 0] == 0.0:
-                continue
-            if not (0.0 < blocks[k, 0] < math.inf and -math.inf < blocks[k, 1] <= ceiling):
-                return False
-            ceiling = blocks[k, 1]
-    return OWN_CURVE <= what <= NO_BID
+        for k in range(blocks.shape[2]):
+            if blocks[b, i, k, 0] != 0.0:
+                good = good and 0.0 < blocks[b, i, k, 0] < math.inf and -math.inf < blocks[b, i, k, 1] <= ceiling
+                ceiling = blocks[b, i, k, 1]
+    return good
 
 
 @inline_kernel
-def _shade(shade: Any, bid_kw: Any, bid_price: Any) -> None:
+def _shade(shade: Any, b: int, i: int, bid_price: Any) -> None:
     """Move the price of block k by ``shade[k]`` times its size; a block that would rise above its predecessor is held at it."""
     ceiling = math.inf
-    for k in range(len(shade)):
-        ceiling = min(ceiling, bid_price[k] + shade[k] * abs(bid_price[k]))
-        bid_price[k] = ceiling
+    for k in range(shade.shape[2]):
+        ceiling = min(ceiling, bid_price[i, k] + shade[b, i, k] * abs(bid_price[i, k]))
+        bid_price[i, k] = ceiling
 
 
 @inline_kernel
-def _stated_bid(blocks: Any, grid_kw: float, bid_kw: Any, bid_price: Any) -> None:
+def _stated_bid(blocks: Any, b: int, i: int, grid_kw: float, bid_kw: Any, bid_price: Any) -> None:
     """Copy stated blocks, cut at the grid connection."""
     room = grid_kw
-    for k in range(len(blocks)):
-        quantity = min(blocks[k, 0], room)
+    for k in range(bid_kw.shape[1]):
+        quantity = min(blocks[b, i, k, 0], room) if k < blocks.shape[2] else 0.0
         room -= quantity
-        bid_kw[k], bid_price[k] = quantity, blocks[k, 1]
-    for k in range(len(blocks), len(bid_kw)):
-        bid_kw[k] = 0.0
+        bid_kw[i, k] = quantity
+        if k < blocks.shape[2]:
+            bid_price[i, k] = blocks[b, i, k, 1]
 
 
 @parallel_kernel

@@ -11,7 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from gridpilot.errors import CalibrationError
-from gridpilot.prices.calibrate_fit import DeviationFit, fit_deviation, fit_energy_shape, marginal_levels
+from gridpilot.market.units import TICKS_PER_DAY, TICKS_PER_WEEK
+from gridpilot.prices.calibrate_fit import DeviationFit, by_cell, fit_deviation, fit_energy_shape, marginal_levels
 from gridpilot.prices.calibrate_series import RecordedSeries
 from gridpilot.prices.calibrate_table import Comparison, compare
 from gridpilot.prices.garch import Dynamics, GarchConfig, GarchPrices
@@ -23,9 +24,11 @@ Target = Literal["energy", "hash", "token"]
 Sampling = Literal["point", "average"]
 
 _SEED = 20_240_601
-_LONGEST_RUN = 30_000_000  # ticks simulated for a comparison
-_SHORT_RUN = 3_000_000  # ticks simulated for one step of a search
+_LONGEST_RUN = 16_000_000  # ticks simulated for a comparison
+_SHORT_RUN = 2_000_000  # ticks simulated for one step of a search
 _TAILS = (2.5, 3.0, 4.0, 6.0, 10.0, 30.0)  # degrees of freedom that are tried
+_MAP_PATHS = 512  # weeks simulated for a correction of the map to prices; four times as many for the last
+_CORRECTIONS, _DAMPING = 4, 0.7  # of the profiles
 _CHANNEL = {"energy": 0, "hash": 1, "token": 2}
 
 
@@ -40,6 +43,7 @@ class Calibration:
     held_out: Comparison | None  # None where the series is too short to be split
     real: FloatArray  # (n,) the series in its own unit
     simulated: FloatArray  # (paths, n) in the series' unit, at its step
+    sampling: Sampling
 
     @property
     def good(self) -> bool:
@@ -56,7 +60,7 @@ def calibrate(
     factor: float = 1.0,
     level: float | None = None,
     half_life_days: float = 30.0,
-    sampling: Sampling = "point",
+    sampling: Sampling | None = None,
     hold_out: bool = True,
 ) -> Calibration:
     """Fit ``series`` as the ``target`` price.
@@ -65,10 +69,14 @@ def calibrate(
     ``factor``          of the series' unit to the market's ($/kWh, $ per PH/s h, $ per million tokens).
     ``level``           of a product, in the market's unit; the median of the last tenth of the series by default.
     ``half_life_days``  of a product's return to its level.
-    ``sampling``        whether a row of the series is the price at one time or an average since the row above.
+    ``sampling``        whether a row of the series is the price at one time or an average since the row above. By default energy is
+                        taken as point prices, and a product as averages where the autocorrelation of its log returns at lag 1 is
+                        nearer to 1/4 than to 0, which averages of a random walk have (Working 1960).
 
     Raises :class:`~gridpilot.errors.CalibrationError` where there is nothing to fit; a poor fit is returned, with ``good`` false.
     """
+    if sampling is None:
+        sampling = "average" if target != "energy" and _looks_averaged(series.values) else "point"
     options = {"factor": factor, "level": level, "half_life_days": half_life_days, "sampling": sampling}
     part, fit = _fit(series, target, dynamics, others, **options)
     simulated = simulate_rows({**others, target: part}, target, len(series.values), series.step, sampling) / factor
@@ -78,41 +86,66 @@ def calibrate(
     if hold_out and split >= 200 and len(series.values) - split >= 100:
         training, rest = series.part(0, split), series.values[split:]
         early, _ = _fit(training, target, dynamics, others, **options)
-        held_out = compare(rest, simulate_rows({**others, target: early}, target, len(rest), series.step, sampling) / factor, target)
-    return Calibration(target, part, fit, comparison, held_out, series.values, simulated)
+        held_out = compare(
+            rest, simulate_rows({**others, target: early}, target, len(rest), series.step, sampling) / factor, target
+        )
+    return Calibration(target, part, fit, comparison, held_out, series.values, simulated, sampling)
 
 
-def _fit(series: RecordedSeries, target: Target, dynamics: Dynamics, others: Mapping[str, Any], **options: Any) -> tuple[dict[str, Any], DeviationFit]:
+def _fit(
+    series: RecordedSeries, target: Target, dynamics: Dynamics, others: Mapping[str, Any], **options: Any
+) -> tuple[dict[str, Any], DeviationFit]:
     if target == "energy":
         return _fit_energy(series, dynamics, others, options["factor"])
     return _fit_product(series, target, dynamics, others, **options)
 
 
-def _fit_energy(series: RecordedSeries, dynamics: Dynamics, others: Mapping[str, Any], factor: float) -> tuple[dict[str, Any], DeviationFit]:
+def _fit_energy(
+    series: RecordedSeries, dynamics: Dynamics, others: Mapping[str, Any], factor: float
+) -> tuple[dict[str, Any], DeviationFit]:
     shape = fit_energy_shape(series)
-    fit = fit_deviation(shape.deviation, series.step, dynamics, series.source, product=False, half_life_days=0.0)
+    fit = fit_deviation(shape.deviation, series.step, dynamics, series.source, also=shape.excess)
     price = series.values * factor
-    part = {
+    part: dict[str, Any] = {
         "centre": shape.centre * factor,
         "scale": shape.scale * factor,
         "floor": float(price.min()),
         "cap": float(price.max()),
-        "location": shape.location,
-        "spread": shape.spread,
+        "location": _profile(shape.middle),
+        "spread": _profile(shape.spread),
         **fit.parameters,
     }
-    wide = 100.0  # asinh units; an identity map shows y itself
-    identity = {"centre": 0.0, "scale": 1.0, "floor": -wide, "cap": wide}
-    config = GarchConfig.model_validate({**others, "energy": {**part, **identity}})
-    model = GarchPrices(config)
-    model.replace_map(-wide, wide / 1000.0, np.linspace(-wide, wide, 2001))
-    y = model.simulate(_SEED, np.arange(256), 8064)[0][:, :, 0].ravel()
     levels = marginal_levels(len(price))
-    knots, prices = np.quantile(y, levels), np.quantile(price, levels)
-    prices[0], prices[-1] = price.min(), price.max()
-    keep = np.r_[True, np.diff(knots) > 1e-9]
-    part["marginal"] = {"y": knots[keep].tolist(), "price": prices[keep].tolist()}
+    quantiles = np.quantile(price, levels)
+    quantiles[0], quantiles[-1] = price.min(), price.max()
+    location, spread = shape.middle, shape.spread
+    for correction in range(_CORRECTIONS + 1):
+        part["location"], part["spread"] = _profile(location), _profile(spread)
+        y, hour, weekend = _asinh_paths({**others, "energy": part}, _MAP_PATHS * (1 if correction < _CORRECTIONS else 4))
+        knots = np.quantile(y, levels)
+        keep = np.r_[True, np.diff(knots) > 1e-9]
+        part["marginal"] = {"y": knots[keep].tolist(), "price": quantiles[keep].tolist()}
+        if correction < _CORRECTIONS and series.clocked:
+            mapped = np.interp(y, knots, np.arcsinh((quantiles / factor - shape.centre) / shape.scale))
+            middle, width = by_cell(mapped, hour, weekend)
+            location = location + _DAMPING * (shape.middle - middle)
+            spread = spread * np.clip(shape.width / np.maximum(width, 1e-9), 0.5, 2.0) ** _DAMPING
     return part, fit
+
+
+def _asinh_paths(config: Mapping[str, Any], paths: int) -> tuple[FloatArray, npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Simulated energy on the asinh scale before its map, and each value's hour and weekend, all (n,)."""
+    wide = 100.0  # asinh units; through a map that changes nothing the model shows y itself
+    energy = {**config["energy"], "marginal": None, "centre": 0.0, "scale": 1.0, "floor": -wide, "cap": wide}
+    model = GarchPrices(GarchConfig.model_validate({**config, "energy": energy}))
+    model.replace_map(-wide, wide / 1000.0, np.linspace(-wide, wide, 2001))
+    prices, start = model.simulate(_SEED, np.arange(paths), TICKS_PER_WEEK)
+    tick = (start[None, :] + np.arange(TICKS_PER_WEEK)[:, None]) % TICKS_PER_WEEK
+    return prices[:, :, 0].ravel(), (tick % TICKS_PER_DAY // 12).ravel(), (tick // TICKS_PER_DAY >= 5).astype(np.int64).ravel()
+
+
+def _profile(values: FloatArray) -> dict[str, list[float]]:
+    return {"weekday": values[0].tolist(), "weekend": values[1].tolist()}
 
 
 def _fit_product(
@@ -137,7 +170,9 @@ def _fit_product(
     best: tuple[float, dict[str, Any]] | None = None
     for nu in (part["nu"], *(nu for nu in _TAILS if nu != part["nu"])):
         candidate = _match_sd({**part, "nu": nu}, target, others, series.step, sampling, float(returns.std()))
-        widths = [np.ptp(np.quantile(r, [0.01, 0.99])) for r in (_returns(candidate, target, others, series.step, sampling), returns)]
+        widths = [
+            np.ptp(np.quantile(r, [0.01, 0.99])) for r in (_returns(candidate, target, others, series.step, sampling), returns)
+        ]
         miss = abs(math.log(max(widths[0], 1e-12) / max(widths[1], 1e-12)))
         if best is None or miss < best[0]:
             best = miss, candidate
@@ -164,7 +199,16 @@ def _returns(part: dict[str, Any], target: Target, others: Mapping[str, Any], st
     return np.diff(np.log(sampled), axis=0).ravel()
 
 
-def simulate_rows(config: Mapping[str, Any], target: Target, rows: int, step: int, sampling: Sampling, *, paths: int = 200) -> FloatArray:
+def _looks_averaged(values: FloatArray) -> bool:
+    if (values <= 0.0).any():
+        return False
+    returns = np.diff(np.log(values))
+    return 0.125 < float(np.corrcoef(returns[1:], returns[:-1])[0, 1]) < 0.375
+
+
+def simulate_rows(
+    config: Mapping[str, Any], target: Target, rows: int, step: int, sampling: Sampling, *, paths: int = 200
+) -> FloatArray:
     """Simulate ``target`` at steps of ``step`` ticks: ``(paths, rows)`` in the market's unit, fewer paths where they would be long."""
     model = GarchPrices(GarchConfig.model_validate(dict(config)))
     paths = int(min(max(_LONGEST_RUN // (rows * step), 4), paths))

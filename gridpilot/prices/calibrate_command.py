@@ -8,6 +8,7 @@ import json
 import shlex
 import sys
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, get_args
 
@@ -37,17 +38,29 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--column", required=True, metavar="C", help="the column of prices")
     parser.add_argument("--time", metavar="T", help="the column of times (default: the first that reads as times)")
     parser.add_argument("--step", type=float, metavar="MINUTES", help="distance of rows, for a file without times")
-    parser.add_argument("--kind", choices=("energy", "product"), default="energy", help="mean-reverting with a daily profile, or log returns")
-    parser.add_argument("--product", choices=("hash", "token"), default="token", help="which product, with --kind product (default: token)")
-    parser.add_argument("--unit", choices=(*UNITS, _RAW), help="unit of the column (default: $/MWh, $/PH/s/day or raw); raw needs no check, "
-                        "and --level then gives the product's level")  # fmt: skip
+    parser.add_argument(
+        "--kind", choices=("energy", "product"), default="energy", help="mean-reverting with a daily profile, or log returns"
+    )
+    parser.add_argument(
+        "--product", choices=("hash", "token"), default="token", help="which product, with --kind product (default: token)"
+    )
+    unit = "unit of the column (default: $/MWh, $/PH/s/day or raw); raw is not checked, and --level then gives a product's level"
+    parser.add_argument("--unit", choices=(*UNITS, _RAW), help=unit)
     parser.add_argument("--factor", type=float, default=1.0, help="multiplies the column, for another currency (default: 1)")
-    parser.add_argument("--level", type=float, help="level of a product's price, $ per PH/s h or $ per million tokens (default: its last tenth)")
-    parser.add_argument("--half-life", type=float, default=30.0, metavar="DAYS", help="of a product's return to its level (default: 30)")
-    parser.add_argument("--sampling", choices=("point", "average"), default="point", help="a row is the price at its time, or the average since "
-                        "the row above")  # fmt: skip
-    parser.add_argument("--model", choices=get_args(Dynamics), default="garch_t", help="dynamics of the variance (default: garch_t)")
-    parser.add_argument("--others", default="ercot", metavar="PRESET", help="preset the other two prices are taken from (default: ercot)")
+    parser.add_argument(
+        "--level", type=float, help="level of a product's price, $ per PH/s h or $ per million tokens (default: its last tenth)"
+    )
+    parser.add_argument(
+        "--half-life", type=float, default=30.0, metavar="DAYS", help="of a product's return to its level (default: 30)"
+    )
+    sampling = "a row is the price at its time, or the average since the row above (default: what the returns look like)"
+    parser.add_argument("--sampling", choices=("point", "average"), help=sampling)
+    parser.add_argument(
+        "--model", choices=get_args(Dynamics), default="garch_t", help="dynamics of the variance (default: garch_t)"
+    )
+    parser.add_argument(
+        "--others", default="ercot", metavar="PRESET", help="preset the other two prices are taken from (default: ercot)"
+    )
     parser.add_argument("--out", required=True, type=Path, metavar="NAME.yaml", help="the file to write; the picture is NAME.png")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     return parser
@@ -61,24 +74,25 @@ def main(argv: Sequence[str]) -> int:
     _check(arguments, target, unit)
     others = preset(arguments.others)
     if others["model"] not in get_args(Dynamics):
-        raise CalibrationError(f"--others {arguments.others}: its model is {others['model']}, expected one of {', '.join(get_args(Dynamics))}")
+        raise CalibrationError(
+            f"--others {arguments.others}: its model is {others['model']}, expected one of {', '.join(get_args(Dynamics))}"
+        )
     series = read_series(arguments.file, arguments.column, time=arguments.time, step_minutes=arguments.step)
     factor = arguments.factor
     if unit != _RAW:
         check_magnitude(series.values * factor, unit, series.source)
         factor *= UNITS[unit][1]
-    if not arguments.json:
-        print(f"calibrating on {len(series.values)} rows, {series.step * 5} minutes apart ...", file=sys.stderr, flush=True)
-    result = calibrate(
-        series,
-        target,
-        arguments.model,
-        others,
-        factor=factor,
-        level=arguments.level,
-        half_life_days=arguments.half_life,
-        sampling=arguments.sampling,
-    )
+    with _progress(f"calibrating on {len(series.values)} rows, {series.step * 5} minutes apart"):
+        result = calibrate(
+            series,
+            target,
+            arguments.model,
+            others,
+            factor=factor,
+            level=arguments.level,
+            half_life_days=arguments.half_life,
+            sampling=arguments.sampling,
+        )
     picture = arguments.out.with_suffix(".png")
     _write(result, series, others, unit, picture, arguments, argv)
     if arguments.json:
@@ -86,6 +100,14 @@ def main(argv: Sequence[str]) -> int:
     else:
         _print_table(result, series, unit, arguments.out, picture)
     return 0 if result.good else _NOT_GOOD
+
+
+def _progress(what: str) -> AbstractContextManager[Any]:
+    """Something that moves on a terminal while a fit runs; nothing elsewhere."""
+    from rich.console import Console
+
+    console = Console(stderr=True)
+    return console.status(what) if console.is_terminal else nullcontext()
 
 
 def _check(arguments: argparse.Namespace, target: Target, unit: str) -> None:
@@ -105,7 +127,13 @@ def _check(arguments: argparse.Namespace, target: Target, unit: str) -> None:
 
 
 def _write(
-    result: Calibration, series: RecordedSeries, others: dict[str, Any], unit: str, picture: Path, arguments: argparse.Namespace, argv: Sequence[str]
+    result: Calibration,
+    series: RecordedSeries,
+    others: dict[str, Any],
+    unit: str,
+    picture: Path,
+    arguments: argparse.Namespace,
+    argv: Sequence[str],
 ) -> None:
     about = {
         "source": series.source,
@@ -116,6 +144,7 @@ def _write(
         "factor": arguments.factor,
         "command": f"gridpilot calibrate {shlex.join(_without_folders(argv))}",
         "others": arguments.others,
+        "sampling": result.sampling,
         "good": result.good,
         "repaired": list(series.notes),
         "persistence_estimated": rounded(result.fit.persistence, 5),
@@ -138,6 +167,7 @@ def _as_json(result: Calibration, series: RecordedSeries, out: Path, picture: Pa
     return {
         "good": result.good,
         "disagreeing": list(result.comparison.disagreeing),
+        "sampling": result.sampling,
         "compared": result.comparison.of,
         "rows": table(result.comparison),
         "held_out": table(result.held_out),
@@ -157,22 +187,42 @@ def _print_table(result: Calibration, series: RecordedSeries, unit: str, out: Pa
 
     console = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 150)
     shown_unit = "log returns" if result.comparison.of == "log returns" else ("unit of the file" if unit == _RAW else unit)
-    table = Table(title=escape(f"{series.source}, {result.fit.parameters['dynamics']} ({shown_unit})"), box=box.SIMPLE_HEAD, title_justify="left")
-    for name, justify in (("statistic", "left"), ("real", "right"), ("simulated", "right"), ("98 % of paths", "right"), ("verdict", "left")):
+    table = Table(
+        title=escape(f"{series.source}, {result.fit.parameters['dynamics']} ({shown_unit})"),
+        box=box.SIMPLE_HEAD,
+        title_justify="left",
+    )
+    for name, justify in (
+        ("statistic", "left"),
+        ("real", "right"),
+        ("simulated", "right"),
+        ("98 % of paths", "right"),
+        ("verdict", "left"),
+    ):
         table.add_column(name, justify=justify, overflow="fold")  # type: ignore[arg-type]
     if result.held_out is not None:
         table.add_column("last third", justify="right")
         table.add_column("fit without it", justify="right")
     for i, row in enumerate(result.comparison.rows):
         verdict = "[green]agrees[/]" if row.agrees else "[bold red]DISAGREES[/]"
-        cells = [row.name, f"{row.real:.4g}", f"{row.simulated:.4g}", f"{row.low:.3g} to {row.high:.3g}", f"{verdict} {escape(row.reason)}"]
+        cells = [
+            row.name,
+            f"{row.real:.4g}",
+            f"{row.simulated:.4g}",
+            f"{row.low:.3g} to {row.high:.3g}",
+            f"{verdict} {escape(row.reason)}",
+        ]
         if result.held_out is not None:
             held = result.held_out.rows[i]
             cells += [f"{held.real:.4g}", f"{held.simulated:.4g}" + ("" if held.agrees else " *")]
         table.add_row(*cells)
     console.print(table)
     if result.held_out is not None and result.held_out.disagreeing:
-        console.print("  * beyond the tolerance of the row: out of sample, where the market itself may have changed; not part of the verdict")
+        console.print(
+            "  * beyond the tolerance of the row: out of sample, where the market itself may have changed; not part of the verdict"
+        )
+    if result.sampling == "average":
+        console.print("note: rows are taken as averages since the row above")
     for note in (*series.notes, *result.fit.notes):
         console.print(f"note: {escape(note)}")
     if result.good:
@@ -180,7 +230,7 @@ def _print_table(result: Calibration, series: RecordedSeries, unit: str, out: Pa
     else:
         for row in result.comparison.rows:
             if not row.agrees:
-                console.print(f"[bold red]NOT GOOD: {escape(row.name)}: real {row.real:.4g}, simulated {row.simulated:.4g} ({escape(row.reason)})[/]")
+                console.print(
+                    f"[bold red]NOT GOOD: {escape(row.name)}: real {row.real:.4g}, simulated {row.simulated:.4g} ({escape(row.reason)})[/]"
+                )
     console.print(f"wrote {escape(str(out))} and {escape(str(picture))}")
-
-

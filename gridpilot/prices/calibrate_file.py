@@ -50,19 +50,28 @@ def yaml_text(calibration: Calibration, others: Mapping[str, Any], about: Mappin
         config["correlation"] = others["correlation"]
     comparison = rounded(_table(calibration.comparison), 4)
     config["calibration"] = {**about, "notes": list(calibration.fit.notes), "comparison": comparison}
-    verdict = "good" if calibration.good else f"NOT GOOD: simulated and real disagree in {', '.join(calibration.comparison.disagreeing)}"
+    verdict = (
+        "good" if calibration.good else f"NOT GOOD: simulated and real disagree in {', '.join(calibration.comparison.disagreeing)}"
+    )
     head = [
         f"# The {target} price was calibrated on {about['source']}, {about['period']}:",
         f"#   {about['command']}",
         f"# The fit is {verdict}. The other two prices are those of the preset {about['others']!r}.",
         "# Times are ticks of five minutes; energy $/kWh, hash $ per PH/s h, token $ per million tokens.",
     ]
-    return "\n".join(head) + "\n" + yaml.safe_dump(config, sort_keys=False, default_flow_style=None, width=120, allow_unicode=True)
+    body: str = yaml.safe_dump(config, sort_keys=False, default_flow_style=None, width=120, allow_unicode=True)
+    return "\n".join(head) + "\n" + body
 
 
 def _table(comparison: Comparison) -> list[dict[str, Any]]:
     return [
-        {"statistic": row.name, "real": row.real, "simulated": row.simulated, "agrees": row.agrees, **({"why": row.reason} if row.reason else {})}
+        {
+            "statistic": row.name,
+            "real": row.real,
+            "simulated": row.simulated,
+            "agrees": row.agrees,
+            **({"why": row.reason} if row.reason else {}),
+        }
         for row in comparison.rows
     ]
 

@@ -2,7 +2,8 @@
 
 1. Energy is put on an asinh scale, its profile by hour and weekday or weekend is taken off, and the rest divided by its sd in that
    hour; a product is taken in logarithms.
-2. The variogram of what is left gives a slow and a transient part (sum of two exponentials), at the series' own step of k ticks.
+2. The variogram of what is left gives a slow and a transient part (sum of two exponentials), at the series' own step of k ticks. For
+   energy it is the mean of the variograms on the asinh scale and of the prices: spikes are shorter than the asinh scale alone has it.
 3. The innovations of that ARMA(2, 1) are fitted by GARCH, GJR or EGARCH with Student-t innovations (package arch, maximum likelihood).
    Where persistence exceeds ``PERSISTENCE_CAP``, beta is lowered to the cap and nu fitted again to the innovations standardised so.
 4. From k ticks to one: a deviation that keeps phi of itself after k ticks keeps phi^(1/k) after one, and the weights of the two parts
@@ -10,7 +11,8 @@
    to its k-th root and alpha to alpha / sqrt(k), as in the diffusion limit of GARCH (Nelson 1990), under which the stationary
    distribution of the variance does not depend on the step.
 5. Energy: the map from the asinh scale to prices goes through the quantiles of a long simulation and those of the data, so that
-   sampled prices have the distribution of the data, spikes and negative prices included, and never leave its range. Products: the sd
+   sampled prices have the distribution of the data, spikes and negative prices included, and never leave its range; the profiles are
+   corrected a few times until the simulated median and middle 80 % of each hour are those of the data. Products: the sd
    is corrected until simulated log returns at the series' step have the sd of the data, and where their 1 and 99 % quantiles then
    differ by more than a tenth, the nu is taken that brings them closest.
 """
@@ -18,7 +20,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -27,7 +29,16 @@ from gridpilot.errors import CalibrationError
 from gridpilot.prices.calibrate_series import RecordedSeries
 from gridpilot.prices.garch import Dynamics
 
-__all__ = ["DeviationFit", "TwoScales", "fit_deviation", "fit_energy_shape", "marginal_levels", "two_scales"]
+__all__ = [
+    "DeviationFit",
+    "EnergyShape",
+    "TwoScales",
+    "by_cell",
+    "fit_deviation",
+    "fit_energy_shape",
+    "marginal_levels",
+    "two_scales",
+]
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -70,60 +81,71 @@ class DeviationFit(NamedTuple):
 
 
 class EnergyShape(NamedTuple):
-    """The asinh scale and the profiles of an energy price."""
+    """The asinh scale of an energy price, and its profiles by weekday or weekend (row) and hour of the day (column), (2, 24)."""
 
     centre: float
     scale: float
-    location: dict[str, list[float]]
-    spread: dict[str, list[float]]
-    deviation: FloatArray  # (n,) what is left, of variance about 1
+    middle: FloatArray  # median
+    width: FloatArray  # between the 10th and the 90th percentile
+    spread: FloatArray  # root mean square about the median
+    deviation: FloatArray  # (n,) what is left: (z - middle) / spread
+    excess: FloatArray  # (n,) price less the median of its hour, without the outermost thousandths
 
 
 def fit_energy_shape(series: RecordedSeries) -> EnergyShape:
-    """Centre, scale and the two profiles of an energy series, and its deviation from them."""
+    """Centre, scale and profiles of an energy series. Hours of the weekend lean on those of the whole week where they are few."""
     price = series.values
     low, centre, high = np.quantile(price, [0.25, 0.5, 0.75])
     scale = float(high - low) / 1.349
     if scale <= 1e-9 * np.abs(price).max():  # more than half of the prices are equal
         scale = float(price.std()) / 3.0
     z = np.arcsinh((price - centre) / scale)
-    location, spread = np.zeros((2, 24)), np.zeros((2, 24))
+    hour, weekend = (series.hour, series.weekend.astype(np.int64)) if series.clocked else (np.zeros_like(series.hour),) * 2
+    cells = by_cell(z, hour, weekend)
+    middle, width = cells[0], np.maximum(cells[1], 0.05 * np.ptp(np.quantile(z, [0.1, 0.9])))
+    residual = z - middle[weekend, hour]
+    total = float(np.mean(residual**2))
     days = max(1.0, len(z) * series.step / 288.0)
-    for hour in range(24):
-        of_hour = series.hour == hour
-        common = np.median(z[of_hour] if of_hour.any() else z)
+    prior = len(z) / 24.0 * min(1.0, 7.0 / days)
+    count = np.bincount(24 * weekend + hour, minlength=48)
+    squares = np.bincount(24 * weekend + hour, weights=residual**2, minlength=48)
+    spread = np.sqrt((squares + prior * total) / (count + prior)).reshape(2, 24)
+    excess = price - (centre + scale * np.sinh(middle[weekend, hour]))
+    excess = np.clip(excess, *np.quantile(excess, [0.001, 0.999]))
+    return EnergyShape(float(centre), scale, middle, width, spread, residual / spread[weekend, hour], excess)
+
+
+def by_cell(z: FloatArray, hour: npt.NDArray[np.int64], weekend: npt.NDArray[np.int64]) -> tuple[FloatArray, FloatArray]:
+    """Median and distance of the 10th and 90th percentile of ``z`` in each hour of weekdays and weekends, two (2, 24).
+
+    A cell counts with its own rows plus a twentieth of an hour's share of all rows that are like the whole hour, an empty hour is like
+    the whole series.
+    """
+    middle, width = np.empty((2, 24)), np.empty((2, 24))
+    prior = 0.05 * len(z) / 24.0
+    for h in range(24):
+        of_hour = hour == h
+        common = np.quantile(z[of_hour] if of_hour.any() else z, [0.1, 0.5, 0.9])
         for w in range(2):
-            cell = z[of_hour & (series.weekend == bool(w))]
-            prior = 0.05 * len(z) / 24.0  # shrinks the weekend's hours towards those of the whole week when there are few
-            middle = np.median(cell) if len(cell) else common
-            location[w, hour] = (len(cell) * middle + prior * common) / (len(cell) + prior)
-    if not series.clocked:
-        location[:] = z.mean()
-    residual = z - location[series.weekend.astype(np.int64), series.hour]
-    total = residual.var()
-    for hour in range(24):
-        for w in range(2):
-            cell = residual[(series.hour == hour) & (series.weekend == bool(w))]
-            prior = len(z) / 24.0 * min(1.0, 7.0 / days)
-            spread[w, hour] = math.sqrt((np.sum(cell**2) + prior * total) / (len(cell) + prior))
-    if not series.clocked:
-        spread[:] = math.sqrt(total)
-    spread = np.maximum(spread, 1e-3 * math.sqrt(total))
-    deviation = residual / spread[series.weekend.astype(np.int64), series.hour]
-
-    def profile(values: FloatArray) -> dict[str, list[float]]:
-        return {"weekday": [float(x) for x in values[0]], "weekend": [float(x) for x in values[1]]}
-
-    return EnergyShape(float(centre), scale, profile(location), profile(spread), deviation)
+            cell = z[of_hour & (weekend == w)]
+            own = np.quantile(cell, [0.1, 0.5, 0.9]) if len(cell) else common
+            own = (len(cell) * own + prior * common) / (len(cell) + prior)
+            middle[w, h], width[w, h] = own[1], own[2] - own[0]
+    return middle, width
 
 
-def two_scales(x: FloatArray, step: int, *, longest_memory: float = _LONGEST_MEMORY) -> TwoScales:
-    """Fit the variogram of ``x`` (n,), rows ``step`` ticks apart, by two exponentials of at most ``longest_memory`` ticks."""
+def two_scales(x: FloatArray, step: int, *, longest_memory: float = _LONGEST_MEMORY, also: FloatArray | None = None) -> TwoScales:
+    """Fit the variogram of ``x`` (n,), rows ``step`` ticks apart, by two exponentials of at most ``longest_memory`` ticks.
+
+    ``also`` (n,) is another scale of the same series; the mean of both variograms, in units of their variances, is fitted then.
+    """
     from scipy.optimize import least_squares
 
     longest = max(4, min(len(x) // 4, round(2 * 288 / step) if step < 144 else 20))
     lags = np.unique(np.round(np.geomspace(1, longest, 30)).astype(np.int64))
-    half = np.array([0.5 * np.mean((x[lag:] - x[:-lag]) ** 2) for lag in lags])
+    half = _half_variogram(x, lags)
+    if also is not None:
+        half = 0.5 * (half + _half_variogram(also, lags) * float(x.var() / also.var()))
     memory = max(2.0, longest_memory / step)
 
     def rho(log_time: float) -> float:
@@ -137,8 +159,16 @@ def two_scales(x: FloatArray, step: int, *, longest_memory: float = _LONGEST_MEM
     top = math.log(half.max()) + 3.0
     best = None
     for slow_time, fast_time in ((0.5 * memory, 0.7), (0.1 * memory, 2.0), (3.0, 0.3)):
-        begin = [math.log(half[-1]), math.log(half[0]), math.log(min(max(slow_time, 1.2), 0.9 * memory)), math.log(min(fast_time, 0.4 * memory))]
-        bounds = ([top - 40.0, top - 40.0, math.log(0.5), math.log(0.2)], [top + 5.0, top, math.log(memory), math.log(0.5 * memory)])
+        begin = [
+            math.log(half[-1]),
+            math.log(half[0]),
+            math.log(min(max(slow_time, 1.2), 0.9 * memory)),
+            math.log(min(fast_time, 0.4 * memory)),
+        ]
+        bounds = (
+            [top - 40.0, top - 40.0, math.log(0.5), math.log(0.2)],
+            [top + 5.0, top, math.log(memory), math.log(0.5 * memory)],
+        )
         fit = least_squares(residuals, begin, bounds=bounds)
         best = fit if best is None or fit.cost < best.cost else best
     assert best is not None
@@ -147,6 +177,10 @@ def two_scales(x: FloatArray, step: int, *, longest_memory: float = _LONGEST_MEM
     if rates[1] > rates[0]:
         slow, fast, rates = fast, slow, rates[::-1]
     return TwoScales(slow / (slow + fast), rates[0], 0.0 if rates[1] < 0.02 else rates[1], slow + fast)
+
+
+def _half_variogram(x: FloatArray, lags: npt.NDArray[np.int64]) -> FloatArray:
+    return np.array([0.5 * np.mean((x[lag:] - x[:-lag]) ** 2) for lag in lags])
 
 
 def innovations(x: FloatArray, scales: TwoScales, *, integrated: bool) -> FloatArray:
@@ -160,10 +194,23 @@ def innovations(x: FloatArray, scales: TwoScales, *, integrated: bool) -> FloatA
     return np.asarray(e[1:], dtype=np.float64)
 
 
-def fit_deviation(x: FloatArray, step: int, dynamics: Dynamics, source: str, *, product: bool, half_life_days: float) -> DeviationFit:
-    """Fit the deviation ``x`` (n,) of a series whose rows are ``step`` ticks apart. Raises CalibrationError where arch finds nothing."""
+def fit_deviation(
+    x: FloatArray,
+    step: int,
+    dynamics: Dynamics,
+    source: str,
+    *,
+    product: bool = False,
+    half_life_days: float = 0.0,
+    also: FloatArray | None = None,
+) -> DeviationFit:
+    """Fit the deviation ``x`` (n,) of a series whose rows are ``step`` ticks apart; ``also`` as in :func:`two_scales`.
+
+    A product's deviation keeps at least half of itself for no longer than ``half_life_days``. Raises
+    :class:`~gridpilot.errors.CalibrationError` where there is nothing to fit.
+    """
     memory = half_life_days * 288.0 / math.log(2.0) if product else float(_LONGEST_MEMORY)
-    scales = two_scales(x, step, longest_memory=memory)
+    scales = two_scales(x, step, longest_memory=memory, also=also)
     # A product's level mostly wanders without return. Then the slow part's memory is at its bound, which is there for the sake of
     # simulated paths, and its innovations are those of a random walk.
     wanders = product and -step / math.log(scales.rho_slow) > 0.5 * memory
@@ -260,6 +307,3 @@ def marginal_levels(n: int) -> FloatArray:
     tail = np.geomspace(0.5 / n, 0.02, max(4, round(3.0 * math.log2(0.04 * n)))) if n > 100 else np.array([0.5 / n])
     body = np.linspace(0.03, 0.97, 33)
     return np.concatenate([tail, body, 1.0 - tail[::-1]])
-
-
-Sampling = Literal["point", "average"]

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,8 +18,8 @@ _REAL, _SIMULATED = "#1f4e79", "#d9722e"
 _LONGEST_EXCERPT = 4 * 7 * 288  # ticks of an intraday series
 
 
-def draw(calibration: Calibration, series: RecordedSeries, unit: str, path: Path) -> None:
-    """Write a PNG of ``calibration`` to ``path``."""
+def draw(calibration: Calibration, series: RecordedSeries, unit: str, out: IO[bytes]) -> None:
+    """Write a PNG of ``calibration`` to ``out``."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -35,7 +34,7 @@ def draw(calibration: Calibration, series: RecordedSeries, unit: str, path: Path
     begin = (rows - excerpt) // 2
     days = np.arange(excerpt) * series.step / 288.0
     top = figure.add_subplot(grid[0, :])
-    below = figure.add_subplot(grid[1, :], sharex=top, sharey=top)
+    below = figure.add_subplot(grid[1, :], sharex=top, sharey=top if energy else None)
     for axes, values, colour, label in (
         (top, calibration.real[begin : begin + excerpt], _REAL, "real"),
         (below, calibration.simulated[0, begin : begin + excerpt], _SIMULATED, "simulated"),
@@ -44,11 +43,11 @@ def draw(calibration: Calibration, series: RecordedSeries, unit: str, path: Path
         axes.set_ylabel(f"{label}\n{unit}")
         axes.grid(alpha=0.25)
     top.tick_params(labelbottom=False)
-    below.set_xlabel("days" if excerpt == rows else f"days (the middle {excerpt * series.step / 288:.0f} of {rows * series.step / 288:.0f})")
+    below.set_xlabel(
+        "days" if excerpt == rows else f"days (the middle {excerpt * series.step / 288:.0f} of {rows * series.step / 288:.0f})"
+    )
     if energy:
         _asinh_axis(top, calibration.real, "y")
-    elif float(np.ptp(np.log(calibration.real))) > 1.0:
-        top.set_yscale("log")
     real, simulated = calibration.real, calibration.simulated
     if not energy:
         real, simulated = np.diff(np.log(real)), np.diff(np.log(simulated), axis=1)
@@ -59,7 +58,7 @@ def draw(calibration: Calibration, series: RecordedSeries, unit: str, path: Path
         _daily_profile(last, series, calibration.simulated, unit)
     else:
         _density(last, real, simulated, energy=energy, unit=unit)
-    figure.savefig(path, dpi=110, format="png")
+    figure.savefig(out, dpi=110, format="png")
 
 
 def _asinh_axis(axes: Any, values: FloatArray, *which: str) -> None:
@@ -96,7 +95,9 @@ def _quantiles(axes: Any, real: FloatArray, simulated: FloatArray, *, energy: bo
 def _autocorrelations(axes: Any, real: FloatArray, simulated: FloatArray, *, energy: bool) -> None:
     lags = np.arange(1, min(len(real) // 4, 49 if energy else 25))
     by_path = np.array([_autocorrelation(path, lags) for path in simulated])
-    axes.fill_between(lags, *np.quantile(by_path, [0.01, 0.99], axis=0), color=_SIMULATED, alpha=0.2, linewidth=0, label="98 % of simulated paths")
+    axes.fill_between(
+        lags, *np.quantile(by_path, [0.01, 0.99], axis=0), color=_SIMULATED, alpha=0.2, linewidth=0, label="98 % of simulated paths"
+    )
     axes.plot(lags, np.median(by_path, axis=0), color=_SIMULATED, label="simulated, median")
     axes.plot(lags, _autocorrelation(real, lags), color=_REAL, label="real")
     axes.axhline(0.0, color="0.6", linewidth=0.8)

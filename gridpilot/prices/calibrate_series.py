@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -103,12 +103,16 @@ def _clocked(values: FloatArray, times: npt.NDArray[np.datetime64], source: str)
     years = (seconds.max() - seconds.min()) / (365.25 * 86400)
     if len(backward) > 2 + 2 * years:
         row = int(backward[0]) + 1
-        raise CalibrationError(f"{source}: time {times[row]} in row {row + 1} is before the row above, expected rows in order of time")
+        raise CalibrationError(
+            f"{source}: time {times[row]} in row {row + 1} is before the row above, expected rows in order of time"
+        )
     unique, index, count = np.unique(seconds, return_inverse=True, return_counts=True)
     repeated = int((count > 1).sum())
     if repeated > max(8.0 * (1.0 + years), 0.01 * len(unique)):
         row = int(np.flatnonzero(count[index] > 1)[0]) + 1
-        raise CalibrationError(f"{source}: {repeated} times occur more than once, the first in row {row}, expected one row for each time")
+        raise CalibrationError(
+            f"{source}: {repeated} times occur more than once, the first in row {row}, expected one row for each time"
+        )
     if repeated:
         notes.append(f"{repeated} repeated times (an autumn hour of a local clock?) are averaged")
     averaged = np.bincount(index, weights=values) / count
@@ -123,12 +127,16 @@ def _on_grid(seconds: npt.NDArray[np.int64], values: FloatArray, source: str, no
     if median < 0.9 * TICK_SECONDS:
         notes.append(f"rows are {median:g} s apart; the last of each five minutes is taken")
     elif (np.abs(steps - step) > 0.02 * step).mean() > 0.05:
-        notes.append(f"rows are unevenly spaced, {median / 60:.1f} minutes in the median; they are put on a grid of {step // 60} minutes")
+        notes.append(
+            f"rows are unevenly spaced, {median / 60:.1f} minutes in the median; they are put on a grid of {step // 60} minutes"
+        )
     grid = np.arange(seconds[0], seconds[-1] + 1, step)
     latest = np.searchsorted(seconds, grid + step // 20, side="right") - 1  # a row may come a little late
     held = grid - seconds[latest] >= 1.5 * step
     if held.mean() > _GREATEST_HELD:
-        raise CalibrationError(f"{source}: {held.mean():.0%} of the grid of {step // 60} minutes is gaps, expected at most {_GREATEST_HELD:.0%}")
+        raise CalibrationError(
+            f"{source}: {held.mean():.0%} of the grid of {step // 60} minutes is gaps, expected at most {_GREATEST_HELD:.0%}"
+        )
     if held.any():
         notes.append(f"{int(held.sum())} missing rows of {len(grid)} hold the last value")
     clock = grid.astype("datetime64[s]")
@@ -137,6 +145,3 @@ def _on_grid(seconds: npt.NDArray[np.int64], values: FloatArray, source: str, no
     return RecordedSeries(
         source, values[latest], ticks, (grid % 86400) // 3600, (day + 3) % 7 >= 5, period, ticks <= 12, tuple(notes)
     )
-
-
-Kind = Literal["energy", "product"]

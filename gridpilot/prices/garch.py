@@ -59,7 +59,7 @@ class Profile(_Strict):
         hours = np.array([*self.weekday * 5, *self.weekend * 2])
         middle = (np.arange(-1, 169) + 0.5) * TICKS_PER_HOUR
         tick = np.arange(7 * TICKS_PER_DAY) + 0.5
-        return np.interp(tick, middle, np.r_[hours[-1], hours, hours[0]])
+        return np.asarray(np.interp(tick, middle, np.r_[hours[-1], hours, hours[0]]))
 
 
 class Marginal(_Strict):

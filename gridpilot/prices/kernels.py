@@ -69,7 +69,7 @@ def draw_start(state, weekday):  # type: ignore[no-untyped-def]
 def _advance(p, quantile, x, k, score):  # type: ignore[no-untyped-def]
     """Move the deviation of one price, ``x[k:k + 3]``, on by a tick driven by a standard normal ``score``."""
     size = abs(score) * _SCORES_PER_UNIT
-    knot = min(np.int64(size), len(quantile) - 2)
+    knot = np.int64(min(size, len(quantile) - 2.0))
     eta = quantile[knot] + (size - knot) * (quantile[knot + 1] - quantile[knot])
     h = x[k + 2]
     if p[KIND] == 0.0:
@@ -115,14 +115,14 @@ def _simulate_block(a, root, episodes, first, last, history, weekday, prices, st
         start[first + i] = draw_start(streams[i], weekday)
         week[i] = (start[first + i] - history) % TICKS_PER_WEEK
         x[i] = a.states[np.int64(next_uint64(streams[i]) % n_states)]
-    top = len(table) - 2
+    top = len(table) - 2.0
     table_start, knots_per_unit = a.table_start, 1.0 / a.table_step
     for t in range(len(prices)):
         for i in range(n):
             _advance_all(process, cholesky, quantile, streams[i], x[i])
             y = season[week[i], 0] + season[week[i], 1] * (x[i, 0] + x[i, 1])
             position = min(max((y - table_start) * knots_per_unit, 0.0), top + 1.0)
-            knot = min(np.int64(position), top)
+            knot = np.int64(min(position, top))
             prices[t, first + i, 0] = table[knot] + (position - knot) * (table[knot + 1] - table[knot])
             prices[t, first + i, 1] = level[0] * math.exp(x[i, 3] + x[i, 4])
             prices[t, first + i, 2] = level[1] * math.exp(x[i, 6] + x[i, 7])

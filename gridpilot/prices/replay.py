@@ -7,7 +7,7 @@ random or taken in turn. Nothing is repaired: a file with gaps, repeats, missing
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +18,9 @@ from gridpilot.market.random import PRICE_STREAM, next_uint64, seed_stream
 from gridpilot.market.units import TICKS_PER_DAY, TICKS_PER_WEEK
 from gridpilot.prices.base import CHANNELS, FloatArray, IntArray, check_request
 from gridpilot.prices.series import UNITS, TimeArray, check_magnitude, column_of, read_file, times_of
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 __all__ = ["ColumnConfig", "ConstantConfig", "ReplayConfig", "ReplayPrices"]
 
@@ -99,14 +102,14 @@ class ReplayPrices:
         return np.ascontiguousarray(self._prices[rows]), self._week[day]
 
 
-def _channel(table: object, name: str, config: ColumnConfig | ConstantConfig, where: str) -> FloatArray:
+def _channel(table: pd.DataFrame, name: str, config: ColumnConfig | ConstantConfig, where: str) -> FloatArray:
     if isinstance(config, ConstantConfig):
-        return np.full(len(table), config.constant)  # type: ignore[arg-type]
+        return np.full(len(table), config.constant)
     channel, factor = UNITS[config.unit]
     if channel != name:
         fitting = ", ".join(unit for unit, (of, _) in UNITS.items() if of == name)
         raise PriceError(f"{where}: prices.{name}.unit is {config.unit!r}, expected one of {fitting}")
-    values = column_of(table, config.column, where) * config.factor  # type: ignore[arg-type]
+    values = column_of(table, config.column, where) * config.factor
     missing = np.flatnonzero(np.isnan(values))
     if len(missing):
         raise PriceError(f"{where}: column {config.column!r} is empty (NaN) in row {missing[0] + 1} and {len(missing) - 1} others")

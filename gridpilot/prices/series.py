@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
 from gridpilot.errors import PriceError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 __all__ = ["UNITS", "check_magnitude", "column_of", "read_file", "times_of"]
 
@@ -32,6 +34,8 @@ _PLAUSIBLE: Final = {"energy": (0.004, 2.0), "hash": (0.2, 30.0), "token": (1e-4
 
 def read_file(path: Path) -> pd.DataFrame:
     """The table in a ``.csv`` or ``.parquet`` file. Raises :class:`~gridpilot.errors.PriceError`, naming the file."""
+    import pandas as pd  # here and below: it takes half a second, which a simulation need not wait for
+
     suffix = path.suffix.lower()
     if suffix not in (".csv", ".parquet"):
         raise PriceError(f"{path}: expected a .csv or .parquet file, got {suffix or 'no suffix'!r}")
@@ -49,6 +53,8 @@ def read_file(path: Path) -> pd.DataFrame:
 
 def column_of(table: pd.DataFrame, column: str, where: str) -> FloatArray:
     """A numeric column, which may hold NaN. Raises :class:`~gridpilot.errors.PriceError` for a missing or a text column."""
+    import pandas as pd
+
     if column not in table.columns:
         raise PriceError(f"{where}: no column {column!r}; the columns are {_listed(table.columns)}")
     values = table[column]
@@ -67,11 +73,13 @@ def column_of(table: pd.DataFrame, column: str, where: str) -> FloatArray:
 
 def times_of(table: pd.DataFrame, column: str, where: str) -> TimeArray:
     """A time column as ``datetime64[s]`` on its own clock. Raises :class:`~gridpilot.errors.PriceError`."""
+    import pandas as pd
+
     if column not in table.columns:
         raise PriceError(f"{where}: no time column {column!r}; the columns are {_listed(table.columns)}")
     values = table[column]
     if pd.api.types.is_numeric_dtype(values):
-        raise PriceError(f"{where}: time column {column!r} holds numbers like {values.iloc[0]!r}, expected ISO 8601 times")
+        raise PriceError(f"{where}: time column {column!r} holds numbers like {values.iloc[0]}, expected ISO 8601 times")
     try:
         times = pd.to_datetime(
             values, errors="raise", format="ISO8601" if not pd.api.types.is_datetime64_any_dtype(values) else None
@@ -88,6 +96,8 @@ def times_of(table: pd.DataFrame, column: str, where: str) -> TimeArray:
 
 def _times_one_by_one(values: Any, column: str, where: str) -> Any:
     """Times whose UTC offset changes along the file (summer time), or an error that names the row."""
+    import pandas as pd
+
     clock = []
     for row, value in enumerate(values, start=1):
         try:

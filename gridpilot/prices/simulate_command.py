@@ -76,7 +76,13 @@ def write_paths(model: PriceModel, seed: int, episodes: int, ticks: int, history
         raise PriceError(f"{out}: cannot be written: it is a folder")
     partial = out.with_name(f".{out.name}.{os.getpid()}.partial")
     schema = pa.schema(
-        [("episode", pa.int64()), ("tick", pa.int32()), ("weekday", pa.int8()), ("hour", pa.float64()), *((name, pa.float64()) for name in CHANNELS)]
+        [
+            ("episode", pa.int64()),
+            ("tick", pa.int32()),
+            ("weekday", pa.int8()),
+            ("hour", pa.float64()),
+            *((name, pa.float64()) for name in CHANNELS),
+        ]
     )
     writer = pyarrow.parquet.ParquetWriter if out.suffix == ".parquet" else pyarrow.csv.CSVWriter
     rows = 0
@@ -95,7 +101,9 @@ def write_paths(model: PriceModel, seed: int, episodes: int, ticks: int, history
     return rows
 
 
-def _table(model: PriceModel, seed: int, numbers: np.ndarray[Any, np.dtype[np.int64]], ticks: int, history: int, schema: Any) -> Any:
+def _table(
+    model: PriceModel, seed: int, numbers: np.ndarray[Any, np.dtype[np.int64]], ticks: int, history: int, schema: Any
+) -> Any:
     import pyarrow as pa
 
     prices, start = model.simulate(seed, numbers, ticks, history=history)

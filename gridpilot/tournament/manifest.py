@@ -28,7 +28,14 @@ __all__ = ["MANIFEST_NAME", "Manifest", "build_manifest", "open_run", "read_mani
 MANIFEST_NAME: Final = "manifest.json"
 _FORMAT: Final = 1
 _PACKAGES: Final = ("gridpilot", "numpy", "numba", "scipy", "pandas", "pyarrow", "arch")
-_ROOMS: Final = ("market", "prices", "agents", "envs", "tournament/play.py", "tournament/schedule.py")  # code that rows depend on
+_ROOMS: Final = (
+    "market",
+    "prices",
+    "agents",
+    "setup.py",
+    "tournament/play.py",
+    "tournament/schedule.py",
+)  # code that rows depend on
 
 Manifest = dict[str, Any]
 

@@ -1,7 +1,9 @@
 """Who sits where: the matches of a tournament, and their partition into chunks.
 
 Within an episode every match sees the same prices, weather, capacity and sites (common random numbers), and in the mixed line-up
-every agent plays every seat exactly once (a cyclic Latin square), so differences between agents are paired by episode and seat.
+every agent plays every seat exactly once (a Latin square), so differences between agents are paired by episode and seat. The square is
+drawn anew for each episode: in a fixed one an agent would meet the same opponents at the same seats always, and where the number of
+seats is no multiple of that of agents, a seat's rivals would depend on who sits there, which no number of episodes averages out.
 """
 
 from __future__ import annotations
@@ -11,6 +13,8 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Final
 
+import numpy as np
+
 from gridpilot.errors import TournamentError
 
 __all__ = ["BASELINES", "LINEUPS", "REFERENCE", "Match", "partition", "schedule"]
@@ -18,6 +22,8 @@ __all__ = ["BASELINES", "LINEUPS", "REFERENCE", "Match", "partition", "schedule"
 REFERENCE: Final = "truthful"  # the agent all gains are measured against
 BASELINES: Final = (REFERENCE, "zero_intelligence")  # frozen, and always take part
 LINEUPS: Final = ("mixed", "self", "alone")
+
+_SEATING = 0x5EA7  # keeps the seats' random numbers apart from others of the same episode
 
 
 @dataclass(frozen=True)
@@ -38,7 +44,8 @@ def schedule(agents: Sequence[str], n_seats: int, episodes: Sequence[int], lineu
     ``episodes``  numbers of the episodes, without repetition.
     ``lineups``   what is played in each episode:
 
-    * ``mixed``: A matches; in rotation r seat s is played by agent ``(s + r) mod A``, so that each agent plays each seat once.
+    * ``mixed``: A matches; in rotation r seat s is played by agent ``(p[s] + r) mod A``, where p is a permutation of the seats that
+      depends on the episode alone; so each agent plays each seat once.
     * ``self``: A matches, match r with agent r at every seat.
     * ``alone``: N (A - 1) matches, in each of which one agent other than the reference sits among reference agents: the k-th such
       agent takes seat s in match ``k N + s``. The all-reference match it is compared with is played even without ``self``.
@@ -46,15 +53,16 @@ def schedule(agents: Sequence[str], n_seats: int, episodes: Sequence[int], lineu
     Raises :class:`~gridpilot.errors.TournamentError` for repeated agents or episodes, a missing baseline, an unknown line-up, no
     seat.
 
-    >>> [match.seats for match in schedule(["truthful", "zero_intelligence"], 3, [7], ["mixed"])]  # doctest: +NORMALIZE_WHITESPACE
-    [('truthful', 'zero_intelligence', 'truthful'), ('zero_intelligence', 'truthful', 'zero_intelligence')]
+    >>> [match.seats for match in schedule(["truthful", "zero_intelligence"], 2, [7], ["mixed"])]
+    [('truthful', 'zero_intelligence'), ('zero_intelligence', 'truthful')]
     """
     _check(agents, n_seats, episodes, lineups)
     matches = []
     for episode in episodes:
         if "mixed" in lineups:
+            order = _seat_order(episode, n_seats)
             for r in range(len(agents)):
-                matches.append(Match(episode, "mixed", r, tuple(agents[(s + r) % len(agents)] for s in range(n_seats))))
+                matches.append(Match(episode, "mixed", r, tuple(agents[(place + r) % len(agents)] for place in order)))
         for r, agent in enumerate(agents):
             if "self" in lineups or ("alone" in lineups and agent == REFERENCE):
                 matches.append(Match(episode, "self", r, (agent,) * n_seats))
@@ -72,6 +80,13 @@ def partition(matches: Sequence[Match], chunk: int) -> list[tuple[Match, ...]]:
         raise TournamentError(f"chunk is {chunk} matches, expected at least 1")
     it = iter(matches)
     return [tuple(part) for part in iter(lambda: tuple(islice(it, chunk)), ())]
+
+
+def _seat_order(episode: int, n_seats: int) -> list[int]:
+    # Sorting what SeedSequence generates is a permutation that no version of numpy changes, unlike Generator.permutation.
+    state = np.random.SeedSequence(episode, spawn_key=(_SEATING,)).generate_state(n_seats, np.uint64)
+    order: list[int] = np.argsort(state, kind="stable").tolist()
+    return order
 
 
 def _check(agents: Sequence[str], n_seats: int, episodes: Sequence[int], lineups: Sequence[str]) -> None:

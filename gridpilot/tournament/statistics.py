@@ -155,13 +155,13 @@ def rank(rows: pd.DataFrame) -> Leaderboard:
 
 
 def scores(rows: pd.DataFrame) -> pd.DataFrame:
-    """Profit by episode (index) and agent (columns, in order of first appearance) in the mixed line-up.
+    """Profit by episode (index) and agent (columns, by name) in the mixed line-up.
 
     $ per site and day, the mean over all seats. Raises :class:`~gridpilot.errors.TournamentError` when no
     episode is complete or the reference did not play.
     """
     mixed = rows[rows["lineup"] == "mixed"]
-    labels = list(dict.fromkeys(mixed["agent"]))
+    labels = sorted(set(mixed["agent"]))
     if labels and REFERENCE not in labels:
         raise TournamentError(f"the reference agent {REFERENCE!r} has no rows, expected it among {labels}")
     daily = mixed["profit"] * TICKS_PER_DAY / mixed["ticks"]

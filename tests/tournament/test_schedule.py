@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections import Counter
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -29,6 +30,23 @@ def test_matches_are_distinct_and_identified(more: int, n_seats: int, lineups: s
     per_lineup = {"mixed": len(agents), "self": len(agents), "alone": n_seats * (len(agents) - 1)}
     expected = sum(per_lineup[lineup] for lineup in lineups) + (1 if "alone" in lineups and "self" not in lineups else 0)
     assert len(matches) == 2 * expected
+
+
+def test_rivals_do_not_depend_on_who_sits_there() -> None:
+    agents, n_seats, episodes = ["truthful", "x", "zero_intelligence"], 10, 400
+    rivals = np.zeros((3, n_seats))  # mean number of zero_intelligence among the others, by the agent at a seat
+    for match in schedule(agents, n_seats, range(episodes), ["mixed"]):
+        for seat, agent in enumerate(match.seats):
+            others = match.seats[:seat] + match.seats[seat + 1 :]
+            rivals[agents.index(agent), seat] += others.count("zero_intelligence") / episodes
+    np.testing.assert_allclose(rivals[0], rivals[1], atol=0.15)  # a fixed square has differences of 1 at most seats
+    np.testing.assert_allclose(rivals[:2], 10 / 3, atol=0.15)
+
+
+def test_an_episode_has_the_same_seats_in_every_tournament() -> None:
+    alone = schedule(list(BASELINES), 5, [3], ["mixed"])
+    assert [m for m in schedule(list(BASELINES), 5, range(8)) if (m.episode, m.lineup) == (3, "mixed")] == alone
+    assert alone[0].seats != schedule(list(BASELINES), 5, [4], ["mixed"])[0].seats
 
 
 def test_alone_shares_its_reference_with_self_play() -> None:

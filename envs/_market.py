@@ -1,0 +1,214 @@
+"""What all environments share: markets with learners in some seats and opponents in the others, played episode by episode."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numba
+import numpy as np
+import numpy.typing as npt
+from gymnasium import spaces
+from gymnasium.error import ResetNeeded
+
+from gridpilot.agents.registry import find_agent
+from gridpilot.agents.seating import AgentSpec, Seating
+from gridpilot.envs._kernels import (
+    N_PRICES_OF_TIME,
+    RESULTS,
+    decode_parallel,
+    decode_range,
+    encode_own,
+    encode_own_parallel,
+    settle,
+)
+from gridpilot.errors import AgentError, BidError, ConfigError
+from gridpilot.market.arena import Arena
+from gridpilot.market.encoding import n_fields
+from gridpilot.setup import MarketSetup, load_setup
+
+__all__ = ["DEFAULT_OPPONENTS", "Opponents", "SeatedMarkets", "action_space", "as_actions", "find_setup", "observation_space"]
+
+Opponents = str | AgentSpec | Sequence[str | AgentSpec]
+DEFAULT_OPPONENTS: Opponents = ("truthful", "threshold")
+
+_PARALLEL_FROM = 64  # markets, as in the arena: below it nothing starts a thread, so that processes may be forked
+_OBSERVATION_BOUND = 10.0
+
+
+def find_setup(setup: MarketSetup | None, **choices: Any) -> MarketSetup:
+    """``setup`` itself, or the one that ``load_setup`` makes of those ``choices`` that are not None.
+
+    Raises :class:`~gridpilot.errors.ConfigError` where both are given.
+    """
+    given = {name: value for name, value in choices.items() if value is not None}
+    if setup is None:
+        return load_setup(**given)
+    if not isinstance(setup, MarketSetup):
+        raise ConfigError(f"env: setup is {setup!r:.100}, expected a gridpilot.setup.MarketSetup")
+    if given:
+        raise ConfigError(f"env: setup and {', '.join(given)} are both given, expected the setup to say it all")
+    return setup
+
+
+def action_space(arena: Arena) -> spaces.Box:
+    """Storage value, commitment value and one shading factor a block: ``(2 + K,)`` in [-1, 1]."""
+    return spaces.Box(-1.0, 1.0, (N_PRICES_OF_TIME + arena.arrays.n_blocks,), np.float32)
+
+
+def observation_space(arena: Arena) -> spaces.Box:
+    """The flat observation vector, ``(D,)`` in [-10, 10]."""
+    return spaces.Box(-_OBSERVATION_BOUND, _OBSERVATION_BOUND, (n_fields(arena.arrays.n_classes),), np.float32)
+
+
+def as_actions(action: Any, shape: tuple[int, ...] | None, out: npt.NDArray[np.float64], where: str = "action") -> None:
+    """Copy ``action`` to ``out``. Raises :class:`~gridpilot.errors.BidError` where it has another shape or is no array of numbers."""
+    array = np.asarray(action)
+    if array.shape != shape or array.dtype.kind not in "fiu":
+        raise BidError(f"{where}: has shape {array.shape} and type {array.dtype}, expected an array of numbers of shape {shape}")
+    out[...] = array.reshape(out.shape)
+
+
+def _specs(opponents: Opponents) -> dict[str, AgentSpec]:
+    """The opponents by a label of their own, in order."""
+    listed = [opponents] if isinstance(opponents, str | AgentSpec) else list(opponents)
+    specs = {}
+    for i, opponent in enumerate(listed):
+        if not isinstance(opponent, str | AgentSpec):
+            raise AgentError(f"env: opponents[{i}] is {opponent!r}, expected the name of an agent or an AgentSpec")
+        spec = AgentSpec(opponent, {}) if isinstance(opponent, str) else opponent
+        find_agent(spec.target)
+        specs[f"{i} {spec.target}"] = spec
+    return specs
+
+
+class SeatedMarkets:
+    """B markets of one setup, S learners' seats in each, opponents cycled over the others in the order of the seats.
+
+    ``seats (B, S)`` are the learners'. ``play`` takes a tick; its results are ``results (len(RESULTS), B, S)`` and ``refused (B, S)``.
+    """
+
+    def __init__(
+        self,
+        setup: MarketSetup,
+        seats: npt.NDArray[np.int64],
+        opponents: Opponents = DEFAULT_OPPONENTS,
+        time_limit: float = math.inf,
+    ) -> None:
+        self.setup = setup
+        self.seats = np.ascontiguousarray(seats, dtype=np.int64)
+        n_markets, n_learners = self.seats.shape
+        self.arena = setup.arena(n_markets)
+        specs = _specs(opponents)
+        if not specs and n_learners < self.arena.n_sites:
+            raise AgentError(
+                f"env: opponents is empty, expected at least one for the {self.arena.n_sites - n_learners} other seats"
+            )
+        self.seating = Seating(self.arena, specs, self._labels(list(specs)), time_limit=time_limit)
+        rated = setup.rated_values()
+        self.rated = np.where(rated > 0.0, rated, 1.0)  # $/h; a site without machines is rewarded in $
+        self.actions = np.zeros((n_markets, n_learners, N_PRICES_OF_TIME + self.arena.arrays.n_blocks))
+        self.results = np.zeros((len(RESULTS), n_markets, n_learners))
+        self.refused = np.zeros((n_markets, n_learners), dtype=np.bool_)
+        self.root: int | None = None
+        self.episodes = np.zeros(n_markets, dtype=np.int64)
+        self._next_episode = 0
+        self._n_fields = n_fields(self.arena.arrays.n_classes)
+        self._common_seats = self.seats[0] if (self.seats == self.seats[0]).all() else None
+
+    def _labels(self, names: Sequence[str]) -> list[list[str]]:
+        labels = []
+        for own in self.seats.tolist():
+            others = [seat for seat in range(self.arena.n_sites) if seat not in own]
+            played = {seat: names[i % len(names)] for i, seat in enumerate(others)}
+            labels.append([played.get(seat, "") for seat in range(self.arena.n_sites)])
+        return labels
+
+    @property
+    def started(self) -> bool:
+        """Whether an episode has begun."""
+        return self.root is not None and hasattr(self.arena, "scenario")
+
+    @property
+    def done(self) -> bool:
+        """Whether the episode is over."""
+        return self.arena.done
+
+    def reset(self, seed: int | None, options: Mapping[str, Any] | None, random: Any) -> None:
+        """Begin the next episodes, market b the n-th reset's episode ``n B + b``.
+
+        ``seed`` sets the root and starts counting from 0; without one the root stays, or is drawn by ``random()``, a numpy generator,
+        when there is none. ``options["episode"]``, a number or ``(B,)`` of them, picks the episode of market 0 (the others follow) or
+        of all, and counting goes on from there. Other options are ignored.
+        """
+        if seed is not None:
+            self.root, self._next_episode = int(seed), 0
+        elif self.root is None:
+            self.root = int(random().integers(2**63))
+        n_markets = self.arena.n_markets
+        wanted = (options or {}).get("episode")
+        if wanted is None:
+            wanted = self._next_episode
+        self.episodes = _episodes(wanted, n_markets)
+        self._next_episode = int(self.episodes.max()) + 1
+        self.arena.start(self.setup.scenario(self.root, self.episodes))
+        self.arena.orders.clear()
+        self.seating.reset(self.root, self.episodes)
+
+    def play(self) -> None:
+        """Play one tick with ``actions``, filled by the caller. Raises ``gymnasium.error.ResetNeeded`` outside an episode."""
+        if not self.started or self.done:
+            raise ResetNeeded("the episode is over, or none has begun: call reset() before step()")
+        self._decode()
+        self.seating.bid()
+        arena = self.arena
+        arena.step()
+        self.seating.learn()
+        self.results, self.refused = np.empty_like(self.results), np.empty_like(self.refused)
+        settle(
+            arena.outcome, arena.totals, arena.storage, arena.last_price, arena.refused, self.seats, self.rated, self.results,
+            self.refused,
+        )  # fmt: skip
+
+    def _decode(self) -> None:
+        arena = self.arena
+        scenario, orders = arena.scenario, arena.orders
+        arguments = (
+            self.actions, self.seats, arena.arrays.plant, arena.arrays.output, arena.arrays.product, scenario.prices, scenario.ambient,
+            scenario.history + arena.tick, arena.last_price, arena.levels, orders.kind, orders.storage_value, orders.commitment,
+            orders.shade,
+        )  # fmt: skip
+        if arena.n_markets < _PARALLEL_FROM:
+            decode_range(0, arena.n_markets, *arguments)
+        else:
+            decode_parallel(numba.get_num_threads(), *arguments)
+
+    def observe(self) -> npt.NDArray[np.float32]:
+        """What the learners see now: a new array ``(B, S, D)``."""
+        arena = self.arena
+        out = np.empty((*self.seats.shape, self._n_fields), dtype=np.float32)
+        if self._common_seats is not None:
+            arena.encode(self._common_seats, out)
+            return out
+        scenario = arena.scenario
+        now = scenario.history + min(arena.tick, scenario.ticks - 1)
+        arguments = (
+            *arena.arrays, arena.rules.capacity_kw, scenario.prices, scenario.ambient, scenario.capacity, now, scenario.start,
+            scenario.history, arena.levels, arena.machine_kw, arena.storage, arena.last_price, arena.totals, arena.outcome,
+            self.seats, out,
+        )  # fmt: skip
+        if arena.n_markets < _PARALLEL_FROM:
+            encode_own(0, arena.n_markets, *arguments)
+        else:
+            encode_own_parallel(numba.get_num_threads(), *arguments)
+        return out
+
+
+def _episodes(wanted: Any, n_markets: int) -> npt.NDArray[np.int64]:
+    numbers = np.asarray(wanted)
+    if numbers.dtype.kind not in "iu" or numbers.shape not in ((), (n_markets,)) or numbers.min() < 0:
+        raise ConfigError(
+            f"env: options['episode'] is {wanted!r:.100}, expected a whole number >= 0, or one for each of {n_markets} markets"
+        )
+    return np.arange(n_markets) + int(numbers) if numbers.ndim == 0 else numbers.astype(np.int64)

@@ -1,0 +1,161 @@
+"""Thousands of markets at once as one Gymnasium vector environment."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import numpy.typing as npt
+from gymnasium.vector import AutoresetMode, VectorEnv
+from gymnasium.vector.utils import batch_space
+
+from gridpilot.envs._kernels import RESULTS
+from gridpilot.envs._market import (
+    DEFAULT_OPPONENTS,
+    Opponents,
+    SeatedMarkets,
+    action_space,
+    as_actions,
+    find_setup,
+    observation_space,
+)
+from gridpilot.envs._render import RENDER_MODES, Renderer, Trace, check_render_mode
+from gridpilot.errors import ConfigError
+from gridpilot.market.clearing import Mechanism
+from gridpilot.setup import MarketSetup
+
+__all__ = ["MarketVectorEnv", "seat_number"]
+
+Actions = npt.NDArray[np.floating[Any]]
+FloatArray = npt.NDArray[np.float64]
+BoolArray = npt.NDArray[np.bool_]
+Observations = npt.NDArray[np.float32]
+
+
+def seat_number(seat: Any, n_sites: int) -> int:
+    """``seat`` as a seat of the market. Raises :class:`~gridpilot.errors.ConfigError` where it is none."""
+    if isinstance(seat, bool) or not isinstance(seat, int | np.integer) or not 0 <= seat < n_sites:
+        raise ConfigError(f"env: seat is {seat!r}, expected a whole number from 0 to {n_sites - 1}: the market has {n_sites} sites")
+    return int(seat)
+
+
+class MarketVectorEnv(VectorEnv[Observations, Actions, npt.NDArray[Any]]):
+    """``num_envs`` markets stepped by the batched core, one learner in each; opponents bid inside the batch.
+
+    Actions ``(num_envs, 2 + K)``, observations ``(num_envs, D)``, rewards and ``info`` are those of
+    :class:`~gridpilot.envs.market_env.MarketEnv`, whose every market is bitwise the same under the same root seed and episode number.
+
+    ``seat``        the learner's seat in every market, or ``"rotate"``: market b's learner sits in seat b modulo N
+    ``autoreset``   ``"next_step"`` (default): all episodes end together, by truncation at the horizon; the step after that ignores its
+                    actions, begins the next episodes and returns their first observations with reward 0. ``"same_step"``: the last step
+                    itself returns the next episodes' first observations, and the old ones in ``info["final_obs"]`` and
+                    ``info["final_info"]``. ``"disabled"``: the caller calls ``reset``.
+    Other arguments are those of :class:`~gridpilot.envs.market_env.MarketEnv`.
+
+    The n-th ``reset`` (automatic ones count) plays episode ``n num_envs + b`` in market b. ``reset(seed=s)`` sets the root to s and n to 0;
+    ``options={"episode": e}`` picks the episodes, by that of market 0 or by an array ``(num_envs,)``.
+    """
+
+    metadata: dict[str, Any] = {  # noqa: RUF012 - as Gymnasium declares it
+        "render_modes": list(RENDER_MODES),
+        "render_fps": 12,
+        "autoreset_mode": AutoresetMode.NEXT_STEP,
+    }
+
+    _MODES: ClassVar = {
+        "next_step": AutoresetMode.NEXT_STEP,
+        "same_step": AutoresetMode.SAME_STEP,
+        "disabled": AutoresetMode.DISABLED,
+    }
+
+    def __init__(
+        self,
+        num_envs: int = 1,
+        setup: MarketSetup | None = None,
+        *,
+        market: str | Mapping[str, Any] | None = None,
+        prices: str | Mapping[str, Any] | None = None,
+        ticks: int | None = None,
+        history: int | None = None,
+        mechanism: Mechanism | None = None,
+        seat: int | Literal["rotate"] = 8,
+        opponents: Opponents = DEFAULT_OPPONENTS,
+        time_limit: float = math.inf,
+        autoreset: Literal["next_step", "same_step", "disabled"] = "next_step",
+        render_mode: str | None = None,
+    ) -> None:
+        setup = find_setup(setup, market=market, prices=prices, ticks=ticks, history=history, mechanism=mechanism)
+        if isinstance(num_envs, bool) or not isinstance(num_envs, int | np.integer) or num_envs < 1:
+            raise ConfigError(f"env: num_envs is {num_envs!r}, expected a whole number >= 1")
+        if autoreset not in self._MODES:
+            raise ConfigError(f"env: autoreset is {autoreset!r}, expected one of {', '.join(self._MODES)}")
+        self.render_mode = check_render_mode(render_mode)
+        n_sites = len(setup.sites)
+        numbers = np.arange(num_envs) % n_sites if seat == "rotate" else np.full(num_envs, seat_number(seat, n_sites))
+        self.markets = SeatedMarkets(setup, numbers[:, None], opponents, time_limit)
+        self.num_envs = int(num_envs)
+        self.autoreset_mode: AutoresetMode = self._MODES[autoreset]
+        self.metadata = {**self.metadata, "autoreset_mode": self.autoreset_mode}
+        self.single_action_space = action_space(self.markets.arena)
+        self.single_observation_space = observation_space(self.markets.arena)
+        self.action_space = batch_space(self.single_action_space, self.num_envs)
+        self.observation_space = batch_space(self.single_observation_space, self.num_envs)
+        self._over = False  # the next step begins new episodes
+        self._renderer = Renderer()
+        self._traces = [Trace(self.markets.arena, b, [int(n)]) for b, n in enumerate(numbers)] if render_mode else []
+
+    def reset(self, *, seed: int | None = None, options: Mapping[str, Any] | None = None) -> tuple[Observations, dict[str, Any]]:
+        """Begin episodes in all markets."""
+        super().reset(seed=seed)
+        return self._begin(seed, options)
+
+    def _begin(self, seed: int | None, options: Mapping[str, Any] | None) -> tuple[Observations, dict[str, Any]]:
+        markets = self.markets
+        markets.reset(seed, options, lambda: self.np_random)
+        self._over = False
+        for trace in self._traces:
+            trace.start()
+        info = {
+            "episode_number": markets.episodes.copy(),
+            "root": np.full(self.num_envs, markets.root, dtype=np.uint64),
+            "week_tick": markets.arena.scenario.start.copy(),
+        }
+        return markets.observe()[:, 0], self._with_masks(info)
+
+    def step(self, actions: Actions) -> tuple[Observations, FloatArray, BoolArray, BoolArray, dict[str, Any]]:
+        """Play a tick in all markets, or begin the next episodes after the last one. See the class for ``autoreset``."""
+        markets, nobody = self.markets, np.zeros(self.num_envs, dtype=np.bool_)
+        if self._over and self.autoreset_mode is AutoresetMode.NEXT_STEP:
+            observations, info = self._begin(None, None)
+            return observations, np.zeros(self.num_envs), nobody, nobody.copy(), info
+        as_actions(actions, self.action_space.shape, markets.actions, "actions")
+        markets.play()
+        for trace in self._traces:
+            trace.record()
+        results = markets.results[:, :, 0]
+        info = self._with_masks({name: results[i] for i, name in enumerate(RESULTS) if i} | {"refused": markets.refused[:, 0]})
+        observations = markets.observe()[:, 0]
+        self._over = markets.done
+        if self._over and self.autoreset_mode is AutoresetMode.SAME_STEP:
+            final = {"final_obs": observations, "final_info": info}
+            observations, info = self._begin(None, None)
+            info |= self._with_masks(final)
+            return observations, results[0], nobody, np.ones(self.num_envs, dtype=np.bool_), info
+        return observations, results[0], nobody, np.full(self.num_envs, self._over), info
+
+    def _with_masks(self, info: dict[str, Any]) -> dict[str, Any]:
+        """With Gymnasium's ``_name`` masks beside every entry: here every market always has it."""
+        everybody = np.ones(self.num_envs, dtype=np.bool_)
+        return info | {f"_{name}": everybody for name in info}
+
+    def render(self) -> tuple[Any, ...] | None:
+        """A frame of every market in the ``render_mode``, or None without one."""
+        if self.render_mode is None:
+            return None
+        return tuple(self._renderer.frame(trace, self.render_mode) for trace in self._traces)
+
+    def close_extras(self, **kwargs: Any) -> None:
+        """Release the figure."""
+        self._renderer.close()

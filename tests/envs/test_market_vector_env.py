@@ -1,0 +1,211 @@
+"""The batched environment: equal to the scalar one market by market, with its own resets."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import cloudpickle
+import gymnasium
+import numpy as np
+import pytest
+from gymnasium.error import ResetNeeded
+from gymnasium.vector import AutoresetMode, VectorEnv
+from gymnasium.wrappers.vector import RecordEpisodeStatistics
+
+from gridpilot.envs import MarketEnv, MarketVectorEnv
+from gridpilot.errors import BidError, ConfigError
+from gridpilot.setup import MarketSetup
+from tests.envs.play import digest, draw_actions, play
+
+ID = "gridpilot.envs:GridPilot/Market-v0"
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.mark.parametrize("n", [1, 3, 70])  # 70 markets run on the parallel kernels
+def test_every_market_is_the_scalar_environment_bit_for_bit(setup: MarketSetup, n: int) -> None:
+    opponents = ["threshold", "zero_intelligence", "truthful"]
+    envs = MarketVectorEnv(n, setup, seat=5, opponents=opponents)
+    actions = draw_actions(setup.ticks, 11, n=n)
+    observations, rewards, infos = [envs.reset(seed=12)[0]], [], []
+    for action in actions:
+        observation, reward, _, truncated, info = envs.step(action)
+        observations.append(observation)
+        rewards.append(reward)
+        infos.append(info)
+    assert truncated.all()
+    for b in {0, n // 2, n - 1}:
+        env = MarketEnv(setup, seat=5, opponents=opponents)
+        alone = play(env, actions[:, b], seed=12, options={"episode": b})
+        assert np.array_equal(np.array(observations)[:, b], alone[0])
+        assert np.array_equal(np.array(rewards)[:, b], alone[1])
+        for tick, info in enumerate(alone[2]):
+            assert info == {key: infos[tick][key][b] for key in info}
+
+
+@pytest.mark.parametrize("n", [13, 70])
+def test_rotating_seats(setup: MarketSetup, n: int) -> None:
+    envs = MarketVectorEnv(n, setup, seat="rotate")
+    actions = draw_actions(setup.ticks, 11, n=n)
+    observations = [envs.reset(seed=2)[0], *(envs.step(action)[0] for action in actions)]
+    for b in (4, 12):
+        alone = play(MarketEnv(setup, seat=b % 10), actions[:, b], seed=2, options={"episode": b})
+        assert np.array_equal(np.array(observations)[:, b], alone[0])
+
+
+def test_python_opponents_play_in_every_market(setup: MarketSetup) -> None:
+    opponents = ["tests.envs.bidders.DefaultStorage", "tests.envs.bidders.Raises"]
+    envs = MarketVectorEnv(2, setup, opponents=opponents)
+    actions = draw_actions(setup.ticks, 11, n=2)
+    observations = [envs.reset(seed=2)[0], *(envs.step(action)[0] for action in actions)]
+    alone = play(MarketEnv(setup, opponents=opponents), actions[:, 1], seed=2, options={"episode": 1})
+    assert np.array_equal(np.array(observations)[:, 1], alone[0])
+
+
+def test_another_process_gives_the_same_bits() -> None:
+    program = "from tests.envs.play import digest; print(digest())"
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == digest()
+
+
+@pytest.mark.parametrize("context", ["fork", "spawn"])
+def test_gymnasiums_processes_give_the_same_bits(context: str) -> None:
+    arguments: dict[str, Any] = {"ticks": 6, "history": 10}
+    envs = gymnasium.make_vec(ID, num_envs=2, vectorization_mode="async", vector_kwargs={"context": context}, **arguments)
+    try:
+        actions = draw_actions(6, 11, n=2)
+        observations = [envs.reset(seed=3)[0].copy(), *(envs.step(action)[0].copy() for action in actions)]
+    finally:
+        envs.close()
+    for b in range(2):  # which seeds its environments seed, seed + 1, ...
+        alone = play(MarketEnv(**arguments), actions[:, b], seed=3 + b)
+        assert np.array_equal(np.array(observations)[:, b], alone[0])
+
+
+def test_make_vec_gives_the_batched_environment(setup: MarketSetup) -> None:
+    envs = gymnasium.make_vec(ID, num_envs=4096, vectorization_mode="vector_entry_point", setup=setup)
+    assert isinstance(envs, MarketVectorEnv)
+    assert isinstance(envs.metadata["autoreset_mode"], AutoresetMode)
+    observations, _ = envs.reset(seed=0)
+    assert observations.shape == envs.observation_space.shape == (4096, *envs.single_observation_space.shape)
+    assert envs.observation_space.contains(observations)
+    observations, rewards, terminated, truncated, _ = envs.step(envs.action_space.sample())
+    assert envs.observation_space.contains(observations)
+    assert rewards.shape == terminated.shape == truncated.shape == (4096,)
+    assert not terminated.any()
+    assert not truncated.any()
+
+
+def test_next_step_autoreset(setup: MarketSetup) -> None:
+    envs = MarketVectorEnv(3, setup)
+    action = np.zeros(envs.action_space.shape, dtype=np.float32)
+    assert envs.reset(seed=1)[1]["episode_number"].tolist() == [0, 1, 2]
+    for _ in range(setup.ticks):
+        _, _, terminated, truncated, _ = envs.step(action)
+    assert not terminated.any()
+    assert truncated.all()
+    first, rewards, _, truncated, info = envs.step(action + np.nan)  # ignored
+    assert rewards.tolist() == [0.0] * 3
+    assert not truncated.any()
+    assert info["episode_number"].tolist() == [3, 4, 5]
+    assert np.array_equal(first, MarketVectorEnv(3, setup).reset(seed=1, options={"episode": 3})[0])
+    assert np.array_equal(first[::-1], MarketVectorEnv(3, setup).reset(seed=1, options={"episode": [5, 4, 3]})[0])
+
+
+def test_same_step_autoreset(setup: MarketSetup) -> None:
+    envs = MarketVectorEnv(2, setup, autoreset="same_step")
+    assert envs.metadata["autoreset_mode"] is AutoresetMode.SAME_STEP
+    plain = MarketVectorEnv(2, setup)
+    action = np.zeros(envs.action_space.shape, dtype=np.float32)
+    envs.reset(seed=1)
+    plain.reset(seed=1)
+    for _ in range(setup.ticks):
+        observations, rewards, _, truncated, info = envs.step(action)
+        last, expected, *_ = plain.step(action)
+    assert truncated.all()
+    assert np.array_equal(rewards, expected)
+    assert np.array_equal(info["final_obs"], last)
+    assert np.array_equal(info["final_info"]["profit"], rewards * envs.markets.rated[8])
+    assert np.array_equal(observations, plain.step(action)[0])
+    assert info["episode_number"].tolist() == [2, 3]
+
+
+def test_disabled_autoreset(setup: MarketSetup) -> None:
+    envs = MarketVectorEnv(2, setup, autoreset="disabled")
+    action = np.zeros(envs.action_space.shape, dtype=np.float32)
+    envs.reset(seed=1)
+    for _ in range(setup.ticks):
+        envs.step(action)
+    with pytest.raises(ResetNeeded):
+        envs.step(action)
+    assert envs.reset()[1]["episode_number"].tolist() == [2, 3]
+
+
+@pytest.mark.parametrize("autoreset", ["next_step", "same_step"])
+def test_gymnasiums_statistics_count_whole_episodes(setup: MarketSetup, autoreset: Any) -> None:
+    envs: VectorEnv[Any, Any, Any] = RecordEpisodeStatistics(MarketVectorEnv(2, setup, autoreset=autoreset))
+    action = np.zeros(envs.action_space.shape, dtype=np.float32)
+    envs.reset(seed=1)
+    lengths = []
+    for _ in range(2 * setup.ticks + 1):
+        info = envs.step(action)[4]
+        if "episode" in info:
+            lengths.append(info["episode"]["l"].tolist())
+    assert lengths == [[setup.ticks] * 2] * 2
+
+
+def test_refused_actions_are_marked_where_they_are(setup: MarketSetup) -> None:
+    envs = MarketVectorEnv(3, setup)
+    envs.reset(seed=0)
+    action = np.zeros(envs.action_space.shape, dtype=np.float32)
+    action[1, 0] = np.nan
+    info = envs.step(action)[4]
+    assert info["refused"].tolist() == [False, True, False]
+    assert info["won_kw"][1] == 0.0
+    assert (info["won_kw"][[0, 2]] > 0.0).all()
+
+
+def test_what_step_returns_is_the_callers(setup: MarketSetup) -> None:
+    envs = MarketVectorEnv(2, setup)
+    first, _ = envs.reset(seed=0)
+    kept = first.copy()
+    action = np.zeros(envs.action_space.shape, dtype=np.float32)
+    _, rewards, _, _, info = envs.step(action)
+    profit, reward = info["profit"].copy(), rewards.copy()
+    envs.step(action + 1)
+    assert np.array_equal(first, kept)
+    assert np.array_equal(info["profit"], profit)
+    assert np.array_equal(rewards, reward)
+
+
+def test_pickling_in_mid_episode(setup: MarketSetup) -> None:
+    envs = MarketVectorEnv(3, setup)
+    envs.reset(seed=0)
+    actions = draw_actions(3, 11, n=3)
+    envs.step(actions[0])
+    twin = cloudpickle.loads(cloudpickle.dumps(envs))
+    for action in actions[1:]:
+        assert np.array_equal(envs.step(action)[0], twin.step(action)[0])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"num_envs": 0}, "num_envs is 0"),
+        ({"num_envs": 2.5}, "num_envs is 2.5"),
+        ({"autoreset": "never"}, "autoreset is 'never', expected one of next_step, same_step, disabled"),
+        ({"seat": -1}, "seat is -1"),
+    ],
+)
+def test_bad_arguments_are_named(setup: MarketSetup, arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        MarketVectorEnv(setup=setup, **arguments)
+
+
+def test_actions_of_another_shape_are_an_error(setup: MarketSetup) -> None:
+    envs = MarketVectorEnv(2, setup)
+    envs.reset(seed=0)
+    with pytest.raises(BidError, match=r"actions: has shape \(11,\).*expected an array of numbers of shape \(2, 11\)"):
+        envs.step(np.zeros(11, dtype=np.float32))
