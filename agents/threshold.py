@@ -27,7 +27,7 @@ class Threshold(BatchAgent):
     first over the history of energy prices, then over the clearing prices as they come.
     """
 
-    def __init__(self, low: float = 0.3, high: float = 0.9, gain: float = 0.05) -> None:
+    def __init__(self, low: float = 0.8, high: float = 0.95, gain: float = 0.05) -> None:
         if not 0.0 < low <= high < 1.0:
             raise AgentError(f"threshold: low is {low} and high {high}, expected 0 < low <= high < 1")
         if not gain > 0.0:

@@ -86,7 +86,8 @@ def _specs(opponents: Opponents) -> dict[str, AgentSpec]:
 class SeatedMarkets:
     """B markets of one setup, S learners' seats in each, opponents cycled over the others in the order of the seats.
 
-    ``seats (B, S)`` are the learners'. ``play`` takes a tick; its results are ``results (len(RESULTS), B, S)`` and ``refused (B, S)``.
+    ``seats (B, S)`` are the learners'. ``play`` takes a tick; its results are ``results (len(RESULTS), B, S)`` and ``refused (B, S)``,
+    which the next tick overwrites.
     """
 
     def __init__(
@@ -165,7 +166,6 @@ class SeatedMarkets:
         arena = self.arena
         arena.step()
         self.seating.learn()
-        self.results, self.refused = np.empty_like(self.results), np.empty_like(self.refused)
         settle(
             arena.outcome, arena.totals, arena.storage, arena.last_price, arena.refused, self.seats, self.rated, self.results,
             self.refused,

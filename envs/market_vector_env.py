@@ -134,8 +134,10 @@ class MarketVectorEnv(VectorEnv[Observations, Actions, npt.NDArray[Any]]):
         markets.play()
         for trace in self._traces:
             trace.record()
-        results = markets.results[:, :, 0]
-        info = self._with_masks({name: results[i] for i, name in enumerate(RESULTS) if i} | {"refused": markets.refused[:, 0]})
+        results = markets.results[:, :, 0].copy()  # the caller may keep them
+        info = self._with_masks(
+            {name: results[i] for i, name in enumerate(RESULTS) if i} | {"refused": markets.refused[:, 0].copy()}
+        )
         observations = markets.observe()[:, 0]
         self._over = markets.done
         if self._over and self.autoreset_mode is AutoresetMode.SAME_STEP:

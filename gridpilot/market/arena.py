@@ -129,6 +129,7 @@ class Arena:
         if scenario.n_markets != self.n_markets:
             raise MarketError(f"arena: the scenario has {scenario.n_markets} markets, expected {self.n_markets}")
         self.scenario = scenario
+        self._ticks = scenario.ticks
         self.tick = 0
         h = scenario.history
         self.cleared = np.zeros((scenario.ticks, self.n_markets, 2))
@@ -143,7 +144,7 @@ class Arena:
     @property
     def done(self) -> bool:
         """Whether the scenario is played out."""
-        return self.tick >= self.scenario.ticks
+        return self.tick >= self._ticks
 
     def step(self) -> None:
         """Play one tick in all markets. Raises :class:`~gridpilot.errors.MarketError` after the last one."""
@@ -167,7 +168,7 @@ class Arena:
 
     def encode(self, seats: npt.NDArray[np.int64], out: npt.NDArray[np.float32]) -> None:
         """Write the observation vectors of ``seats (S,)`` in every market to ``out (B, S, D)``; after the last tick, as of that tick."""
-        now = self.scenario.history + min(self.tick, self.scenario.ticks - 1)
+        now = self.scenario.history + min(self.tick, self._ticks - 1)
         arguments = (
             *self.arrays, self.rules.capacity_kw, self.scenario.prices, self.scenario.ambient, self.scenario.capacity, now,
             self.scenario.start, self.scenario.history, self.levels, self.machine_kw, self.storage, self.last_price, self.totals,

@@ -47,19 +47,32 @@ def two_sum(high: float, low: float, x: float) -> tuple[float, float]:
 
 
 @inline_kernel
+def normal(high: float, low: float) -> tuple[float, float]:
+    """The double-double of the same sum whose high part is the sum rounded: one form, in whatever order it was added up."""
+    total = high + low
+    return total, low - (total - high)
+
+
+@inline_kernel
 def truncate_supply(supply: Any, a: int, capacity: float, reserve: float, steps: Any) -> tuple[int, float]:
-    """Write supply ``a`` of ``(A, S, 2)``, cut at ``capacity`` and floored at ``reserve``, to ``steps``; return its length and kW."""
+    """Write supply ``a`` of ``(A, S, 2)``, cut at ``capacity`` and floored at ``reserve``, to ``steps``; return its length and kW.
+
+    A row of ``steps (S + 1, 4)`` holds kW, $/kWh, and the kW of all cheaper steps as a double-double; the row after the last step
+    holds the kW of all. What is left is taken as the difference of such sums, which is exact where it has to be: at zero.
+    """
     n, high, low = 0, 0.0, 0.0
     for s in range(supply.shape[1]):
         kw, left = supply[a, s, 0], (capacity - high) - low
         if not (kw > 0.0 and left > 0.0):
             continue
-        steps[n, 0] = min(kw, left)
-        steps[n, 1] = max(supply[a, s, 1], reserve)
+        steps[n, 0], steps[n, 1] = min(kw, left), max(supply[a, s, 1], reserve)
+        steps[n, 2], steps[n, 3] = high, low
         n += 1
         if kw >= left:
-            return n, capacity
+            high, low = capacity, 0.0
+            break
         high, low = two_sum(high, low, kw)
+    steps[n, 0], steps[n, 1], steps[n, 2], steps[n, 3] = 0.0, math.inf, high, low
     return n, high + low
 
 
@@ -67,7 +80,7 @@ def truncate_supply(supply: Any, a: int, capacity: float, reserve: float, steps:
 def clear_small(
     kw: Any,  # (N, K) kW >= 0, already cut at the caps
     price: Any,  # (N, K) $/kWh, non-increasing along K
-    steps: Any,  # (S, 2) kW > 0, $/kWh non-decreasing, from truncate_supply
+    steps: Any,  # (S + 1, 4) kW > 0, $/kWh non-decreasing, kW of the cheaper ones: from truncate_supply
     n_steps: int,
     total: float,  # kW, sum of the steps
     guess: float,  # $/kWh, where the margin may be, inf if nobody knows; only the time taken depends on it
@@ -95,8 +108,9 @@ def clear_small(
     if not filled + rest < total:
         low, low_kw, high, high_kw = top, filled + rest, top, 0.0
         for i in range(n):
-            if n_blocks > 0:
-                high = max(high, price[i, 0])
+            first = _next_block(kw, i, 0)
+            if first < n_blocks:
+                high = max(high, price[i, first])
         for attempt in range(2):
             if attempt > 0 or not low < guess < high:
                 guess = high - (high - low) * (0.9 * total - high_kw) / (low_kw - high_kw)
@@ -109,13 +123,14 @@ def clear_small(
                 break
         if not filled + rest < total:
             filled, rest = _accept_above(high, kw, price, allocation, value, head)
+    filled, rest = normal(filled, rest)
     for i in range(n):
         own[i] = 0.0
         payment[i] = 0.0
         front[i] = price[i, head[i]] if head[i] < n_blocks else -math.inf
 
     price_hi, price_lo, supply_cost = math.inf, -math.inf, 0.0
-    s, any_lost, open_needs = n_steps - 1, False, n
+    s, any_lost, open_needs = n_steps - 1, False, max(n, 1)
     while open_needs > 0:
         p = steps[s, 1] if s >= 0 else -math.inf
         for i in range(n):
@@ -133,23 +148,28 @@ def clear_small(
                 head[i] = _next_block(kw, i, head[i] + 1)
                 front[i] = price[i, head[i]] if head[i] < n_blocks else -math.inf
         demand, offered = high + low, 0.0
+        roof, roof_rest = steps[s + 1, 2], steps[s + 1, 3]  # kW of the steps that cost no more than the level
         while s >= 0 and steps[s, 1] == p:
             offered += steps[s, 0]
             s -= 1
-        # Serve it from what is left.
-        left = max((total - filled) - rest, 0.0)
+        # Serve it from what is left. What finds no room among the cheaper steps is lost, and so are all levels below it.
+        left = max((roof - filled) + (roof_rest - rest), 0.0)
         if left > 0.0:
             price_hi = p
-        served = min(demand, left)
         share = 1.0 if demand <= left else left / demand
+        filled, rest = two_sum(filled, rest + low, high)
+        filled, rest = normal(filled, rest)
+        lost = demand + offered
+        if not any_lost:
+            lost = min(max((filled - steps[s + 1, 2]) + (rest - steps[s + 1, 3]), 0.0), lost)
+        used = offered if demand > left else lost
+        lost_share = min(((filled - roof) + (rest - roof_rest)) / demand, 1.0) if demand > left else 0.0
         for j in range(m):
             won = share * level[j]
             allocation[owner[j]] += won
             value[owner[j]] += won * p
-            own[owner[j]] += level[j] - won
-        used = offered - min(offered, left - served)
+            own[owner[j]] += lost_share * level[j]
         supply_cost += used * p
-        lost = (demand - served) + used
         if lost > 0.0:
             if not any_lost:
                 any_lost, price_lo = True, p
@@ -167,8 +187,6 @@ def clear_small(
                         open_needs += 1
         for j in range(m):
             own[owner[j]] = 0.0
-        filled, rest = two_sum(filled, rest, demand)
-        filled, rest = two_sum(filled, rest, offered)
     while s >= 0:  # cheaper than everything that lost: used whole
         supply_cost += steps[s, 0] * steps[s, 1]
         s -= 1
@@ -191,9 +209,9 @@ def _accept_above(floor: float, kw: Any, price: Any, allocation: Any, value: Any
         while k < kw.shape[1] and price[i, k] > floor:
             x += kw[i, k]
             v += kw[i, k] * price[i, k]
+            high, low = two_sum(high, low, kw[i, k])
             k = _next_block(kw, i, k + 1)
         allocation[i], value[i], head[i] = x, v, k
-        high, low = two_sum(high, low, x)
     return high, low
 
 
@@ -210,6 +228,7 @@ def settle_totals(
             payment[i] = allocation[i] * price_lo if allocation[i] > 0.0 else 0.0
         elif mechanism == PAY_AS_BID:
             payment[i] = value[i]
+    worth, worth_rest = normal(worth, worth_rest)
     totals[b, WELFARE] = (worth - supply_cost) + worth_rest
     totals[b, SUPPLY_COST] = supply_cost
     totals[b, VOLUME] = volume + volume_rest

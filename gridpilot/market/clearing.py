@@ -168,7 +168,7 @@ def clear_range(
 ) -> None:
     """Clear markets ``first`` to ``last - 1``."""
     _, n, n_blocks, _ = blocks.shape
-    kw, price, steps = np.empty((n, n_blocks)), np.empty((n, n_blocks)), np.empty((supply.shape[1], 2))
+    kw, price, steps = np.empty((n, n_blocks)), np.empty((n, n_blocks)), np.empty((supply.shape[1] + 1, 4))
     won, paid, worth = np.empty(n), np.empty(n), np.empty(n)
     front, need, own, level = np.empty(n), np.empty(n), np.empty(n), np.empty(n * n_blocks)
     head, owner = np.empty(n, dtype=np.int64), np.empty(n * n_blocks, dtype=np.int64)

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from gridpilot.market.auction import VCG, settle_totals, two_sum
+from gridpilot.market.auction import VCG, normal, settle_totals, two_sum
 from gridpilot.market.compilation import kernel
 
 __all__ = ["clear_large"]
@@ -59,54 +59,60 @@ def clear_large(
             if bucket < first:
                 x += q
                 v += q * p
+                filled, rest = two_sum(filled, rest, q)
             else:
                 window_price[m], window_kw[m], window_owner[m] = p, q, i
                 m += 1
         allocation[i], value[i], payment[i] = x, v, 0.0
-        filled, rest = two_sum(filled, rest, x)
-    supply_cost = 0.0
+    supply_cost, n_cheaper = 0.0, n_steps  # steps that cost no more than the coming level
     for s in range(n_steps):
         bucket = _bucket(steps[s, 1], top, scale)
         if bucket < first:
-            filled, rest = two_sum(filled, rest, steps[s, 0])
+            n_cheaper -= 1
         elif bucket > last:
             supply_cost += steps[s, 0] * steps[s, 1]
         else:
             window_price[m], window_kw[m], window_owner[m] = steps[s, 1], steps[s, 0], -1
             m += 1
-    order = np.argsort(-window_price[:m])
+    order = np.argsort(-window_price[:m], kind="mergesort")  # stable: a site's blocks of one price stay in order
 
     # Walk the window's levels: serve from what is left, and list what loses.
+    filled, rest = normal(filled, rest)
     lost_price, lost_kw, lost_share = np.empty(m), np.empty(m), np.empty(m)
     n_lost, price_hi, price_lo = 0, math.inf, -math.inf
     j = 0
     while j < m:
         p, start, high, low, offered = window_price[order[j]], j, 0.0, 0.0, 0.0
+        roof, roof_rest = steps[n_cheaper, 2], steps[n_cheaper, 3]
         while j < m and window_price[order[j]] == p:
             if window_owner[order[j]] >= 0:
                 high, low = two_sum(high, low, window_kw[order[j]])
             else:
                 offered += window_kw[order[j]]
+                n_cheaper -= 1
             j += 1
-        demand, left = high + low, max((total - filled) - rest, 0.0)
+        demand, left = high + low, max((roof - filled) + (roof_rest - rest), 0.0)
         if left > 0.0:
             price_hi = p
-        served = min(demand, left)
         share = 1.0 if demand <= left else left / demand
+        filled, rest = two_sum(filled, rest + low, high)
+        filled, rest = normal(filled, rest)
+        lost = demand + offered
+        if n_lost == 0:
+            lost = min(max((filled - steps[n_cheaper, 2]) + (rest - steps[n_cheaper, 3]), 0.0), lost)
         if share > 0.0:
             for e in range(start, j):
                 i = window_owner[order[e]]
                 if i >= 0:
                     allocation[i] += share * window_kw[order[e]]
                     value[i] += share * window_kw[order[e]] * p
-        used = offered - min(offered, left - served)
+        used = offered if demand > left else lost
         supply_cost += used * p
-        lost = (demand - served) + used
         if lost > 0.0:
-            lost_price[n_lost], lost_kw[n_lost], lost_share[n_lost] = p, lost, 1.0 - share
+            lost_price[n_lost], lost_kw[n_lost], lost_share[n_lost] = p, lost, 0.0
+            if demand > left:
+                lost_share[n_lost] = min(((filled - roof) + (rest - roof_rest)) / demand, 1.0)
             n_lost += 1
-        filled, rest = two_sum(filled, rest, demand)
-        filled, rest = two_sum(filled, rest, offered)
     if n_lost > 0:
         price_lo = lost_price[0]
         if mechanism == VCG:
@@ -197,6 +203,8 @@ def _vickrey_payments(
             k += 1
         pay, j = 0.0, 0
         while need > 0.0 and j < n_lost:
+            while k < n_blocks and kw[i, k] <= 0.0:
+                k += 1
             c = j // _CHUNK
             whole = j % _CHUNK == 0 and c < n_chunks and need > chunk_kw[c]
             if whole and (k >= n_blocks or price[i, k] < lost_price[j + _CHUNK - 1]):  # and none of it is i's own
@@ -205,7 +213,7 @@ def _vickrey_payments(
                 j += _CHUNK
                 continue
             own = 0.0
-            while k < n_blocks and price[i, k] >= lost_price[j]:
+            while k < n_blocks and (price[i, k] >= lost_price[j] or kw[i, k] <= 0.0):
                 own += kw[i, k] * (first_share if j == 0 else 1.0)
                 k += 1
             take = min(need, max(lost_kw[j] - own, 0.0))

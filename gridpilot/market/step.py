@@ -61,7 +61,7 @@ def step_range(
     curve_kw, curve_price = np.empty((n, n_blocks)), np.empty((n, n_blocks))
     curve_tag, context = np.empty((n, n_blocks), dtype=np.int64), np.empty((n, N_CONTEXT))
     bid_kw, bid_price = np.zeros((n, width)), np.zeros((n, width))
-    supply, steps, use = np.empty((1, *ladder.shape)), np.empty_like(ladder), np.empty(2 * n_classes + 2)
+    supply, steps, use = np.empty((1, *ladder.shape)), np.empty((len(ladder) + 1, 4)), np.empty(2 * n_classes + 2)
     allocation, payment, value = np.empty(n), np.empty(n), np.empty(n)
     front, need, own, level = np.empty(n), np.empty(n), np.empty(n), np.empty(n * width)
     head, owner = np.empty(n, dtype=np.int64), np.empty(n * width, dtype=np.int64)

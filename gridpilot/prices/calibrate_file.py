@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Mapping
 from importlib import resources
@@ -83,5 +84,6 @@ def write_atomically(path: Path, content: bytes) -> None:
         partial.write_bytes(content)
         partial.replace(path)
     except OSError as error:
-        partial.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # the error that brought us here is the one to tell
+            partial.unlink(missing_ok=True)
         raise PriceError(f"{path}: cannot be written: {error.strerror or error}") from None

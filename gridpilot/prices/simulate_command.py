@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sys
@@ -72,8 +73,9 @@ def write_paths(model: PriceModel, seed: int, episodes: int, ticks: int, history
 
     if out.suffix not in (".parquet", ".csv"):
         raise PriceError(f"out is {str(out)!r}, expected a name that ends in .parquet or .csv")
-    if out.is_dir():
-        raise PriceError(f"{out}: cannot be written: it is a folder")
+    if out.is_dir() or not out.absolute().parent.is_dir():
+        reason = "it is a folder" if out.is_dir() else f"there is no folder {str(out.absolute().parent)!r}"
+        raise PriceError(f"{out}: cannot be written: {reason}")
     partial = out.with_name(f".{out.name}.{os.getpid()}.partial")
     schema = pa.schema(
         [
@@ -97,7 +99,8 @@ def write_paths(model: PriceModel, seed: int, episodes: int, ticks: int, history
     except OSError as error:
         raise PriceError(f"{out}: cannot be written: {error.strerror or error}") from None
     finally:
-        partial.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # the error that brought us here is the one to tell
+            partial.unlink(missing_ok=True)
     return rows
 
 

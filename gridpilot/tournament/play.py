@@ -7,10 +7,13 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from gridpilot.agents.seating import FAILURES, AgentSpec, Seating
 from gridpilot.market.auction import SUPPLY_COST, VOLUME
+from gridpilot.market.arena import Arena
+from gridpilot.market.encoding import MEAN
 from gridpilot.market.physics import CHARGED, DISCHARGED, DRAWN, MACHINES, N_OUTCOME, PAYMENT, PROFIT, REVENUE, WEAR, WON
 from gridpilot.market.units import DT
 from gridpilot.setup import MarketSetup, load_setup
@@ -18,6 +21,8 @@ from gridpilot.tournament.config import TournamentSpec
 from gridpilot.tournament.schedule import Match
 
 __all__ = ["check_spec", "play_chunk"]
+
+FloatArray = npt.NDArray[np.float64]
 
 
 def check_spec(spec: TournamentSpec) -> int:
@@ -58,11 +63,25 @@ def play_chunk(spec: TournamentSpec, matches: Sequence[Match]) -> pd.DataFrame:
         energy = arena.scenario.prices[arena.scenario.history + arena.tick - 1, :, 0]
         # The price of the dearest step is the same sum in the kernel, so that equality is exact.
         scarce += arena.last_price > np.maximum(energy + dearest, -np.inf if arena.rules.reserve is None else arena.rules.reserve)
-    return _rows(matches, arena.sites, tally, market, scarce, spec.ticks, seating)
+    stored = _stored_value(arena)
+    market[:, 0] += stored.sum(axis=1)
+    return _rows(matches, arena.sites, tally, stored, market, scarce, spec.ticks, seating)
+
+
+def _stored_value(arena: Arena) -> FloatArray:
+    """What the change of each battery's charge over the episode is worth, $, ``(B, N)``.
+
+    A kWh stored is valued at the running mean of the energy price at the end, less the discharge loss: what an average kWh of the
+    grid would cost that it can replace. Without it a rule that buys at night for the next evening would look worse than none at all,
+    only because the episode ends at midnight.
+    """
+    plant = arena.arrays.plant
+    price: FloatArray = arena.levels[:, MEAN]
+    return (arena.storage[:, :, 0] - plant["soc_start"]) * plant["eta_d"] * price[:, None]
 
 
 def _rows(
-    matches: Sequence[Match], sites: Sequence[Any], tally: Any, market: Any, scarce: Any, ticks: int, seating: Seating
+    matches: Sequence[Match], sites: Sequence[Any], tally: Any, stored: Any, market: Any, scarce: Any, ticks: int, seating: Seating
 ) -> pd.DataFrame:
     n = len(sites)
     mean_price = np.divide(market[:, 4], market[:, 3], out=np.full(len(matches), np.nan), where=market[:, 3] > 0.0)
@@ -80,10 +99,11 @@ def _rows(
             "seat": np.tile(np.arange(n), len(matches)),
             "site": [site.name for site in sites] * len(matches),
             "agent": [agent for match in matches for agent in match.seats],
-            "profit": flat[:, PROFIT],
+            "profit": flat[:, PROFIT] + stored.ravel(),
             "revenue": flat[:, REVENUE],
             "payment": flat[:, PAYMENT],
             "wear": flat[:, WEAR],
+            "stored": stored.ravel(),
             "won_kwh": flat[:, WON] * DT,
             "drawn_kwh": flat[:, DRAWN] * DT,
             "machine_kwh": flat[:, MACHINES] * DT,

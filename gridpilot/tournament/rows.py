@@ -23,10 +23,11 @@ ROW_COLUMNS: Final[dict[str, str]] = {  # column: int | float | str
     "seat": "int",
     "site": "str",
     "agent": "str",  # its label
-    "profit": "float",  # $ of the match: revenue - payment - wear
+    "profit": "float",  # $ of the match: revenue - payment - wear + stored
     "revenue": "float",  # $
     "payment": "float",  # $ to the auctioneer
     "wear": "float",  # $ of battery wear
+    "stored": "float",  # $, energy in the battery at the end beyond that at the start, at what it would displace (see play.py)
     "won_kwh": "float",  # allocated by the auction
     "drawn_kwh": "float",  # taken from the grid
     "machine_kwh": "float",

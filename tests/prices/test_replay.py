@@ -136,15 +136,15 @@ def test_files_that_cannot_be_read(tmp_path: Path, name: str, content: bytes | N
 
 def test_units_and_lengths_are_checked(tmp_path: Path) -> None:
     path = written(table(), tmp_path)
-    with pytest.raises(PriceError, match="prices.hash.unit is '\\$/MWh'"):
+    with pytest.raises(PriceError, match=r"prices.hash.unit is '\$/MWh'"):
         model(path, hash={"column": "lmp", "unit": "$/MWh"})
-    with pytest.raises(PriceError, match="do you mean \\$/MWh"):
+    with pytest.raises(PriceError, match=r"do you mean \$/MWh"):
         model(path, energy={"column": "lmp", "unit": "$/kWh"})
     with pytest.raises(ConfigError, match="unit"):
         model(path, energy={"column": "lmp", "unit": "EUR/MWh"})
     with pytest.raises(ConfigError, match="unit"):
         model(path, energy={"column": "lmp"})
-    with pytest.raises(PriceError, match="prices.longest_episode is 288"):
+    with pytest.raises(PriceError, match=r"prices.longest_episode is 288"):
         model(path).simulate(0, [0], 289)
-    with pytest.raises(PriceError, match="prices.longest_history is 288"):
+    with pytest.raises(PriceError, match=r"prices.longest_history is 288"):
         model(path).simulate(0, [0], 1, history=289)
