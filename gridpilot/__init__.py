@@ -13,21 +13,62 @@ import importlib
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
+    from gridpilot.agents.base import Agent, BatchAgent
     from gridpilot.errors import GridPilotError
+    from gridpilot.market.arena import Arena, MarketRules, Scenario
     from gridpilot.market.bids import Bid
+    from gridpilot.market.clearing import Clearing, clear, clear_batch
+    from gridpilot.market.observation import MarketInfo, Observation, Outcome
     from gridpilot.market.site import Battery, Cooling, MachineClass, Site
+    from gridpilot.setup import MarketSetup, load_setup, load_site
 
-__all__ = ["Battery", "Bid", "Cooling", "GridPilotError", "MachineClass", "Site", "__version__"]
+__all__ = [
+    "Agent",
+    "Arena",
+    "BatchAgent",
+    "Battery",
+    "Bid",
+    "Clearing",
+    "Cooling",
+    "GridPilotError",
+    "MachineClass",
+    "MarketInfo",
+    "MarketRules",
+    "MarketSetup",
+    "Observation",
+    "Outcome",
+    "Scenario",
+    "Site",
+    "__version__",
+    "clear",
+    "clear_batch",
+    "load_setup",
+    "load_site",
+]
 
 __version__: Final = "0.1.0"
 
 _HOMES: Final = {
+    "Agent": "gridpilot.agents.base",
+    "Arena": "gridpilot.market.arena",
+    "BatchAgent": "gridpilot.agents.base",
     "Battery": "gridpilot.market.site",
     "Bid": "gridpilot.market.bids",
+    "Clearing": "gridpilot.market.clearing",
     "Cooling": "gridpilot.market.site",
     "GridPilotError": "gridpilot.errors",
     "MachineClass": "gridpilot.market.site",
+    "MarketInfo": "gridpilot.market.observation",
+    "MarketRules": "gridpilot.market.arena",
+    "MarketSetup": "gridpilot.setup",
+    "Observation": "gridpilot.market.observation",
+    "Outcome": "gridpilot.market.observation",
+    "Scenario": "gridpilot.market.arena",
     "Site": "gridpilot.market.site",
+    "clear": "gridpilot.market.clearing",
+    "clear_batch": "gridpilot.market.clearing",
+    "load_setup": "gridpilot.setup",
+    "load_site": "gridpilot.setup",
 }
 
 

@@ -26,7 +26,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "clear": ("gridpilot.market.clear_command", "clear one market or an array of them from a JSON file"),
     "simulate-prices": ("gridpilot.prices.simulate_command", "simulate energy, hash and token prices"),
     "calibrate": ("gridpilot.prices.calibrate_command", "fit a price model to a CSV or Parquet file"),
-    "benchmark": ("gridpilot.benchmark_command", "measure the speed of the core on this machine"),
+    "benchmark": ("gridpilot.benchmark.benchmark_command", "measure the speed of the core on this machine"),
 }
 """Command: (module, what it does in one line)."""
 

@@ -21,6 +21,8 @@ SHADED_CURVE: Final = 1  # the same, block k at price + shade_k |price|, made no
 STATED_BLOCKS: Final = 2  # the blocks it states
 NO_BID: Final = 3  # nothing
 
+MAX_FLOAT: Final = float(np.finfo(np.float64).max)
+
 
 @kernel
 def step_range(
@@ -122,7 +124,7 @@ def _acceptable(what: int, storage_value: float, commitment: Any, shade: Any, bl
         for k in range(shade.shape[2]):
             good = good and math.isfinite(shade[b, i, k])
     elif what == STATED_BLOCKS:
-        ceiling = math.inf
+        ceiling = MAX_FLOAT
         for k in range(blocks.shape[2]):
             if blocks[b, i, k, 0] != 0.0:
                 good = good and 0.0 < blocks[b, i, k, 0] < math.inf and -math.inf < blocks[b, i, k, 1] <= ceiling

@@ -25,7 +25,7 @@ Sampling = Literal["point", "average"]
 
 _SEED = 20_240_601
 _LONGEST_RUN = 16_000_000  # ticks simulated for a comparison
-_SHORT_RUN = 2_000_000  # ticks simulated for one step of a search
+_SHORT_RUN, _SHORT_PATHS = 2_000_000, 512  # ticks and paths simulated for one step of a search
 _TAILS = (2.5, 3.0, 4.0, 6.0, 10.0, 30.0)  # degrees of freedom that are tried
 _MAP_PATHS = 512  # weeks simulated for a correction of the map to prices; four times as many for the last
 _CORRECTIONS, _DAMPING = 4, 0.7  # of the profiles
@@ -193,9 +193,9 @@ def _match_sd(
 def _returns(part: dict[str, Any], target: Target, others: Mapping[str, Any], step: int, sampling: Sampling) -> FloatArray:
     """Simulated log returns at the series' step, of many short paths."""
     model = GarchPrices(GarchConfig.model_validate({**others, target: part}))
-    rows = max(_SHORT_RUN // (64 * step), 12)
-    prices = model.simulate(_SEED, np.arange(64), rows * step)[0][:, :, _CHANNEL[target]]
-    sampled = prices[step - 1 :: step] if sampling == "point" else prices.reshape(rows, step, 64).mean(axis=1)
+    rows = max(_SHORT_RUN // (_SHORT_PATHS * step), 12)
+    prices = model.simulate(_SEED, np.arange(_SHORT_PATHS), rows * step)[0][:, :, _CHANNEL[target]]
+    sampled = prices[step - 1 :: step] if sampling == "point" else prices.reshape(rows, step, _SHORT_PATHS).mean(axis=1)
     return np.diff(np.log(sampled), axis=0).ravel()
 
 

@@ -37,7 +37,12 @@ def draw(calibration: Calibration, series: RecordedSeries, unit: str, out: IO[by
     below = figure.add_subplot(grid[1, :], sharex=top, sharey=top if energy else None)
     for axes, values, colour, label in (
         (top, calibration.real[begin : begin + excerpt], _REAL, "real"),
-        (below, calibration.simulated[0, begin : begin + excerpt], _SIMULATED, "simulated"),
+        (
+            below,
+            calibration.simulated[0, begin : begin + excerpt],
+            _SIMULATED,
+            "simulated" if energy else "simulated, at its level",
+        ),
     ):
         axes.plot(days, values, color=colour, linewidth=0.8)
         axes.set_ylabel(f"{label}\n{unit}")

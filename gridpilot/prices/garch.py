@@ -39,7 +39,8 @@ __all__ = ["Dynamics", "EnergyConfig", "GarchConfig", "GarchPrices", "Marginal",
 Dynamics = Literal["garch_t", "gjr_t", "egarch_t"]
 Hours = Annotated[list[float], Field(min_length=24, max_length=24)]
 
-_CHAINS, _DRAWS, _BURN_IN, _THINNING = 512, 8, 2048, 256  # of the stationary distribution
+# Of the stationary distribution. The clamp takes its time: the variance of a daily series forgets in a month, 8640 ticks.
+_CHAINS, _DRAWS, _BURN_IN, _THINNING = 128, 32, 12288, 256
 _TABLE = 2048  # knots of the energy map
 _GREATEST_SCORE = 9.0  # beyond it lie 1e-19 of the normal distribution
 
@@ -84,7 +85,7 @@ class DeviationConfig(_Strict):
     phi_slow: Annotated[float, Field(ge=0.0, lt=1.0)]
     phi_fast: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
     transient: Annotated[float, Field(ge=0.0, le=1.0)] = 0.0  # w above
-    sd: Annotated[float, Field(ge=0.0)]  # unconditional sd of an innovation
+    sd: Annotated[float, Field(ge=0.0)]  # unconditional sd of an innovation; the clamp takes a little off it
     alpha: float
     gamma: float = 0.0
     beta: Annotated[float, Field(ge=0.0, lt=1.0)]

@@ -60,3 +60,17 @@ def test_a_site_that_can_earn_nothing_is_rewarded_in_dollars(setup: MarketSetup)
     hash_site = MarketEnv(worthless, seat=0)
     assert hash_site.markets.rated[0] == pytest.approx(118 * 0.335 * 2.1)
     assert hash_site.markets.rated[0] * DT > 0.0
+
+
+@pytest.mark.parametrize("n_sites", [1, 60])  # alone in the market; and more than the small auctioneer takes
+def test_markets_of_other_sizes(setup: MarketSetup, n_sites: int) -> None:
+    sites = (setup.sites * 6)[:n_sites]
+    env = MarketEnv(dataclasses.replace(setup, sites=sites, ticks=1, history=0), seat=n_sites - 1)
+    observation, _ = env.reset(seed=0)
+    assert env.observation_space.contains(observation)
+    assert env.action_space.shape is not None
+    observation, reward, _, truncated, info = env.step(np.zeros(env.action_space.shape, dtype=np.float32))
+    assert env.observation_space.contains(observation)
+    assert math.isfinite(reward)
+    assert truncated
+    assert info["won_kw"] > 0.0

@@ -31,7 +31,7 @@ def run(document: Any, capsys: pytest.CaptureFixture[str], *options: str) -> Any
     Path("market.json").write_text(document if isinstance(document, str) else json.dumps(document))
     assert main(["market.json", *options]) == 0
     captured = capsys.readouterr()
-    assert captured.err in ("", captured.err if "compiling" in captured.err else "")
+    assert captured.err == "" or "compiling" in captured.err
     return json.loads(captured.out)
 
 
@@ -80,11 +80,6 @@ def test_an_array_of_220_random_markets_is_exact(mechanism: str, capsys: Any) ->
     for market, result in zip(markets, results, strict=True):
         capacity = math.inf if market["capacity"] is None else market["capacity"]
         exact = exact_vcg(market["bids"], market["supply"], capacity, market["caps"], market["reserve"])
-        for key, expected in [
-            *zip(["allocation"] * 99, exact.allocation, strict=False),
-            *zip(["payment"] * 99, exact.payment(mechanism), strict=False),
-        ]:
-            assert min(abs(Fraction(x) - expected) for x in result[key]) <= Fraction(1e-9) * max(abs(expected), 1)
         for got, x in zip(result["allocation"], exact.allocation, strict=True):
             assert abs(Fraction(got) - x) <= Fraction(1e-9) * max(x, 1)
         for got, p in zip(result["payment"], exact.payment(mechanism), strict=True):
