@@ -81,11 +81,12 @@ class Seating:
         _agent_seeds(np.uint64(root), np.asarray(episodes, dtype=np.int64), seeds)
         self.failures[:] = 0
         self.first_error.clear()
-        for agent, market, seat in self._batch:
+        self._failed: set[int] = set()  # agents on arrays that raised: their orders are in no known state, so they are left out
+        for index, (agent, market, seat) in enumerate(self._batch):
             try:
                 agent.reset_batch(arena, Seats(market, seat, seeds[market, seat]))
             except Exception as error:
-                self._fail_all(agent, market, seat, error)
+                self._fail_all(index, error)
         if self._single:  # compile now what their first decision would otherwise have to wait for
             observe(arena, 0, 0).truthful_bid(shade=0.0)
             observe(arena, 0, 0).to_vector()
@@ -101,11 +102,14 @@ class Seating:
 
     def bid(self) -> None:
         """Ask everybody for the coming tick's bid."""
-        for agent, market, seat in self._batch:
+        for index, (agent, _, _) in enumerate(self._batch):
+            if index in self._failed:
+                self._fail_all(index, None)
+                continue
             try:
                 agent.bid_batch(self.arena)
             except Exception as error:
-                self._fail_all(agent, market, seat, error)
+                self._fail_all(index, error)
         for index, (one, b, n) in enumerate(self._single):
             if index in self._dead:
                 self._refuse(b, n, EXCEPTIONS, None)
@@ -154,7 +158,9 @@ class Seating:
         self._reason[b, n] = message
         self.first_error.setdefault((b, n), f"tick {self.arena.tick}: {message}")
 
-    def _fail_all(self, agent: BatchAgent, market: npt.NDArray[np.int64], seat: npt.NDArray[np.int64], error: Exception) -> None:
+    def _fail_all(self, index: int, error: Exception | None) -> None:
+        self._failed.add(index)
+        _, market, seat = self._batch[index]
         for b, n in zip(market.tolist(), seat.tolist(), strict=True):
             self._refuse(b, n, EXCEPTIONS, error)
 

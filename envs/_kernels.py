@@ -1,4 +1,4 @@
-"""What an environment does around the arena's step, compiled: actions to orders, outcomes to rewards, one seat's view a market."""
+"""What an environment does around the arena's step, compiled: actions to orders, outcomes to rewards."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import numba
 
 from gridpilot.market.auction import PRICE_HI, PRICE_LO
 from gridpilot.market.compilation import kernel, parallel_kernel
-from gridpilot.market.encoding import MEAN, SIZE, encode_range
-from gridpilot.market.physics import MIN_COP, PAYMENT, PROFIT, REVENUE, WEAR, WON
+from gridpilot.market.encoding import MEAN, SIZE
+from gridpilot.market.physics import PAYMENT, PROFIT, REVENUE, WEAR, WON, coefficient_of_performance, default_commitment
 from gridpilot.market.step import SHADED_CURVE
 
 __all__ = [
@@ -19,8 +19,6 @@ __all__ = [
     "STORAGE_SPAN",
     "decode_parallel",
     "decode_range",
-    "encode_own",
-    "encode_own_parallel",
     "settle",
 ]
 
@@ -68,10 +66,10 @@ def decode_range(
             push = _clipped(action[1])
             if push != 0.0:  # at zero the arena's own default stands
                 site = plant[i]
-                m = 1.0 + 1.0 / max(MIN_COP, site.cop - site.cop_slope * (ambient[now, b] - site.cop_reference))
+                m = 1.0 + 1.0 / coefficient_of_performance(site, ambient[now, b])
                 for c in range(output.shape[1]):
                     revenue = prices[now, b, product[i, c]] * output[i, c]
-                    default = site.boot_loss * revenue if last_price[b] * m < revenue else 0.0
+                    default = default_commitment(site, revenue, last_price[b], m)
                     commitment[b, i, c] = max(0.0, default + push * site.boot_loss * revenue)
             for k in range(width - N_PRICES_OF_TIME):
                 shade[b, i, k] = _clipped(action[N_PRICES_OF_TIME + k])
@@ -124,32 +122,3 @@ def settle(
             results[8, b, s] = totals[b, PRICE_HI]
             results[9, b, s] = storage[b, i, 0]
             refused[b, s] = arena_refused[b, i]
-
-
-@kernel
-def encode_own(
-    first: int, last: int, plant: Any, class_kw: Any, output: Any, product: Any, capacity_kw: float, prices: Any, ambient: Any,
-    capacity: Any, now: int, start: Any, zero: int, levels: Any, machine_kw: Any, storage: Any, last_price: Any, totals: Any,
-    outcome: Any, seats: Any, out: Any,
-) -> None:  # fmt: skip
-    """As ``encode_range``, with seats of its own for every market: ``seats (B, S)``."""
-    for b in range(first, last):
-        encode_range(
-            b, b + 1, plant, class_kw, output, product, capacity_kw, prices, ambient, capacity, now, start, zero, levels, machine_kw,
-            storage, last_price, totals, outcome, seats[b], out,
-        )  # fmt: skip
-
-
-@parallel_kernel
-def encode_own_parallel(
-    chunks: int, plant: Any, class_kw: Any, output: Any, product: Any, capacity_kw: float, prices: Any, ambient: Any, capacity: Any,
-    now: int, start: Any, zero: int, levels: Any, machine_kw: Any, storage: Any, last_price: Any, totals: Any, outcome: Any,
-    seats: Any, out: Any,
-) -> None:  # fmt: skip
-    """``encode_own`` on all threads."""
-    n = len(out)
-    for c in numba.prange(chunks):
-        encode_own(
-            c * n // chunks, (c + 1) * n // chunks, plant, class_kw, output, product, capacity_kw, prices, ambient, capacity, now, start,
-            zero, levels, machine_kw, storage, last_price, totals, outcome, seats, out,
-        )  # fmt: skip

@@ -19,8 +19,6 @@ from gridpilot.envs._kernels import (
     RESULTS,
     decode_parallel,
     decode_range,
-    encode_own,
-    encode_own_parallel,
     settle,
 )
 from gridpilot.errors import AgentError, BidError, ConfigError
@@ -116,7 +114,6 @@ class SeatedMarkets:
         self.episodes = np.zeros(n_markets, dtype=np.int64)
         self._next_episode = 0
         self._n_fields = n_fields(self.arena.arrays.n_classes)
-        self._common_seats = self.seats[0] if (self.seats == self.seats[0]).all() else None
 
     def _labels(self, names: Sequence[str]) -> list[list[str]]:
         labels = []
@@ -188,20 +185,7 @@ class SeatedMarkets:
         """What the learners see now: a new array ``(B, S, D)``."""
         arena = self.arena
         out = np.empty((*self.seats.shape, self._n_fields), dtype=np.float32)
-        if self._common_seats is not None:
-            arena.encode(self._common_seats, out)
-            return out
-        scenario = arena.scenario
-        now = scenario.history + min(arena.tick, scenario.ticks - 1)
-        arguments = (
-            *arena.arrays, arena.rules.capacity_kw, scenario.prices, scenario.ambient, scenario.capacity, now, scenario.start,
-            scenario.history, arena.levels, arena.machine_kw, arena.storage, arena.last_price, arena.totals, arena.outcome,
-            self.seats, out,
-        )  # fmt: skip
-        if arena.n_markets < _PARALLEL_FROM:
-            encode_own(0, arena.n_markets, *arguments)
-        else:
-            encode_own_parallel(numba.get_num_threads(), *arguments)
+        arena.encode(self.seats, out)
         return out
 
 

@@ -167,7 +167,7 @@ class Arena:
             update_levels(self.scenario.prices[now + 1 : now + 2], now + 1, self.levels)
 
     def encode(self, seats: npt.NDArray[np.int64], out: npt.NDArray[np.float32]) -> None:
-        """Write the observation vectors of ``seats (S,)`` in every market to ``out (B, S, D)``; after the last tick, as of that tick."""
+        """Write the observation vectors of ``seats (B, S)`` to ``out (B, S, D)``; after the last tick, as of that tick."""
         now = self.scenario.history + min(self.tick, self._ticks - 1)
         arguments = (
             *self.arrays, self.rules.capacity_kw, self.scenario.prices, self.scenario.ambient, self.scenario.capacity, now,

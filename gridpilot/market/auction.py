@@ -78,8 +78,8 @@ def truncate_supply(supply: Any, a: int, capacity: float, reserve: float, steps:
 
 @inline_kernel
 def clear_small(
-    kw: Any,  # (N, K) kW >= 0, already cut at the caps
-    price: Any,  # (N, K) $/kWh, non-increasing along K
+    kw: Any,  # (K, N) kW >= 0, already cut at the caps
+    price: Any,  # (K, N) $/kWh, non-increasing along K
     steps: Any,  # (S + 1, 4) kW > 0, $/kWh non-decreasing, kW of the cheaper ones: from truncate_supply
     n_steps: int,
     total: float,  # kW, sum of the steps
@@ -98,23 +98,24 @@ def clear_small(
     owner: Any,  # (N K,) int64 scratch: whose they are
 ) -> None:
     """Clear one market by merging the sites' sorted blocks: O(levels x N)."""
-    # Everything is indexed in place: a view of an array costs a pair of reference counts, more than the arithmetic on it.
-    n, n_blocks = kw.shape[0], kw.shape[1]
+    # Everything is indexed in place: a view of an array costs a pair of reference counts, more than the arithmetic on it. Sites lie side by
+    # side, and loops over them do not branch, so that they become vector instructions.
+    n_blocks, n = kw.shape
 
     # Whatever bids above the dearest supply step wins whole, if there is room for all of it: the ordinary case. Where there is not,
     # look for a higher price above which there is room for all, and nearly no room is left (regula falsi, from the guess).
     top = steps[n_steps - 1, 1] if n_steps > 0 else math.inf
-    filled, rest = _accept_above(top, kw, price, allocation, value, head)
+    filled, rest = _accept_above(top, kw, price, allocation, value, head, need)
     if not filled + rest < total:
         low, low_kw, high, high_kw = top, filled + rest, top, 0.0
         for i in range(n):
             first = _next_block(kw, i, 0)
             if first < n_blocks:
-                high = max(high, price[i, first])
+                high = max(high, price[first, i])
         for attempt in range(2):
             if attempt > 0 or not low < guess < high:
                 guess = high - (high - low) * (0.9 * total - high_kw) / (low_kw - high_kw)
-            filled, rest = _accept_above(guess, kw, price, allocation, value, head)
+            filled, rest = _accept_above(guess, kw, price, allocation, value, head, need)
             if not filled + rest < total:
                 low, low_kw = guess, filled + rest
                 continue
@@ -122,12 +123,12 @@ def clear_small(
             if high_kw > 0.8 * total:
                 break
         if not filled + rest < total:
-            filled, rest = _accept_above(high, kw, price, allocation, value, head)
+            filled, rest = _accept_above(high, kw, price, allocation, value, head, need)
     filled, rest = normal(filled, rest)
     for i in range(n):
-        own[i] = 0.0
-        payment[i] = 0.0
-        front[i] = price[i, head[i]] if head[i] < n_blocks else -math.inf
+        own[i], need[i], payment[i] = 0.0, 0.0, 0.0
+        head[i] = _next_block(kw, i, head[i])
+        front[i] = price[head[i], i] if head[i] < n_blocks else -math.inf
 
     price_hi, price_lo, supply_cost = math.inf, -math.inf, 0.0
     s, any_lost, open_needs = n_steps - 1, False, max(n, 1)
@@ -141,12 +142,12 @@ def clear_small(
         m, high, low = 0, 0.0, 0.0
         for i in range(n):
             while front[i] == p:
-                quantity = kw[i, head[i]]
+                quantity = kw[head[i], i]
                 level[m], owner[m] = quantity, i
                 m += 1
                 high, low = two_sum(high, low, quantity)
                 head[i] = _next_block(kw, i, head[i] + 1)
-                front[i] = price[i, head[i]] if head[i] < n_blocks else -math.inf
+                front[i] = price[head[i], i] if head[i] < n_blocks else -math.inf
         demand, offered = high + low, 0.0
         roof, roof_rest = steps[s + 1, 2], steps[s + 1, 3]  # kW of the steps that cost no more than the level
         while s >= 0 and steps[s, 1] == p:
@@ -179,12 +180,11 @@ def clear_small(
                     need[i] = allocation[i]
             open_needs = 0
             for i in range(n):
-                if need[i] > 0.0:
-                    take = min(need[i], lost - own[i])
-                    payment[i] += take * p
-                    need[i] -= take
-                    if need[i] > 0.0:
-                        open_needs += 1
+                others = lost - own[i]
+                take = need[i] if need[i] < others else others
+                payment[i] += take * p
+                need[i] -= take
+                open_needs += need[i] > 0.0
         for j in range(m):
             own[owner[j]] = 0.0
     while s >= 0:  # cheaper than everything that lost: used whole
@@ -195,23 +195,34 @@ def clear_small(
 
 @inline_kernel
 def _next_block(kw: Any, i: int, k: int) -> int:
-    while k < kw.shape[1] and kw[i, k] <= 0.0:
+    while k < kw.shape[0] and kw[k, i] <= 0.0:
         k += 1
     return k
 
 
 @inline_kernel
-def _accept_above(floor: float, kw: Any, price: Any, allocation: Any, value: Any, head: Any) -> tuple[float, float]:
-    """Give every block of a price above ``floor`` its whole quantity; return the sum as a double-double."""
+def _accept_above(floor: float, kw: Any, price: Any, allocation: Any, value: Any, head: Any, rests: Any) -> tuple[float, float]:
+    """Give every block of a price above ``floor`` its whole quantity; return the sum as a double-double.
+
+    ``head (N,)`` becomes the number of those blocks; ``rests (N,)`` is scratch.
+    """
+    n_blocks, n = kw.shape
+    for i in range(n):
+        allocation[i], value[i], head[i], rests[i] = 0.0, 0.0, 0, 0.0
+    for k in range(n_blocks):
+        for i in range(n):
+            above = price[k, i] > floor
+            quantity = kw[k, i] if above else 0.0
+            before = allocation[i]
+            total = before + quantity
+            back = total - before
+            rests[i] += (before - (total - back)) + (quantity - back)
+            allocation[i] = total
+            value[i] += quantity * price[k, i]
+            head[i] += above
     high, low = 0.0, 0.0
-    for i in range(kw.shape[0]):
-        x, v, k = 0.0, 0.0, _next_block(kw, i, 0)
-        while k < kw.shape[1] and price[i, k] > floor:
-            x += kw[i, k]
-            v += kw[i, k] * price[i, k]
-            high, low = two_sum(high, low, kw[i, k])
-            k = _next_block(kw, i, k + 1)
-        allocation[i], value[i], head[i] = x, v, k
+    for i in range(n):
+        high, low = two_sum(high, low + rests[i], allocation[i])
     return high, low
 
 

@@ -23,7 +23,7 @@ def check_blocks(blocks: Any, *, where: str = "bid") -> FloatArray:
     """
     try:
         array = np.array(blocks, dtype=np.float64)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise BidError(f"{where}: blocks must be a list of [kW, $/kWh] pairs of numbers, got {blocks!r:.100}") from error
     if array.size == 0 and array.ndim <= 2:
         return np.zeros((0, 2))
@@ -70,7 +70,8 @@ class Bid:
             storage_value = _finite(storage_value, "storage_value")
         object.__setattr__(self, "storage_value", storage_value)
         if commitment_value is not None:
-            commitment_value = np.array([_finite(x, "commitment_value") for x in np.ravel(commitment_value)])
+            entries = commitment_value if isinstance(commitment_value, list | tuple) else np.ravel(commitment_value)
+            commitment_value = np.array([_finite(x, "commitment_value") for x in entries])
             if (commitment_value < 0.0).any():
                 raise BidError(f"bid: commitment_value is {commitment_value.min()} $/kWh, expected numbers >= 0")
         object.__setattr__(self, "commitment_value", commitment_value)
@@ -79,7 +80,7 @@ class Bid:
 def _finite(value: Any, name: str) -> float:
     try:
         number = float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         number = float("nan")
     if not np.isfinite(number):
         raise BidError(f"bid: {name} is {value!r}, expected a finite number in $/kWh")

@@ -168,7 +168,7 @@ def clear_range(
 ) -> None:
     """Clear markets ``first`` to ``last - 1``."""
     _, n, n_blocks, _ = blocks.shape
-    kw, price, steps = np.empty((n, n_blocks)), np.empty((n, n_blocks)), np.empty((supply.shape[1] + 1, 4))
+    kw, price, steps = np.empty((n_blocks, n)), np.empty((n_blocks, n)), np.empty((supply.shape[1] + 1, 4))
     won, paid, worth = np.empty(n), np.empty(n), np.empty(n)
     front, need, own, level = np.empty(n), np.empty(n), np.empty(n), np.empty(n * n_blocks)
     head, owner = np.empty(n, dtype=np.int64), np.empty(n * n_blocks, dtype=np.int64)
@@ -197,8 +197,8 @@ def _take_bids(blocks: Any, caps: Any, b: int, kw: Any, price: Any) -> int:
             quantity, p = blocks[b, i, k, 0], blocks[b, i, k, 1]
             good &= (quantity >= 0.0) & (quantity < math.inf) & (p > -math.inf) & (p < math.inf) & (p <= ceiling)
             ceiling = p
-            kw[i, k], price[i, k] = min(quantity, room), p
-            room -= kw[i, k]
+            kw[k, i], price[k, i] = min(quantity, room), p
+            room -= kw[k, i]
         if good == 0 and refused < 0:
             refused = i
     return refused
@@ -222,7 +222,7 @@ def check_supply(supply: Any, *, where: str = "supply") -> FloatArray:
     """Return ``supply`` as ``(S, 2)`` steps (kW, $/kWh) of non-decreasing cost, or raise :class:`~gridpilot.errors.MarketError`."""
     try:
         steps = np.array(supply, dtype=np.float64)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise MarketError(f"{where}: expected a list of [kW, $/kWh] steps of numbers, got {supply!r:.100}") from error
     if steps.size == 0 and steps.ndim <= 2:
         return np.zeros((0, 2))
@@ -281,4 +281,7 @@ def check_mechanism(mechanism: Any) -> int:
 def _number(value: Any, name: str, unit: str) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float | np.integer | np.floating):
         raise MarketError(f"{name}: {value!r}, expected a number in {unit}")
-    return float(value)
+    try:
+        return float(value)
+    except OverflowError as error:  # an int beyond every float
+        raise MarketError(f"{name}: {value!r:.60}, expected a number in {unit} below 1e308") from error

@@ -34,6 +34,9 @@ N_LEVELS: Final = 5
 MIN_SIZE: Final = 1e-3  # $/kWh
 _LEAST_PRICE: Final = 1e-12  # of a product, where none is sold: 0 over 0 would be nan
 
+_DAY, _WEEK = (2.0 * np.pi / period * np.arange(TICKS_PER_WEEK) for period in (TICKS_PER_DAY, TICKS_PER_WEEK))
+_CLOCK: Final = np.stack([np.sin(_DAY), np.cos(_DAY), np.sin(_WEEK), np.cos(_WEEK)], axis=1).astype(np.float32)  # by tick of the week
+
 _PUBLIC: Final = 17  # entries before the lags end and the site's begin, without the lags
 _OWN: Final = 7
 
@@ -143,23 +146,23 @@ def encode_range(
     last_price: Any,  # (B,)
     totals: Any,  # (B, N_TOTALS)
     outcome: Any,  # (B, N, N_OUTCOME)
-    seats: Any,  # (S,)
+    seats: Any,  # (B, S)
     out: Any,  # (B, S, D) float32
 ) -> None:
-    """Encode what the given seats of markets ``first`` to ``last - 1`` see."""
+    """Encode what the given seats of each of the markets ``first`` to ``last - 1`` see."""
     n_classes = class_kw.shape[1]
     n_blocks = 2 * n_classes + 3
     n, present = len(plant), prices[now]
-    curve_kw, curve_price, bid_kw, bid_price = np.empty((n, n_blocks)), np.empty((n, n_blocks)), np.empty((n, n_blocks)), np.empty((n, n_blocks))
+    curve_kw, curve_price = np.empty((n, n_blocks)), np.empty((n, n_blocks))
+    bid_kw, bid_price = np.empty((n_blocks, n)), np.empty((n_blocks, n))
     curve_tag, context = np.empty((n, n_blocks), dtype=np.int64), np.empty((n, N_CONTEXT))
     public = np.empty(_PUBLIC + _N_LAGS, dtype=np.float32)
     hour = max(now - 12, 0)
     for b in range(first, last):
         size, energy = levels[b, 1], prices[now, b, 0]
         tick = (start[b] + now - zero) % TICKS_PER_WEEK
-        day, week = 2.0 * math.pi / TICKS_PER_DAY * tick, 2.0 * math.pi / TICKS_PER_WEEK * tick
-        public[0], public[1] = math.sin(day), math.cos(day)
-        public[2], public[3] = math.sin(week), math.cos(week)
+        for j in range(4):
+            public[j] = _CLOCK[tick, j]
         public[4] = _relative(energy, size)
         public[5] = _relative(energy - levels[b, 0], levels[b, 2])
         mean = energy
@@ -178,8 +181,8 @@ def encode_range(
         public[16] = _bounded(math.log10(size) + 2.0)
         for j in range(_N_LAGS):
             public[_PUBLIC + j] = _relative(prices[max(now - _LAGS[j], 0), b, 0], size)
-        for s in range(len(seats)):
-            i = seats[s]
+        for s in range(seats.shape[1]):
+            i = seats[b, s]
             for j in range(_PUBLIC + _N_LAGS):
                 out[b, s, j] = public[j]
             site, grid = plant[i], max(plant[i].grid_kw, 1e-9)
@@ -204,8 +207,8 @@ def encode_range(
                 out[b, s, at + n_classes + c] = _relative(prices[now, b, product[i, c]] * output[i, c], size)
             at += 2 * n_classes
             for k in range(n_blocks):
-                out[b, s, at + k] = _bounded(bid_kw[i, k] / grid)
-                out[b, s, at + n_blocks + k] = _relative(bid_price[i, k], size)
+                out[b, s, at + k] = _bounded(bid_kw[k, i] / grid)
+                out[b, s, at + n_blocks + k] = _relative(bid_price[k, i], size)
 
 
 @parallel_kernel

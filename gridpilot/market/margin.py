@@ -36,7 +36,7 @@ def clear_large(
     b: int,
 ) -> None:
     """Clear one market of many sites; arguments and results as :func:`gridpilot.market.auction.clear_small`."""
-    n, n_blocks = kw.shape
+    n_blocks, n = kw.shape
     top, scale = _price_scale(kw, price, steps, n_steps)
     mass, most = _histogram(kw, price, steps, n_steps, top, scale)
     first, last = _window(mass, total, most)
@@ -50,7 +50,7 @@ def clear_large(
     for i in range(n):
         x, v = 0.0, 0.0
         for k in range(n_blocks):
-            q, p = kw[i, k], price[i, k]
+            q, p = kw[k, i], price[k, i]
             if q <= 0.0:
                 continue
             bucket = _bucket(p, top, scale)
@@ -126,15 +126,15 @@ def _price_scale(kw: Any, price: Any, steps: Any, n_steps: int) -> tuple[float, 
     top, bottom = -math.inf, math.inf
     if n_steps > 0:
         top, bottom = steps[n_steps - 1, 1], steps[0, 1]
-    n, n_blocks = kw.shape
+    n_blocks, n = kw.shape
     for i in range(n):
         for k in range(n_blocks):
-            if kw[i, k] > 0.0:
-                top = max(top, price[i, k])
+            if kw[k, i] > 0.0:
+                top = max(top, price[k, i])
                 break
         for k in range(n_blocks - 1, -1, -1):
-            if kw[i, k] > 0.0:
-                bottom = min(bottom, price[i, k])
+            if kw[k, i] > 0.0:
+                bottom = min(bottom, price[k, i])
                 break
     return top, (_BUCKETS / (top - bottom) if top > bottom else 0.0)
 
@@ -149,13 +149,13 @@ def _histogram(kw: Any, price: Any, steps: Any, n_steps: int, top: float, scale:
     """Mass (first half) and number (second half) of entries by bucket, and the largest demand of a site, kW."""
     mass = np.zeros(2 * _BUCKETS)
     most = 0.0
-    n, n_blocks = kw.shape
+    n_blocks, n = kw.shape
     for i in range(n):
         demand = 0.0
         for k in range(n_blocks):
-            q = kw[i, k]
+            q = kw[k, i]
             if q > 0.0:
-                bucket = _bucket(price[i, k], top, scale)
+                bucket = _bucket(price[k, i], top, scale)
                 mass[bucket] += q
                 mass[_BUCKETS + bucket] += 1.0
                 demand += q
@@ -186,7 +186,7 @@ def _vickrey_payments(
     kw: Any, price: Any, allocation: Any, lost_price: Any, lost_kw: Any, first_share: float, payment: Any
 ) -> None:
     """What each winner pays: the value of the best units that lost, without its own. ``first_share`` of the first level's blocks lost."""
-    n, n_blocks = kw.shape
+    n_blocks, n = kw.shape
     n_lost = len(lost_price)
     n_chunks = n_lost // _CHUNK
     chunk_kw, chunk_value = np.zeros(n_chunks), np.zeros(n_chunks)
@@ -199,22 +199,22 @@ def _vickrey_payments(
         if need <= 0.0:
             continue
         k = 0
-        while k < n_blocks and (price[i, k] > lost_price[0] or kw[i, k] <= 0.0):
+        while k < n_blocks and (price[k, i] > lost_price[0] or kw[k, i] <= 0.0):
             k += 1
         pay, j = 0.0, 0
         while need > 0.0 and j < n_lost:
-            while k < n_blocks and kw[i, k] <= 0.0:
+            while k < n_blocks and kw[k, i] <= 0.0:
                 k += 1
             c = j // _CHUNK
             whole = j % _CHUNK == 0 and c < n_chunks and need > chunk_kw[c]
-            if whole and (k >= n_blocks or price[i, k] < lost_price[j + _CHUNK - 1]):  # and none of it is i's own
+            if whole and (k >= n_blocks or price[k, i] < lost_price[j + _CHUNK - 1]):  # and none of it is i's own
                 pay += chunk_value[c]
                 need -= chunk_kw[c]
                 j += _CHUNK
                 continue
             own = 0.0
-            while k < n_blocks and (price[i, k] >= lost_price[j] or kw[i, k] <= 0.0):
-                own += kw[i, k] * (first_share if j == 0 else 1.0)
+            while k < n_blocks and (price[k, i] >= lost_price[j] or kw[k, i] <= 0.0):
+                own += kw[k, i] * (first_share if j == 0 else 1.0)
                 k += 1
             take = min(need, max(lost_kw[j] - own, 0.0))
             pay += take * lost_price[j]

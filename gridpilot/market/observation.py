@@ -150,7 +150,7 @@ class Observation:
             0, 1, *arrays, nominal, self.history[:, None, :], np.full((rows, 1), self.ambient_c), capacity, rows - 1,
             np.array([self.week_tick]), rows - 1, self.levels[None], machine_kw,
             np.array([[[self.state.soc_kwh, self.state.theta_c]]]), np.array([self.last_price]),
-            totals, outcome, np.zeros(1, dtype=np.int64), out,
+            totals, outcome, np.zeros((1, 1), dtype=np.int64), out,
         )  # fmt: skip
         vector: npt.NDArray[np.float32] = out[0, 0]
         return vector

@@ -55,6 +55,18 @@ N_OUTCOME: Final = 10
 
 
 @inline_kernel
+def coefficient_of_performance(site: Any, ambient: float) -> float:
+    """Heat moved per unit of cooling power at this ambient temperature (degC), at least MIN_COP."""
+    return max(MIN_COP, site.cop - site.cop_slope * (ambient - site.cop_reference))
+
+
+@inline_kernel
+def default_commitment(site: Any, revenue: float, last_price: float, m: float) -> float:
+    """What having a class running is worth where nobody says otherwise, $/kWh: its boot loss, while power is worth buying."""
+    return site.boot_loss * revenue if last_price * m < revenue else 0.0
+
+
+@inline_kernel
 def build_curve(
     plant: Any,  # (N,) PLANT
     class_kw: Any,  # (N, C) kW
@@ -79,7 +91,7 @@ def build_curve(
     # Everything is indexed in place: a view of an array costs a pair of reference counts, more than the arithmetic on it.
     site, n_classes = plant[i], class_kw.shape[1]
     soc, theta = storage[b, i, 0], storage[b, i, 1]
-    cop = max(MIN_COP, site.cop - site.cop_slope * (ambient - site.cop_reference))
+    cop = coefficient_of_performance(site, ambient)
     per_cop = 1.0 / cop
     m = 1.0 + per_cop
     per_m = 1.0 / m
@@ -91,7 +103,7 @@ def build_curve(
         revenue = prices[b, product[i, c]] * output[i, c]
         kappa = commitment[b, i, c]
         if defaults or math.isnan(kappa):
-            kappa = site.boot_loss * revenue if last_price * m < revenue else 0.0
+            kappa = default_commitment(site, revenue, last_price, m)
         running = min(machine_kw[b, i, c], class_kw[i, c])
         startable = min(site.ramp_kw, class_kw[i, c] - running)
         if running > 0.0:
@@ -149,7 +161,7 @@ def _insert(kw: Any, price: Any, tag: Any, i: int, n: int, quantity: float, valu
 def own_bid(kw: Any, price: Any, context: Any, i: int, grid_kw: float, bid_kw: Any, bid_price: Any) -> None:
     """The truthful bid: the curve without its first ``b-max`` kW, cut at the grid connection; unused blocks get 0 kW.
 
-    Reads row i of ``kw``, ``price (N, K)`` and ``context``, writes row i of ``bid_kw`` and ``bid_price (N, K)``.
+    Reads row i of ``kw``, ``price (N, K)`` and ``context``, writes column i of ``bid_kw`` and ``bid_price (K, N)``.
     """
     n, skip, room, m = int(context[i, N_CURVE]), context[i, B_MAX], grid_kw, 0
     floor = 0.0
@@ -161,10 +173,10 @@ def own_bid(kw: Any, price: Any, context: Any, i: int, grid_kw: float, bid_kw: A
         if quantity > 0.0:
             room -= quantity
             floor = price[i, k]
-            bid_kw[i, m], bid_price[i, m] = quantity, floor
+            bid_kw[m, i], bid_price[m, i] = quantity, floor
             m += 1
-    for k in range(m, bid_kw.shape[1]):
-        bid_kw[i, k], bid_price[i, k] = 0.0, floor
+    for k in range(m, bid_kw.shape[0]):
+        bid_kw[k, i], bid_price[k, i] = 0.0, floor
 
 
 @inline_kernel
@@ -259,9 +271,9 @@ def value_curve(
     ``commitment_value``  ``(C,)`` $/kWh >= 0; ``None`` is ``boot_loss r`` while ``last_price m < r``, else 0
     """
     arrays = pack_sites([site])
-    blocks = np.empty((2, 1, arrays.n_blocks))
+    blocks = np.empty((2, arrays.n_blocks, 1))
     _curve_bid(*_curve(arrays, state, prices, ambient_c, last_price, storage_value, commitment_value), blocks[0], blocks[1])
-    return np.ascontiguousarray(blocks[:, 0, blocks[0, 0] > 0.0].T)
+    return np.ascontiguousarray(blocks[:, blocks[0, :, 0] > 0.0, 0].T)
 
 
 def dispatch(
@@ -310,7 +322,7 @@ def _curve_bid(
     plant: Any, class_kw: Any, output: Any, product: Any, machine_kw: Any, storage: Any, prices: Any, ambient: float, last_price: float,
     storage_value: float, commitment: Any, bid_kw: Any, bid_price: Any,
 ) -> None:  # fmt: skip
-    n_blocks = bid_kw.shape[1]
+    n_blocks = bid_kw.shape[0]
     kw, price, tag, context = np.empty((1, n_blocks)), np.empty((1, n_blocks)), np.empty((1, n_blocks), np.int64), np.empty((1, N_CONTEXT))
     build_curve(
         plant, class_kw, output, product, 0, machine_kw, storage, prices, 0, ambient, last_price, storage_value, commitment, False,

@@ -26,7 +26,7 @@ import math
 import numpy as np
 import numpy.typing as npt
 
-from gridpilot.market.compilation import kernel
+from gridpilot.market.compilation import inline_kernel, kernel
 
 __all__ = [
     "AGENT_STREAM",
@@ -141,7 +141,7 @@ def seed_stream(root, episode, stream, state):  # type: ignore[no-untyped-def]
         next_uint64(state)
 
 
-@kernel
+@inline_kernel
 def next_uint64(state):  # type: ignore[no-untyped-def]
     """The stream's next 64 random bits (SFC64, Chris Doty-Humphrey's PractRand)."""
     result = state[0] + state[1] + state[3]
@@ -152,13 +152,13 @@ def next_uint64(state):  # type: ignore[no-untyped-def]
     return result
 
 
-@kernel
+@inline_kernel
 def uniform(state):  # type: ignore[no-untyped-def]
     """A double in [0, 1), a multiple of 2**-53, as numpy's ``Generator.random``."""
     return np.float64(next_uint64(state) >> _S11) * _TO_UNIT
 
 
-@kernel
+@inline_kernel
 def normal(state):  # type: ignore[no-untyped-def]
     """A standard normal double, exact up to the 52 random bits it is made of."""
     while True:

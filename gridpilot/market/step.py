@@ -62,7 +62,7 @@ def step_range(
     width = max(n_blocks, blocks.shape[2])
     curve_kw, curve_price = np.empty((n, n_blocks)), np.empty((n, n_blocks))
     curve_tag, context = np.empty((n, n_blocks), dtype=np.int64), np.empty((n, N_CONTEXT))
-    bid_kw, bid_price = np.zeros((n, width)), np.zeros((n, width))
+    bid_kw, bid_price = np.zeros((width, n)), np.zeros((width, n))
     supply, steps, use = np.empty((1, *ladder.shape)), np.empty((len(ladder) + 1, 4)), np.empty(2 * n_classes + 2)
     allocation, payment, value = np.empty(n), np.empty(n), np.empty(n)
     front, need, own, level = np.empty(n), np.empty(n), np.empty(n), np.empty(n * width)
@@ -82,7 +82,7 @@ def step_range(
                 _stated_bid(blocks, b, i, plant[i].grid_kw, bid_kw, bid_price)
             elif what == NO_BID:
                 for k in range(width):
-                    bid_kw[i, k] = 0.0
+                    bid_kw[k, i], bid_price[k, i] = 0.0, 0.0
             else:
                 own_bid(curve_kw, curve_price, context, i, plant[i].grid_kw, bid_kw, bid_price)
                 if what == SHADED_CURVE:
@@ -137,20 +137,23 @@ def _shade(shade: Any, b: int, i: int, bid_price: Any) -> None:
     """Move the price of block k by ``shade[k]`` times its size; a block that would rise above its predecessor is held at it."""
     ceiling = math.inf
     for k in range(shade.shape[2]):
-        ceiling = min(ceiling, bid_price[i, k] + shade[b, i, k] * abs(bid_price[i, k]))
-        bid_price[i, k] = ceiling
+        ceiling = min(ceiling, bid_price[k, i] + shade[b, i, k] * abs(bid_price[k, i]))
+        bid_price[k, i] = ceiling
 
 
 @inline_kernel
 def _stated_bid(blocks: Any, b: int, i: int, grid_kw: float, bid_kw: Any, bid_price: Any) -> None:
-    """Copy stated blocks, cut at the grid connection."""
-    room = grid_kw
-    for k in range(bid_kw.shape[1]):
-        quantity = min(blocks[b, i, k, 0], room) if k < blocks.shape[2] else 0.0
-        room -= quantity
-        bid_kw[i, k] = quantity
-        if k < blocks.shape[2]:
-            bid_price[i, k] = blocks[b, i, k, 1]
+    """Copy stated blocks, cut at the grid connection; unused blocks get 0 kW, at a price that keeps the order."""
+    room, floor, m = grid_kw, 0.0, 0
+    for k in range(blocks.shape[2]):
+        quantity = min(blocks[b, i, k, 0], room)
+        if quantity > 0.0:
+            room -= quantity
+            floor = blocks[b, i, k, 1]
+            bid_kw[m, i], bid_price[m, i] = quantity, floor
+            m += 1
+    for k in range(m, bid_kw.shape[0]):
+        bid_kw[k, i], bid_price[k, i] = 0.0, floor
 
 
 @parallel_kernel

@@ -14,7 +14,7 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
-from gridpilot.market.compilation import kernel, parallel_kernel
+from gridpilot.market.compilation import inline_kernel, kernel, parallel_kernel
 from gridpilot.market.random import PRICE_STREAM, next_uint64, normal, seed_stream
 from gridpilot.market.units import TICKS_PER_WEEK
 
@@ -65,40 +65,43 @@ def draw_start(state, weekday):  # type: ignore[no-untyped-def]
     return day * _TICKS_PER_DAY
 
 
-@kernel
-def _advance(p, quantile, x, k, score):  # type: ignore[no-untyped-def]
-    """Move the deviation of one price, ``x[k:k + 3]``, on by a tick driven by a standard normal ``score``."""
+@inline_kernel
+def _advance(process, quantile, product, x, i, score):  # type: ignore[no-untyped-def]
+    """Move the deviation of one price of market ``i``, ``x[i, 3 product:]``, on by a tick driven by a standard normal ``score``."""
+    # Indexed in place: a view of an array costs a pair of reference counts, more than the arithmetic on it.
     size = abs(score) * _SCORES_PER_UNIT
-    knot = np.int64(min(size, len(quantile) - 2.0))
-    eta = quantile[knot] + (size - knot) * (quantile[knot + 1] - quantile[knot])
-    h = x[k + 2]
-    if p[KIND] == 0.0:
+    knot = np.int64(min(size, quantile.shape[1] - 2.0))
+    eta = quantile[product, knot] + (size - knot) * (quantile[product, knot + 1] - quantile[product, knot])
+    k = 3 * product
+    h = x[i, k + 2]
+    if process[product, KIND] == 0.0:
         e = math.sqrt(h) * eta
-        weight = p[ALPHA]
+        weight = process[product, ALPHA]
         if score < 0.0:
             e = -e
-            weight += p[GAMMA]
-        h = p[OMEGA] + weight * e * e + p[BETA] * h
+            weight += process[product, GAMMA]
+        h = process[product, OMEGA] + weight * e * e + process[product, BETA] * h
     else:
         e = math.exp(0.5 * h) * eta
         sign = eta
         if score < 0.0:
             e = -e
             sign = -eta
-        h = p[OMEGA] + p[ALPHA] * (eta - p[MEAN_SIZE]) + p[GAMMA] * sign + p[BETA] * h
-    x[k + 2] = min(max(h, p[LOW]), p[HIGH])
-    x[k] = p[PHI_SLOW] * x[k] + (1.0 - p[TRANSIENT]) * e
-    x[k + 1] = p[PHI_FAST] * x[k + 1] + p[TRANSIENT] * e
+        shock = process[product, ALPHA] * (eta - process[product, MEAN_SIZE]) + process[product, GAMMA] * sign
+        h = process[product, OMEGA] + shock + process[product, BETA] * h
+    x[i, k + 2] = min(max(h, process[product, LOW]), process[product, HIGH])
+    x[i, k] = process[product, PHI_SLOW] * x[i, k] + (1.0 - process[product, TRANSIENT]) * e
+    x[i, k + 1] = process[product, PHI_FAST] * x[i, k + 1] + process[product, TRANSIENT] * e
 
 
-@kernel
-def _advance_all(process, cholesky, quantile, stream, x):  # type: ignore[no-untyped-def]
-    z0 = normal(stream)
-    z1 = normal(stream)
-    z2 = normal(stream)
-    _advance(process[0], quantile[0], x, 0, z0)
-    _advance(process[1], quantile[1], x, 3, cholesky[1, 0] * z0 + cholesky[1, 1] * z1)
-    _advance(process[2], quantile[2], x, 6, cholesky[2, 0] * z0 + cholesky[2, 1] * z1 + cholesky[2, 2] * z2)
+@inline_kernel
+def _advance_all(process, cholesky, quantile, streams, x, i):  # type: ignore[no-untyped-def]
+    z0 = normal(streams[i])
+    z1 = normal(streams[i])
+    z2 = normal(streams[i])
+    _advance(process, quantile, 0, x, i, z0)
+    _advance(process, quantile, 1, x, i, cholesky[1, 0] * z0 + cholesky[1, 1] * z1)
+    _advance(process, quantile, 2, x, i, cholesky[2, 0] * z0 + cholesky[2, 1] * z1 + cholesky[2, 2] * z2)
 
 
 @kernel
@@ -119,7 +122,7 @@ def _simulate_block(a, root, episodes, first, last, history, weekday, prices, st
     table_start, knots_per_unit = a.table_start, 1.0 / a.table_step
     for t in range(len(prices)):
         for i in range(n):
-            _advance_all(process, cholesky, quantile, streams[i], x[i])
+            _advance_all(process, cholesky, quantile, streams, x, i)
             y = season[week[i], 0] + season[week[i], 1] * (x[i, 0] + x[i, 1])
             position = min(max((y - table_start) * knots_per_unit, 0.0), top + 1.0)
             knot = np.int64(min(position, top))
@@ -149,13 +152,13 @@ def simulate_parallel(a, root, episodes, history, weekday, prices, start):  # ty
 @kernel
 def walk_states(a, root, x, burn_in, thinning, out):  # type: ignore[no-untyped-def]
     """Run the chains ``x`` (N, 9) for ``burn_in`` ticks, then take ``len(out) / N`` draws of each, ``thinning`` ticks apart."""
-    stream = np.empty(4, dtype=np.uint64)
     n = len(x)
+    streams = np.empty((n, 4), dtype=np.uint64)
     draws = len(out) // n
     process, cholesky, quantile = a.process, a.cholesky, a.quantile
     for i in range(n):
-        seed_stream(root, i, PRICE_STREAM, stream)
+        seed_stream(root, i, PRICE_STREAM, streams[i])
         for d in range(draws):
             for _ in range(burn_in if d == 0 else thinning):
-                _advance_all(process, cholesky, quantile, stream, x[i])
+                _advance_all(process, cholesky, quantile, streams, x, i)
             out[d * n + i] = x[i]

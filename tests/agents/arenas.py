@@ -13,7 +13,7 @@ from gridpilot.agents.seating import AgentSpec, Seating
 from gridpilot.market.arena import Arena, MarketRules, Scenario
 from gridpilot.market.site import Battery, Cooling, MachineClass, Site
 
-__all__ = ["RESULTS", "Local", "SITES", "day_of_prices", "episode", "seated"]
+__all__ = ["RESULTS", "SITES", "Local", "day_of_prices", "episode", "seated"]
 
 RESULTS = ("outcome", "totals", "last_price", "machine_kw", "storage")
 
@@ -58,13 +58,20 @@ def day_of_prices(markets: int = 2, ticks: int = 60, history: int = 20, seed: in
 
 
 def seated(
-    labels: list[list[str]], agents: Mapping[str, AgentSpec], sites: tuple[Site, ...] = SITES, *, time_limit: float = math.inf, **rules: Any
+    labels: list[list[str]],
+    agents: Mapping[str, AgentSpec],
+    sites: tuple[Site, ...] = SITES,
+    *,
+    time_limit: float = math.inf,
+    **rules: Any,
 ) -> tuple[Arena, Seating]:
     arena = Arena(sites, MarketRules(**({"capacity_kw": 3000.0} | rules)), len(labels))
     return arena, Seating(arena, agents, labels, time_limit=time_limit)
 
 
-def episode(arena: Arena, seating: Seating, scenario: Scenario, root: int = 0, each_tick: Callable[[], None] = lambda: None) -> dict[str, np.ndarray]:
+def episode(
+    arena: Arena, seating: Seating, scenario: Scenario, root: int = 0, each_tick: Callable[[], None] = lambda: None
+) -> dict[str, np.ndarray]:
     """Play it; what every tick left behind, ``(T, B, ...)`` each."""
     arena.start(scenario)
     seating.reset(root, np.arange(arena.n_markets))

@@ -56,7 +56,9 @@ def miners() -> tuple[Site, ...]:
 
 def scarce(first: str, mechanism: str = "vcg") -> dict[str, np.ndarray]:
     agents = {name: AgentSpec(name, {}) for name in ("truthful", "threshold")}
-    arena, seating = seated([[first, "truthful", "truthful", "truthful"]], agents, miners(), capacity_kw=4000.0, mechanism=mechanism)
+    arena, seating = seated(
+        [[first, "truthful", "truthful", "truthful"]], agents, miners(), capacity_kw=4000.0, mechanism=mechanism
+    )
     return episode(arena, seating, cycles())
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from gridpilot.agents.base import Agent, BatchAgent
-from gridpilot.agents.registry import AGENTS, build_agent
+from gridpilot.agents.registry import build_agent, registered
 from gridpilot.agents.seating import AgentSpec
 from gridpilot.market.bids import Bid
 from gridpilot.market.observation import MarketInfo, Observation, Outcome, observe
@@ -21,7 +21,7 @@ from gridpilot.market.site import Battery, Cooling, MachineClass, Site
 
 from .arenas import SITES, Local, day_of_prices, episode, seated
 
-EVERY = pytest.mark.parametrize("name", sorted(AGENTS))
+EVERY = pytest.mark.parametrize("name", sorted(registered()))
 
 
 class OneByOne(Agent):
@@ -104,7 +104,10 @@ def test_does_not_depend_on_who_else_is_in_the_batch(name: str) -> None:
     arena, seating = seated(full(name, 1), {name: AgentSpec(name, {})})
     scenario = day_of_prices()
     first = scenario._replace(
-        prices=scenario.prices[:, :1].copy(), ambient=scenario.ambient[:, :1].copy(), capacity=scenario.capacity[:, :1].copy(), start=scenario.start[:1]
+        prices=scenario.prices[:, :1].copy(),
+        ambient=scenario.ambient[:, :1].copy(),
+        capacity=scenario.capacity[:, :1].copy(),
+        start=scenario.start[:1],
     )
     one = episode(arena, seating, first)
     assert all(one[key][:, 0].tobytes() == two[key][:, 0].tobytes() for key in one)
@@ -129,7 +132,9 @@ def odd_plants() -> list[Site]:
         Site("a battery stuck full", (machines,), battery=Battery(500.0, 2000.0, soc_min=0.5, soc_max=0.5, soc_start=0.5)),
         Site("no ramp", (machines,), ramp_up_kw=0.0, boot_loss=1.0),
         Site("no cooling", (machines,), cooling=Cooling(max_kw=0.0, loss_kw_per_c=0.0)),
-        Site("giant", (MachineClass("giant", "hash", 1000.0, 10**6, 50.0),), grid_kw=1e9, ramp_up_kw=1e9, battery=Battery(1e9, 1e9)),
+        Site(
+            "giant", (MachineClass("giant", "hash", 1000.0, 10**6, 50.0),), grid_kw=1e9, ramp_up_kw=1e9, battery=Battery(1e9, 1e9)
+        ),
     ]
 
 

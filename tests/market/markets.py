@@ -19,7 +19,11 @@ def units(*bids: tuple[float, ...]) -> list[list[list[float]]]:
     return [[[1.0, float(value)] for value in bid] for bid in bids]
 
 
-KRISHNA = {"bids": units((50, 47, 40, 32, 15, 5), (42, 28, 20, 12, 7, 3), (45, 35, 24, 14, 9, 6)), "supply": [[6, 0]], "capacity": 6}
+KRISHNA = {
+    "bids": units((50, 47, 40, 32, 15, 5), (42, 28, 20, 12, 7, 3), (45, 35, 24, 14, 9, 6)),
+    "supply": [[6, 0]],
+    "capacity": 6,
+}
 REDUCED = {"bids": [units((10,))[0], units((8,))[0]], "supply": [[2, 0]], "capacity": 2}
 TRUTHFUL = {"bids": units((10, 10), (8,)), "supply": [[2, 0]], "capacity": 2}
 CONGESTION = {
@@ -52,7 +56,14 @@ TEXTBOOK: list[tuple[str, Market, str, list[float], list[float], float]] = [
     ("demand reduction, Vickrey", TRUTHFUL, "vcg", [2, 0], [8, 0], 20),
     ("congestion", CONGESTION, "vcg", [600, 400, 0], [72, 48, 0], 130),
     ("supply steps", STEPS, "vcg", [600, 500], [33, 30], 132),
-    ("reserve", {"bids": [[[1, 10], [1, 7]], [[1, 5]]], "supply": [[3, 1]], "capacity": 3, "reserve": 6}, "vcg", [2, 0], [12, 0], 5),
+    (
+        "reserve",
+        {"bids": [[[1, 10], [1, 7]], [[1, 5]]], "supply": [[3, 1]], "capacity": 3, "reserve": 6},
+        "vcg",
+        [2, 0],
+        [12, 0],
+        5,
+    ),
 ]
 
 Draw = Callable[[], float]

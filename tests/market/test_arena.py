@@ -20,7 +20,16 @@ from gridpilot.market.arena import Arena, MarketRules, Scenario
 from gridpilot.market.auction import SUPPLY_COST, VOLUME, WELFARE
 from gridpilot.market.bids import Bid
 from gridpilot.market.physics import (
-    CHARGED, COOLING, DISCHARGED, DRAWN, MACHINES, PAYMENT, PROFIT, REVENUE, WEAR, WON,
+    CHARGED,
+    COOLING,
+    DISCHARGED,
+    DRAWN,
+    MACHINES,
+    PAYMENT,
+    PROFIT,
+    REVENUE,
+    WEAR,
+    WON,
 )  # fmt: skip
 from gridpilot.market.site import Battery, Site
 from gridpilot.market.step import NO_BID, OWN_CURVE, SHADED_CURVE, STATED_BLOCKS
@@ -288,7 +297,13 @@ def test_what_an_arena_refuses() -> None:
     arena.step()
     with pytest.raises(MarketError, match="ends after 1 ticks"):
         arena.step()
-    for rules in ({"capacity_kw": -1.0}, {"capacity_kw": math.nan}, {"supply": ((0.5, 0.1), (0.5, 0.0))}, {"mechanism": "dutch"}, {"reserve": math.inf}):
+    for rules in (
+        {"capacity_kw": -1.0},
+        {"capacity_kw": math.nan},
+        {"supply": ((0.5, 0.1), (0.5, 0.0))},
+        {"mechanism": "dutch"},
+        {"reserve": math.inf},
+    ):
         with pytest.raises(MarketError):
             MarketRules(**rules)  # type: ignore[arg-type]
 
@@ -315,7 +330,7 @@ def play(scenario: Scenario, first: int, sites: int = 6, ticks: int = 24) -> dic
     while not arena.done:
         seating.bid()
         vector = np.zeros((markets, 2, len(arena_fields(arena))), dtype=np.float32)
-        arena.encode(np.array([0, 2]), vector)
+        arena.encode(np.tile([0, 2], (markets, 1)), vector)
         vectors.append(vector)
         arena.step()
         seating.learn()

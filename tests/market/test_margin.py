@@ -19,7 +19,7 @@ from .test_auction import assert_exact, bits, largest_price
 
 
 def arrays(market: Market) -> tuple[np.ndarray, np.ndarray]:
-    """Quantities and prices ``(N, K)`` of the bids, cut at the caps, prices of unused blocks as the last used."""
+    """Quantities and prices ``(K, N)`` of the bids, cut at the caps, prices of unused blocks as the last used."""
     bids = market["bids"]
     caps = market.get("caps") or [None] * len(bids)
     kw, price = np.zeros((2, len(bids), max(map(len, bids), default=0)))
@@ -29,15 +29,17 @@ def arrays(market: Market) -> tuple[np.ndarray, np.ndarray]:
             kw[i, k], price[i, k] = min(q, room), p
             room -= kw[i, k]
         price[i, len(bid) :] = bid[-1][1] if bid else 0.0
-    return kw, price
+    return np.ascontiguousarray(kw.T), np.ascontiguousarray(price.T)
 
 
 def run(market: Market, kernel: str, mechanism: str = "vcg", guess: float = math.inf) -> Clearing:
     return run_arrays(*arrays(market), market, kernel, mechanism, guess)
 
 
-def run_arrays(kw: np.ndarray, price: np.ndarray, market: Market, kernel: str, mechanism: str = "vcg", guess: float = math.inf) -> Clearing:
-    n, k = kw.shape
+def run_arrays(
+    kw: np.ndarray, price: np.ndarray, market: Market, kernel: str, mechanism: str = "vcg", guess: float = math.inf
+) -> Clearing:
+    k, n = kw.shape
     supply = np.array(market["supply"], dtype=float).reshape(1, -1, 2)
     steps = np.full((supply.shape[1] + 1, 4), math.nan)
     reserve = -math.inf if market.get("reserve") is None else float(market["reserve"])
@@ -45,7 +47,14 @@ def run_arrays(kw: np.ndarray, price: np.ndarray, market: Market, kernel: str, m
     results = np.full((3, n), math.nan)
     totals = np.full((2, N_TOTALS), math.nan)
     if kernel == "small":
-        scratch = [np.empty(n), np.empty(n), np.empty(n), np.empty(n, dtype=np.int64), np.empty(n * k), np.empty(n * k, dtype=np.int64)]
+        scratch = [
+            np.empty(n),
+            np.empty(n),
+            np.empty(n),
+            np.empty(n, dtype=np.int64),
+            np.empty(n * k),
+            np.empty(n * k, dtype=np.int64),
+        ]
         clear_small(kw, price, steps, n_steps, total, guess, MECHANISMS[mechanism], *results, totals, 1, *scratch)
     else:
         clear_large(kw, price, steps, n_steps, total, MECHANISMS[mechanism], *results, totals, 1)
@@ -148,8 +157,8 @@ def test_empty_blocks_do_not_count_whatever_their_price(kernel: str) -> None:
         kw, price = arrays(market)
         expected = bits(run(market, kernel))
         for filler in (-9.0, 9.0, 0.0, math.nan, math.inf):
-            padded_kw, padded_price = np.zeros((len(kw), 2 * kw.shape[1] + 1)), np.full((len(kw), 2 * kw.shape[1] + 1), filler)
-            padded_kw[:, 1::2], padded_price[:, 1::2] = kw, price
+            padded_kw, padded_price = np.zeros((2 * len(kw) + 1, kw.shape[1])), np.full((2 * len(kw) + 1, kw.shape[1]), filler)
+            padded_kw[1::2], padded_price[1::2] = kw, price
             assert bits(run_arrays(padded_kw, padded_price, market, kernel)) == expected
 
 

@@ -183,6 +183,10 @@ def plant(**change: Any) -> Site:
     return Site(**({"name": "plant", "fleet": (HASH,), "battery": Battery(), "cooling": Cooling()} | change))
 
 
+WEAK = Cooling(max_kw=10.0, loss_kw_per_c=0.0)
+STORED = plant(battery=Battery(60, 1000, 1.0, 1.0, 0.01, 0.0, 1.0, 0.0))
+
+
 def state(soc: float = 0.0, theta: float = 35.0, running: float = 0.0) -> SiteState:
     return SiteState(soc, theta, np.array([running]))
 
@@ -191,26 +195,22 @@ def state(soc: float = 0.0, theta: float = 35.0, running: float = 0.0) -> SiteSt
     ("site", "at", "storage_value", "kappa", "expected"),
     [
         pytest.param(plant(fleet=()), state(), None, None, [], id="an empty fleet and no battery want nothing"),
-        pytest.param(plant(), state(theta=0.0), None, 0.0, [[250, 0.07]], id="cold hall: no cooling, starting loses the boot"),
-        pytest.param(plant(), state(theta=0.0, running=350), None, 0.0, [[350, 0.1]], id="running machines lose nothing"),
-        pytest.param(plant(), state(theta=0.0, running=300), None, 0.01, [[300, 0.11], [50, 0.08]], id="commitment is added to both"),
-        pytest.param(plant(boot_loss=1.0), state(theta=0.0), None, None, [[250, 0.1]], id="default commitment makes up for the boot"),
-        pytest.param(plant(ramp_up_kw=0.0), state(theta=0.0, running=100), None, 0.0, [[100, 0.1]], id="no ramp"),
-        pytest.param(plant(), state(theta=36.0, running=350), None, 0.0, [[350 * 7 / 6, 0.6 / 7]], id="hot hall: all is cooled"),
-        pytest.param(plant(), state(running=350), None, 0.0, [[120, 0.1], [230 * 7 / 6, 0.6 / 7]], id="at the set point: cooled beyond its losses"),
-        pytest.param(plant(cooling=Cooling(max_kw=10.0, loss_kw_per_c=0.0)), state(running=350), None, 0.0, [[70, 0.6 / 7]], id="cooling at its limit"),
-        pytest.param(plant(grid_kw=40.0), state(theta=0.0, running=350), None, 0.0, [[40, 0.1]], id="cut at the connection"),
-        pytest.param(
-            plant(battery=Battery(60, 1000, 1.0, 1.0, 0.01, 0.0, 1.0, 0.0)), state(500, 0.0, 350), 0.2, 0.0, [[60, 0.19], [350, 0.1]],
-            id="a dear battery is charged first",
-        ),
-        pytest.param(
-            plant(battery=Battery(60, 1000, 1.0, 1.0, 0.01, 0.0, 1.0, 0.0)), state(500, 0.0, 350), 0.05, 0.0, [[290, 0.1], [60, 0.06], [60, 0.04]],
-            id="a cheap battery runs the machines",
-        ),
+        pytest.param(plant(), state(0, 0), None, 0.0, [[250, 0.07]], id="cold hall: no cooling, starting loses the boot"),
+        pytest.param(plant(), state(0, 0, 350), None, 0.0, [[350, 0.1]], id="running machines lose nothing"),
+        pytest.param(plant(), state(0, 0, 300), None, 0.01, [[300, 0.11], [50, 0.08]], id="commitment is added to both"),
+        pytest.param(plant(boot_loss=1.0), state(0, 0), None, None, [[250, 0.1]], id="default commitment makes up for the boot"),
+        pytest.param(plant(ramp_up_kw=0.0), state(0, 0, 100), None, 0.0, [[100, 0.1]], id="no ramp"),
+        pytest.param(plant(), state(0, 36, 350), None, 0.0, [[350 * 7 / 6, 0.6 / 7]], id="hot hall: all is cooled"),
+        pytest.param(plant(), state(0, 35, 350), None, 0.0, [[120, 0.1], [230 * 7 / 6, 0.6 / 7]], id="cooled beyond its losses"),
+        pytest.param(plant(cooling=WEAK), state(0, 35, 350), None, 0.0, [[70, 0.6 / 7]], id="cooling at its limit"),
+        pytest.param(plant(grid_kw=40.0), state(0, 0, 350), None, 0.0, [[40, 0.1]], id="cut at the connection"),
+        pytest.param(STORED, state(500, 0, 350), 0.2, 0.0, [[60, 0.19], [350, 0.1]], id="a dear battery is charged first"),
+        pytest.param(STORED, state(500, 0, 350), 0.05, 0.0, [[290, 0.1], [60, 0.06], [60, 0.04]], id="a cheap one runs the machines"),
     ],
 )  # fmt: skip
-def test_curves_by_hand(site: Site, at: SiteState, storage_value: float | None, kappa: float | None, expected: list[list[float]]) -> None:
+def test_curves_by_hand(
+    site: Site, at: SiteState, storage_value: float | None, kappa: float | None, expected: list[list[float]]
+) -> None:
     commitment = None if kappa is None else np.full(len(site.fleet), kappa)
     curve = value_curve(site, at, PRICES, 20.0, 0.05, storage_value, commitment)
     np.testing.assert_allclose(curve, np.array(expected).reshape(-1, 2), rtol=1e-12)
