@@ -42,7 +42,9 @@ def find_agent(name: str) -> type[Agent]:
         module = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
         if error.name is not None and (module_name == error.name or module_name.startswith(error.name + ".")):
-            raise AgentError(f"agent {name!r}: there is no module {module_name!r} in {Path.cwd()} or the installed packages") from error
+            raise AgentError(
+                f"agent {name!r}: there is no module {module_name!r} in {Path.cwd()} or the installed packages"
+            ) from error
         raise AgentError(f"agent {name!r}: importing {module_name!r} failed: {error}") from error
     except Exception as error:  # a user's file may fail in any way; the message says which
         raise AgentError(f"agent {name!r}: importing {module_name!r} failed: {type(error).__name__}: {error}") from error

@@ -83,7 +83,8 @@ def _track_history(history: Any, spread: Any, low: float, high: float, gain: flo
 @kernel
 def _storage_value(soc: float, soc_min: float, soc_max: float, quantiles: Any) -> float:
     charge = (soc - soc_min) / (soc_max - soc_min) if soc_max > soc_min else 0.0
-    return quantiles[1] + (quantiles[0] - quantiles[1]) * charge
+    value: float = quantiles[1] + (quantiles[0] - quantiles[1]) * charge
+    return value
 
 
 @kernel

@@ -20,7 +20,9 @@ def measure_auctions(repeats: int, markets: int) -> Iterator[Measurement]:
     rng = np.random.default_rng(0)
     bids, supply = _market(rng, markets, 8, 5)
     median, best = cpu_seconds(lambda: clear_batch(bids, supply), repeats=repeats)
-    yield Measurement("clearing", f"{markets} markets of 8 x 5 blocks, with payments", median * 1e6, best * 1e6, markets / median, "markets")
+    yield Measurement(
+        "clearing", f"{markets} markets of 8 x 5 blocks, with payments", median * 1e6, best * 1e6, markets / median, "markets"
+    )
     one = [block.tolist() for block in bids[0]]
     document = {"bids": one, "supply": supply.tolist(), "capacity": float(supply[:, 0].sum())}
     network = network_market(document)
@@ -28,7 +30,9 @@ def measure_auctions(repeats: int, markets: int) -> Iterator[Measurement]:
     yield Measurement("clearing", "one market of 8 x 5 blocks by n + 1 linear programmes (HiGHS)", solver * 1e6, solver_best * 1e6)
     median, best = cpu_seconds(lambda: clear(one, supply), repeats=repeats)
     name = "one market of 8 x 5 blocks through clear(), with its checks"
-    yield Measurement("clearing", name, median * 1e6, best * 1e6, 1.0 / median, "markets", median / solver, "n + 1 linear programmes")
+    yield Measurement(
+        "clearing", name, median * 1e6, best * 1e6, 1.0 / median, "markets", median / solver, "n + 1 linear programmes"
+    )
     for n, k in ((1_000, 10), (100_000, 5)):
         bids, supply = _market(rng, 1, n, k)
         prices = bids[0, :, :, 1].ravel().copy()
@@ -39,7 +43,7 @@ def measure_auctions(repeats: int, markets: int) -> Iterator[Measurement]:
         yield Measurement("clearing", name, median * 1e6, best * 1e6, 1.0 / median, "markets", median / sort, "np.argsort")
 
 
-def _market(rng: np.random.Generator, markets: int, n: int, k: int) -> tuple[np.ndarray, np.ndarray]:  # type: ignore[type-arg]
+def _market(rng: np.random.Generator, markets: int, n: int, k: int) -> tuple[np.ndarray, np.ndarray]:
     kw = rng.uniform(0.0, 100.0, (markets, n, k))
     price = -np.sort(-rng.uniform(0.0, 0.3, (markets, n, k)), axis=-1)
     demand = 50.0 * n * k

@@ -18,7 +18,9 @@ def measure_simulation(repeats: int, markets: int, setup: MarketSetup) -> Iterat
     draws = markets * setup.ticks
     rng = np.random.default_rng(0)
     yardstick, best = cpu_seconds(lambda: rng.standard_t(4.0, size=3 * draws), repeats=repeats)
-    yield Measurement("simulation", f"numpy: three Student-t draws for each of {markets} x {setup.ticks} ticks", yardstick * 1e6, best * 1e6)
+    yield Measurement(
+        "simulation", f"numpy: three Student-t draws for each of {markets} x {setup.ticks} ticks", yardstick * 1e6, best * 1e6
+    )
     median, best = cpu_seconds(lambda: setup.world.prices.simulate(0, episodes, setup.ticks), repeats=repeats)
     name, against = f"three GARCH prices of {markets} x {setup.ticks} ticks", "numpy's Student-t draws"
     yield Measurement("simulation", name, median * 1e6, best * 1e6, draws / median, "ticks", median / yardstick, against)

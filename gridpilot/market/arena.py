@@ -25,7 +25,6 @@ __all__ = ["Arena", "MarketRules", "Orders", "Scenario"]
 FloatArray = npt.NDArray[np.float64]
 
 
-
 class Scenario(NamedTuple):
     """What happens whatever the bidders do, for B markets over H ticks of history and T ticks of play."""
 

@@ -39,7 +39,7 @@ def parallel_kernel(function: Callable[..., Any]) -> Any:
 
 
 def _cached(dispatcher: Any) -> Any:
-    if numba.config.DISABLE_JIT:  # NUMBA_DISABLE_JIT=1, for debuggers: plain Python functions
+    if numba.config.DISABLE_JIT:  # type: ignore[attr-defined]  # NUMBA_DISABLE_JIT=1, for debuggers: plain Python functions
         return dispatcher
     # numba's cache looks only at the file of the outermost kernel, so that after a change to a kernel which that one calls it would
     # go on running the old code. Here every cached kernel depends on all kernel sources it can call.

@@ -35,7 +35,9 @@ MIN_SIZE: Final = 1e-3  # $/kWh
 _LEAST_PRICE: Final = 1e-12  # of a product, where none is sold: 0 over 0 would be nan
 
 _DAY, _WEEK = (2.0 * np.pi / period * np.arange(TICKS_PER_WEEK) for period in (TICKS_PER_DAY, TICKS_PER_WEEK))
-_CLOCK: Final = np.stack([np.sin(_DAY), np.cos(_DAY), np.sin(_WEEK), np.cos(_WEEK)], axis=1).astype(np.float32)  # by tick of the week
+_CLOCK: Final = np.stack([np.sin(_DAY), np.cos(_DAY), np.sin(_WEEK), np.cos(_WEEK)], axis=1).astype(
+    np.float32
+)  # by tick of the week
 
 _PUBLIC: Final = 17  # entries before the lags end and the site's begin, without the lags
 _OWN: Final = 7

@@ -57,7 +57,8 @@ N_OUTCOME: Final = 10
 @inline_kernel
 def coefficient_of_performance(site: Any, ambient: float) -> float:
     """Heat moved per unit of cooling power at this ambient temperature (degC), at least MIN_COP."""
-    return max(MIN_COP, site.cop - site.cop_slope * (ambient - site.cop_reference))
+    cop: float = max(MIN_COP, site.cop - site.cop_slope * (ambient - site.cop_reference))
+    return cop
 
 
 @inline_kernel
@@ -323,7 +324,12 @@ def _curve_bid(
     storage_value: float, commitment: Any, bid_kw: Any, bid_price: Any,
 ) -> None:  # fmt: skip
     n_blocks = bid_kw.shape[0]
-    kw, price, tag, context = np.empty((1, n_blocks)), np.empty((1, n_blocks)), np.empty((1, n_blocks), np.int64), np.empty((1, N_CONTEXT))
+    kw, price, tag, context = (
+        np.empty((1, n_blocks)),
+        np.empty((1, n_blocks)),
+        np.empty((1, n_blocks), np.int64),
+        np.empty((1, N_CONTEXT)),
+    )
     build_curve(
         plant, class_kw, output, product, 0, machine_kw, storage, prices, 0, ambient, last_price, storage_value, commitment, False,
         kw, price, tag, context,
@@ -338,11 +344,17 @@ def _curve_dispatch(
 ) -> None:  # fmt: skip
     n_classes = class_kw.shape[1]
     n_blocks = 2 * n_classes + 3
-    kw, price, tag, context = np.empty((1, n_blocks)), np.empty((1, n_blocks)), np.empty((1, n_blocks), np.int64), np.empty((1, N_CONTEXT))
+    kw, price, tag, context = (
+        np.empty((1, n_blocks)),
+        np.empty((1, n_blocks)),
+        np.empty((1, n_blocks), np.int64),
+        np.empty((1, N_CONTEXT)),
+    )
     build_curve(
         plant, class_kw, output, product, 0, machine_kw, storage, prices, 0, ambient, last_price, storage_value, commitment, False,
         kw, price, tag, context,
     )  # fmt: skip
+    use = np.empty(2 * n_classes + 2)
     apply_dispatch(
-        won_kw, 0.0, plant, output, product, 0, prices, 0, ambient, kw, tag, context, machine_kw, storage, np.empty(2 * n_classes + 2), outcome
+        won_kw, 0.0, plant, output, product, 0, prices, 0, ambient, kw, tag, context, machine_kw, storage, use, outcome
     )  # fmt: skip

@@ -11,8 +11,8 @@ import numpy.typing as npt
 import pandas as pd
 
 from gridpilot.agents.seating import FAILURES, AgentSpec, Seating
-from gridpilot.market.auction import SUPPLY_COST, VOLUME
 from gridpilot.market.arena import Arena
+from gridpilot.market.auction import SUPPLY_COST, VOLUME
 from gridpilot.market.encoding import MEAN
 from gridpilot.market.physics import CHARGED, DISCHARGED, DRAWN, MACHINES, N_OUTCOME, PAYMENT, PROFIT, REVENUE, WEAR, WON
 from gridpilot.market.units import DT
@@ -77,7 +77,8 @@ def _stored_value(arena: Arena) -> FloatArray:
     """
     plant = arena.arrays.plant
     price: FloatArray = arena.levels[:, MEAN]
-    return (arena.storage[:, :, 0] - plant["soc_start"]) * plant["eta_d"] * price[:, None]
+    stored: FloatArray = (arena.storage[:, :, 0] - plant["soc_start"]) * plant["eta_d"] * price[:, None]
+    return stored
 
 
 def _rows(

