@@ -180,7 +180,7 @@ def clear_small(
                     need[i] = allocation[i]
             open_needs = 0
             for i in range(n):
-                others = lost - own[i]
+                others = max(lost - own[i], 0.0)
                 take = need[i] if need[i] < others else others
                 payment[i] += take * p
                 need[i] -= take

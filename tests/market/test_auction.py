@@ -169,6 +169,13 @@ def test_tiny_sites_beside_a_giant_pay_their_share_to_full_precision() -> None:
     assert capped.allocation[0] == 2e-6
 
 
+def test_who_gets_nothing_pays_nothing_to_the_bit() -> None:
+    # All that is lost at the level is one site's own; the two sums of it differ in the last bit.
+    result = clear([[[0.3, 0.3], [1.1, 0.3], [0.1, 0.3], [0.1, 0.1]], [[1.1, 0.2]]], [[1, 0.2]], 0.0)
+    assert result.payment.tolist() == [0.0, 0.0]
+    assert_exact(result, exact_vcg([[[0.3, 0.3], [1.1, 0.3], [0.1, 0.3]], [[1.1, 0.2]]], [[1, 0.2]], 0), {"bids": [], "supply": []})
+
+
 # --- theorems -----------------------------------------------------------------------------------------------------------------
 
 
