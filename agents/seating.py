@@ -25,6 +25,9 @@ __all__ = ["FAILURES", "AgentSpec", "Seating"]
 FAILURES = ("timeouts", "exceptions", "invalid_bids")
 TIMEOUTS, EXCEPTIONS, INVALID = range(3)
 PATIENCE = 3  # timeouts after which a seat is left out for the rest of its episode
+FIRST_CALL = 60.0  # s, least time limit of an agent's reset and, on arrays, of its first bid: it may have to compile
+# An agent may fail in any way: it is scored, and nobody else is touched. Only the user's own interrupt goes through.
+_FAILURE = (Exception, Overdue, SystemExit)
 STATED_BLOCKS_ROOM = 32  # blocks a stated bid may have
 
 
@@ -46,6 +49,10 @@ class Seating:
     ``labels (B, N)`` names who sits where; an empty string leaves a seat to the caller. An agent that can play on arrays gets one instance
     for all its seats, any other one instance a seat. ``failures (B, N, 3)`` counts the ticks in which a seat's bid was replaced by the
     zero bid because it came late, raised, or was invalid; ``first_error`` keeps the first message of each seat.
+
+    ``time_limit`` is in s for the decision of one seat; an agent on arrays has that for each of its seats together. A reset, and the
+    first decision on arrays, may take a minute in any case. An agent on arrays that fails once is left out for the episode, one that
+    plays a single seat after three late answers.
     """
 
     def __init__(
@@ -81,11 +88,12 @@ class Seating:
         _agent_seeds(np.uint64(root), np.asarray(episodes, dtype=np.int64), seeds)
         self.failures[:] = 0
         self.first_error.clear()
-        self._failed: set[int] = set()  # agents on arrays that raised: their orders are in no known state, so they are left out
+        self._failed: dict[int, int] = {}  # agents on arrays that failed, and how: their orders are in no known state
         for index, (agent, market, seat) in enumerate(self._batch):
             try:
-                agent.reset_batch(arena, Seats(market, seat, seeds[market, seat]))
-            except Exception as error:
+                with deadline(max(FIRST_CALL, self.time_limit * len(seat))):
+                    agent.reset_batch(arena, Seats(market, seat, seeds[market, seat]))
+            except _FAILURE as error:
                 self._fail_all(index, error)
         if self._single:  # compile now what their first decision would otherwise have to wait for
             observe(arena, 0, 0).truthful_bid(shade=0.0)
@@ -94,21 +102,23 @@ class Seating:
         for index, (one, b, n) in enumerate(self._single):
             info = observe(arena, b, n).market
             try:
-                with deadline(10.0 * self.time_limit):
+                with deadline(max(FIRST_CALL, self.time_limit)):
                     one.reset(arena.sites[n], info, int(seeds[b, n]))
-            except (Exception, Overdue) as error:
+            except _FAILURE as error:
                 self._dead.add(index)
                 self._refuse(b, n, EXCEPTIONS, error)
 
     def bid(self) -> None:
         """Ask everybody for the coming tick's bid."""
-        for index, (agent, _, _) in enumerate(self._batch):
+        for index, (agent, _, seat) in enumerate(self._batch):
             if index in self._failed:
                 self._fail_all(index, None)
                 continue
+            limit = self.time_limit * len(seat)
             try:
-                agent.bid_batch(self.arena)
-            except Exception as error:
+                with deadline(limit if self.arena.tick else max(FIRST_CALL, limit)):
+                    agent.bid_batch(self.arena)
+            except _FAILURE as error:
                 self._fail_all(index, error)
         for index, (one, b, n) in enumerate(self._single):
             if index in self._dead:
@@ -130,7 +140,7 @@ class Seating:
             try:
                 with deadline(self.time_limit):
                     one.learn(outcome_of(arena, b, n, refused=self._reason.get((b, n), "")))
-            except (Exception, Overdue) as error:
+            except _FAILURE as error:
                 self._dead.add(index)
                 self._note(b, n, EXCEPTIONS, f"learn: {_describe(error)}")
 
@@ -146,7 +156,7 @@ class Seating:
             self._refuse(b, n, TIMEOUTS, error)
         except GridPilotError as error:
             self._refuse(b, n, INVALID, error)
-        except Exception as error:  # an agent may fail in any way; it is scored, and nobody else is touched
+        except _FAILURE as error:
             self._refuse(b, n, EXCEPTIONS, error)
 
     def _refuse(self, b: int, n: int, why: int, error: BaseException | None) -> None:
@@ -158,11 +168,12 @@ class Seating:
         self._reason[b, n] = message
         self.first_error.setdefault((b, n), f"tick {self.arena.tick}: {message}")
 
-    def _fail_all(self, index: int, error: Exception | None) -> None:
-        self._failed.add(index)
+    def _fail_all(self, index: int, error: BaseException | None) -> None:
+        if error is not None:
+            self._failed[index] = TIMEOUTS if isinstance(error, Overdue) else EXCEPTIONS
         _, market, seat = self._batch[index]
         for b, n in zip(market.tolist(), seat.tolist(), strict=True):
-            self._refuse(b, n, EXCEPTIONS, error)
+            self._refuse(b, n, self._failed[index], error)
 
 
 def _describe(error: BaseException) -> str:

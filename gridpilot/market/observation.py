@@ -13,21 +13,8 @@ from gridpilot.market.arena import Arena, MarketRules
 from gridpilot.market.auction import N_TOTALS, VOLUME
 from gridpilot.market.bids import Bid
 from gridpilot.market.encoding import MEAN, N_LEVELS, encode_range, n_fields, update_levels
-from gridpilot.market.physics import (
-    CHARGED,
-    COOLING,
-    DISCHARGED,
-    DRAWN,
-    MACHINES,
-    N_OUTCOME,
-    PAYMENT,
-    PROFIT,
-    REVENUE,
-    WEAR,
-    WON,
-    SiteState,
-    value_curve,
-)  # fmt: skip
+from gridpilot.market.physics import CHARGED, COOLING, DISCHARGED, DRAWN, MACHINES, N_OUTCOME, PAYMENT, PROFIT, REVENUE, WEAR, WON
+from gridpilot.market.plant import SiteState, value_curve
 from gridpilot.market.site import Site, pack_sites
 from gridpilot.market.units import DT, TICKS_PER_DAY, TICKS_PER_WEEK
 

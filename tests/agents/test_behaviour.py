@@ -13,7 +13,8 @@ from gridpilot.agents.seating import AgentSpec
 from gridpilot.errors import AgentError
 from gridpilot.market.arena import Scenario
 from gridpilot.market.observation import observe
-from gridpilot.market.physics import CHARGED, DISCHARGED, PROFIT, value_curve
+from gridpilot.market.physics import CHARGED, DISCHARGED, PROFIT
+from gridpilot.market.plant import value_curve
 from gridpilot.market.site import Battery, MachineClass, Site
 
 from .arenas import SITES, day_of_prices, episode, seated

@@ -8,7 +8,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from gridpilot.market.arena import Scenario
-from gridpilot.market.physics import SiteState
+from gridpilot.market.plant import SiteState
 from gridpilot.market.site import Battery, Cooling, MachineClass, Site
 
 __all__ = ["Case", "random_case", "random_scenario", "random_site"]

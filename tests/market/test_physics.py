@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import linprog
 
-from gridpilot.market.physics import Dispatch, SiteState, dispatch, value_curve
+from gridpilot.market.plant import Dispatch, SiteState, dispatch, value_curve
 from gridpilot.market.site import Battery, Cooling, MachineClass, Site
 from gridpilot.market.units import DT
 
