@@ -25,7 +25,7 @@ __all__ = ["FAILURES", "AgentSpec", "Seating"]
 FAILURES = ("timeouts", "exceptions", "invalid_bids")
 TIMEOUTS, EXCEPTIONS, INVALID = range(3)
 PATIENCE = 3  # timeouts after which a seat is left out for the rest of its episode
-FIRST_CALL = 60.0  # s, least time limit of an agent's reset and, on arrays, of its first bid: it may have to compile
+FIRST_CALL = 30.0  # s, least time limit of the reset and the first bid of an agent on arrays, which may have to compile
 # An agent may fail in any way: it is scored, and nobody else is touched. Only the user's own interrupt goes through.
 _FAILURE = (Exception, Overdue, SystemExit)
 STATED_BLOCKS_ROOM = 32  # blocks a stated bid may have
@@ -50,9 +50,9 @@ class Seating:
     for all its seats, any other one instance a seat. ``failures (B, N, 3)`` counts the ticks in which a seat's bid was replaced by the
     zero bid because it came late, raised, or was invalid; ``first_error`` keeps the first message of each seat.
 
-    ``time_limit`` is in s for the decision of one seat; an agent on arrays has that for each of its seats together. A reset, and the
-    first decision on arrays, may take a minute in any case. An agent on arrays that fails once is left out for the episode, one that
-    plays a single seat after three late answers.
+    ``time_limit`` is in s for the decision of one seat, ten times that for its reset; an agent on arrays has the sum of its seats' time,
+    and half a minute at least for its reset and first decision. An agent on arrays that fails once is left out for the episode, one
+    that plays a single seat after a failed reset or three late answers.
     """
 
     def __init__(
@@ -102,7 +102,7 @@ class Seating:
         for index, (one, b, n) in enumerate(self._single):
             info = observe(arena, b, n).market
             try:
-                with deadline(max(FIRST_CALL, self.time_limit)):
+                with deadline(10.0 * self.time_limit):
                     one.reset(arena.sites[n], info, int(seeds[b, n]))
             except _FAILURE as error:
                 self._dead.add(index)

@@ -41,7 +41,7 @@ class Raises(Agent):
 
 class Exits(Agent):
     def bid(self, observation: Observation) -> Bid:
-        raise RuntimeError(f"bad state {sys.argv[0][:0]}")
+        sys.exit("enough")
 
 
 class RaisesInReset(Silent):
@@ -133,6 +133,7 @@ def assert_isolated(results: dict[str, np.ndarray]) -> None:
     ("build", "why", "message"),
     [
         pytest.param(Raises, EXCEPTIONS, "ValueError: out of ideas", id="raises"),
+        pytest.param(Exits, EXCEPTIONS, "SystemExit: enough", id="exits"),
         pytest.param(lambda: Garbage(None), INVALID, "bid() returned NoneType, expected a Bid", id="none"),
         pytest.param(lambda: Garbage([(1.0, 1.0)]), INVALID, "bid() returned list", id="a list"),
         pytest.param(lambda: Garbage(Bid), INVALID, "bid() returned type", id="the class"),
@@ -264,6 +265,21 @@ def test_an_array_agent_that_fails_in_reset_is_left_out() -> None:
     assert_isolated(results)
     assert (seating.failures[:, BAD, EXCEPTIONS] >= TICKS).all()
     assert "OSError: no file" in seating.first_error[0, BAD]
+
+
+@pytest.mark.parametrize("where", ["reset_batch", "bid_batch"])
+def test_an_array_agent_that_hangs_is_left_out(where: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def spin(self: BatchAgent, *_: Any) -> None:
+        while True:
+            pass
+
+    monkeypatch.setattr("gridpilot.agents.seating.FIRST_CALL", 0.1)
+    monkeypatch.setattr(BadBatch, where, spin)
+    results, seating = play(Local(lambda: BadBatch("")), time_limit=0.05)
+    assert_isolated(results)
+    assert (seating.failures[:, BAD, TIMEOUTS] >= TICKS).all()
+    assert seating.failures.sum() == seating.failures[:, BAD, TIMEOUTS].sum()
+    assert "no answer within 0.1 s" in seating.first_error[0, BAD]
 
 
 def test_agents_are_told_why_their_bid_was_refused() -> None:
