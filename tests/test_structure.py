@@ -205,7 +205,7 @@ def test_every_module_says_what_is_public(name: str) -> None:
     assert "__all__" in assigned, f"{name} has no __all__"
 
 
-COMMAND_LINE = re.compile(r"(?:^|[\s`/])gridpilot ([a-z][a-z-]+)\b", re.MULTILINE)
+COMMAND_LINE = re.compile(r"(?:^|[\s`/])(?<!from )gridpilot ([a-z][a-z-]+)\b", re.MULTILINE)
 SCRIPT = re.compile(r"\bscripts/([a-z-]+)\b")
 CODE = re.compile(r"```.*?```|`[^`\n]+`", re.DOTALL)
 
