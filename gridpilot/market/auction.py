@@ -80,6 +80,7 @@ def truncate_supply(supply: Any, a: int, capacity: float, reserve: float, steps:
 def clear_small(
     kw: Any,  # (K, N) kW >= 0, already cut at the caps
     price: Any,  # (K, N) $/kWh, non-increasing along K
+    n_blocks: int,  # rows of them that count
     steps: Any,  # (S + 1, 4) kW > 0, $/kWh non-decreasing, kW of the cheaper ones: from truncate_supply
     n_steps: int,
     total: float,  # kW, sum of the steps
@@ -100,22 +101,22 @@ def clear_small(
     """Clear one market by merging the sites' sorted blocks: O(levels x N)."""
     # Everything is indexed in place: a view of an array costs a pair of reference counts, more than the arithmetic on it. Sites lie side by
     # side, and loops over them do not branch, so that they become vector instructions.
-    n_blocks, n = kw.shape
+    n = kw.shape[1]
 
     # Whatever bids above the dearest supply step wins whole, if there is room for all of it: the ordinary case. Where there is not,
     # look for a higher price above which there is room for all, and nearly no room is left (regula falsi, from the guess).
     top = steps[n_steps - 1, 1] if n_steps > 0 else math.inf
-    filled, rest = _accept_above(top, kw, price, allocation, value, head, need)
+    filled, rest = _accept_above(top, kw, price, n_blocks, allocation, value, head, need)
     if not filled + rest < total:
         low, low_kw, high, high_kw = top, filled + rest, top, 0.0
         for i in range(n):
-            first = _next_block(kw, i, 0)
+            first = _next_block(kw, n_blocks, i, 0)
             if first < n_blocks:
                 high = max(high, price[first, i])
         for attempt in range(2):
             if attempt > 0 or not low < guess < high:
                 guess = high - (high - low) * (0.9 * total - high_kw) / (low_kw - high_kw)
-            filled, rest = _accept_above(guess, kw, price, allocation, value, head, need)
+            filled, rest = _accept_above(guess, kw, price, n_blocks, allocation, value, head, need)
             if not filled + rest < total:
                 low, low_kw = guess, filled + rest
                 continue
@@ -123,11 +124,11 @@ def clear_small(
             if high_kw > 0.8 * total:
                 break
         if not filled + rest < total:
-            filled, rest = _accept_above(high, kw, price, allocation, value, head, need)
+            filled, rest = _accept_above(high, kw, price, n_blocks, allocation, value, head, need)
     filled, rest = normal(filled, rest)
     for i in range(n):
         own[i], need[i], payment[i] = 0.0, 0.0, 0.0
-        head[i] = _next_block(kw, i, head[i])
+        head[i] = _next_block(kw, n_blocks, i, head[i])
         front[i] = price[head[i], i] if head[i] < n_blocks else -math.inf
 
     price_hi, price_lo, supply_cost = math.inf, -math.inf, 0.0
@@ -146,7 +147,7 @@ def clear_small(
                 level[m], owner[m] = quantity, i
                 m += 1
                 high, low = two_sum(high, low, quantity)
-                head[i] = _next_block(kw, i, head[i] + 1)
+                head[i] = _next_block(kw, n_blocks, i, head[i] + 1)
                 front[i] = price[head[i], i] if head[i] < n_blocks else -math.inf
         demand, offered = high + low, 0.0
         roof, roof_rest = steps[s + 1, 2], steps[s + 1, 3]  # kW of the steps that cost no more than the level
@@ -194,19 +195,21 @@ def clear_small(
 
 
 @inline_kernel
-def _next_block(kw: Any, i: int, k: int) -> int:
-    while k < kw.shape[0] and kw[k, i] <= 0.0:
+def _next_block(kw: Any, n_blocks: int, i: int, k: int) -> int:
+    while k < n_blocks and kw[k, i] <= 0.0:
         k += 1
     return k
 
 
 @inline_kernel
-def _accept_above(floor: float, kw: Any, price: Any, allocation: Any, value: Any, head: Any, rests: Any) -> tuple[float, float]:
+def _accept_above(
+    floor: float, kw: Any, price: Any, n_blocks: int, allocation: Any, value: Any, head: Any, rests: Any
+) -> tuple[float, float]:
     """Give every block of a price above ``floor`` its whole quantity; return the sum as a double-double.
 
     ``head (N,)`` becomes the number of those blocks; ``rests (N,)`` is scratch.
     """
-    n_blocks, n = kw.shape
+    n = kw.shape[1]
     for i in range(n):
         allocation[i], value[i], head[i], rests[i] = 0.0, 0.0, 0, 0.0
     for k in range(n_blocks):

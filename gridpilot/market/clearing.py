@@ -179,7 +179,8 @@ def clear_range(
         n_steps, total = truncate_supply(supply, b, capacity[b], reserve[b], steps)
         if n <= SMALL:
             clear_small(
-                kw, price, steps, n_steps, total, math.inf, mechanism, won, paid, worth, totals, b, front, need, own, head, level, owner
+                kw, price, n_blocks, steps, n_steps, total, math.inf, mechanism, won, paid, worth, totals, b,
+                front, need, own, head, level, owner,
             )  # fmt: skip
         else:
             clear_large(kw, price, steps, n_steps, total, mechanism, won, paid, worth, totals, b)

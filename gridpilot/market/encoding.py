@@ -14,7 +14,7 @@ import numba
 import numpy as np
 
 from gridpilot.market.compilation import inline_kernel, kernel, parallel_kernel
-from gridpilot.market.physics import COP, N_CONTEXT, P_FREE, build_curve, own_bid
+from gridpilot.market.physics import COP, N_CONTEXT, P_FREE, build_curve, fill_up, own_bid
 from gridpilot.market.units import TICKS_PER_DAY, TICKS_PER_WEEK
 
 __all__ = ["LAGS", "N_LEVELS", "Field", "encode_parallel", "encode_range", "fields", "n_fields", "update_levels"]
@@ -192,7 +192,8 @@ def encode_range(
                 plant, class_kw, output, product, i, machine_kw, storage, present, b, ambient[now, b], last_price[b], levels[b, 0],
                 machine_kw, True, curve_kw, curve_price, curve_tag, context,
             )  # fmt: skip
-            own_bid(curve_kw, curve_price, context, i, site.grid_kw, bid_kw, bid_price)
+            used = own_bid(curve_kw, curve_price, context, i, site.grid_kw, bid_kw, bid_price)
+            fill_up(bid_kw, bid_price, i, used, n_blocks)
             at = _PUBLIC + _N_LAGS
             usable = site.soc_max - site.soc_min
             out[b, s, at] = (storage[b, i, 0] - site.soc_min) / usable if usable > 0.0 else 0.0

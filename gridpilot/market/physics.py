@@ -19,7 +19,7 @@ from typing import Any, Final
 from gridpilot.market.compilation import inline_kernel
 from gridpilot.market.units import DT
 
-__all__ = ["apply_dispatch", "build_curve", "coefficient_of_performance", "default_commitment", "own_bid"]
+__all__ = ["apply_dispatch", "build_curve", "coefficient_of_performance", "default_commitment", "fill_up", "own_bid"]
 
 MIN_COP: Final = 1.0  # cooling never gets worse than a heater in reverse, however hot it is outside
 
@@ -154,13 +154,12 @@ def _insert(kw: Any, price: Any, tag: Any, i: int, n: int, quantity: float, valu
 
 
 @inline_kernel
-def own_bid(kw: Any, price: Any, context: Any, i: int, grid_kw: float, bid_kw: Any, bid_price: Any) -> None:
-    """The truthful bid: the curve without its first ``b-max`` kW, cut at the grid connection; unused blocks get 0 kW.
+def own_bid(kw: Any, price: Any, context: Any, i: int, grid_kw: float, bid_kw: Any, bid_price: Any) -> int:
+    """The truthful bid: the curve without its first ``b-max`` kW, cut at the grid connection. Returns its number of blocks.
 
     Reads row i of ``kw``, ``price (N, K)`` and ``context``, writes column i of ``bid_kw`` and ``bid_price (K, N)``.
     """
     n, skip, room, m = int(context[i, N_CURVE]), context[i, B_MAX], grid_kw, 0
-    floor = 0.0
     for k in range(n):
         quantity = kw[i, k]
         dropped = min(skip, quantity)
@@ -168,10 +167,16 @@ def own_bid(kw: Any, price: Any, context: Any, i: int, grid_kw: float, bid_kw: A
         quantity = min(quantity - dropped, room)
         if quantity > 0.0:
             room -= quantity
-            floor = price[i, k]
-            bid_kw[m, i], bid_price[m, i] = quantity, floor
+            bid_kw[m, i], bid_price[m, i] = quantity, price[i, k]
             m += 1
-    for k in range(m, bid_kw.shape[0]):
+    return m
+
+
+@inline_kernel
+def fill_up(bid_kw: Any, bid_price: Any, i: int, used: int, rows: int) -> None:
+    """Give column i's blocks from ``used`` to ``rows - 1`` no quantity, and the price of the last one used."""
+    floor = bid_price[used - 1, i] if used > 0 else 0.0
+    for k in range(used, rows):
         bid_kw[k, i], bid_price[k, i] = 0.0, floor
 
 

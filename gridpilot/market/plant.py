@@ -21,6 +21,7 @@ from gridpilot.market.physics import (
     WEAR,
     apply_dispatch,
     build_curve,
+    fill_up,
     own_bid,
 )
 from gridpilot.market.site import Site, SiteArrays, pack_sites
@@ -130,7 +131,8 @@ def _curve_bid(
         plant, class_kw, output, product, 0, machine_kw, storage, prices, 0, ambient, last_price, storage_value, commitment, False,
         kw, price, tag, context,
     )  # fmt: skip
-    own_bid(kw, price, context, 0, plant[0].grid_kw, bid_kw, bid_price)
+    used = own_bid(kw, price, context, 0, plant[0].grid_kw, bid_kw, bid_price)
+    fill_up(bid_kw, bid_price, 0, used, n_blocks)
 
 
 @kernel

@@ -11,7 +11,7 @@ import numpy as np
 from gridpilot.market.auction import PRICE_HI, PRICE_LO, SMALL, clear_small, truncate_supply
 from gridpilot.market.compilation import inline_kernel, kernel, parallel_kernel
 from gridpilot.market.margin import clear_large
-from gridpilot.market.physics import N_CONTEXT, apply_dispatch, build_curve, own_bid
+from gridpilot.market.physics import N_CONTEXT, apply_dispatch, build_curve, fill_up, own_bid
 
 __all__ = ["NO_BID", "OWN_CURVE", "SHADED_CURVE", "STATED_BLOCKS", "step_parallel", "step_range"]
 
@@ -66,7 +66,7 @@ def step_range(
     supply, steps, use = np.empty((1, *ladder.shape)), np.empty((len(ladder) + 1, 4)), np.empty(2 * n_classes + 2)
     allocation, payment, value = np.empty(n), np.empty(n), np.empty(n)
     front, need, own, level = np.empty(n), np.empty(n), np.empty(n), np.empty(n * width)
-    head, owner = np.empty(n, dtype=np.int64), np.empty(n * width, dtype=np.int64)
+    head, owner, used = np.empty(n, dtype=np.int64), np.empty(n * width, dtype=np.int64), np.empty(n, dtype=np.int64)
     for b in range(first, last):
         for i in range(n):
             what, v = kind[b, i], storage_value[b, i]
@@ -79,21 +79,25 @@ def step_range(
                 curve_kw, curve_price, curve_tag, context,
             )  # fmt: skip
             if what == STATED_BLOCKS:
-                _stated_bid(blocks, b, i, plant[i].grid_kw, bid_kw, bid_price)
+                used[i] = _stated_bid(blocks, b, i, plant[i].grid_kw, bid_kw, bid_price)
             elif what == NO_BID:
-                for k in range(width):
-                    bid_kw[k, i], bid_price[k, i] = 0.0, 0.0
+                used[i] = 0
             else:
-                own_bid(curve_kw, curve_price, context, i, plant[i].grid_kw, bid_kw, bid_price)
+                used[i] = own_bid(curve_kw, curve_price, context, i, plant[i].grid_kw, bid_kw, bid_price)
                 if what == SHADED_CURVE:
-                    _shade(shade, b, i, bid_price)
+                    _shade(shade, b, i, used[i], bid_price)
+        rows = 0
+        for i in range(n):
+            rows = max(rows, used[i])
+        for i in range(n):
+            fill_up(bid_kw, bid_price, i, used[i], rows if n <= SMALL else width)
         kw_now = capacity_kw * capacity[b]
         for s in range(len(ladder)):
             supply[0, s, 0], supply[0, s, 1] = ladder[s, 0] * kw_now, prices[b, 0] + ladder[s, 1]
         n_steps, total = truncate_supply(supply, 0, kw_now, reserve, steps)
         if n <= SMALL:
             clear_small(
-                bid_kw, bid_price, steps, n_steps, total, last_price[b], mechanism, allocation, payment, value, totals, b,
+                bid_kw, bid_price, rows, steps, n_steps, total, last_price[b], mechanism, allocation, payment, value, totals, b,
                 front, need, own, head, level, owner,
             )  # fmt: skip
         else:
@@ -133,27 +137,25 @@ def _acceptable(what: int, storage_value: float, commitment: Any, shade: Any, bl
 
 
 @inline_kernel
-def _shade(shade: Any, b: int, i: int, bid_price: Any) -> None:
+def _shade(shade: Any, b: int, i: int, used: int, bid_price: Any) -> None:
     """Move the price of block k by ``shade[k]`` times its size; a block that would rise above its predecessor is held at it."""
     ceiling = math.inf
-    for k in range(shade.shape[2]):
+    for k in range(used):
         ceiling = min(ceiling, bid_price[k, i] + shade[b, i, k] * abs(bid_price[k, i]))
         bid_price[k, i] = ceiling
 
 
 @inline_kernel
-def _stated_bid(blocks: Any, b: int, i: int, grid_kw: float, bid_kw: Any, bid_price: Any) -> None:
-    """Copy stated blocks, cut at the grid connection; unused blocks get 0 kW, at a price that keeps the order."""
-    room, floor, m = grid_kw, 0.0, 0
+def _stated_bid(blocks: Any, b: int, i: int, grid_kw: float, bid_kw: Any, bid_price: Any) -> int:
+    """Copy stated blocks, cut at the grid connection. Returns their number."""
+    room, m = grid_kw, 0
     for k in range(blocks.shape[2]):
         quantity = min(blocks[b, i, k, 0], room)
         if quantity > 0.0:
             room -= quantity
-            floor = blocks[b, i, k, 1]
-            bid_kw[m, i], bid_price[m, i] = quantity, floor
+            bid_kw[m, i], bid_price[m, i] = quantity, blocks[b, i, k, 1]
             m += 1
-    for k in range(m, bid_kw.shape[0]):
-        bid_kw[k, i], bid_price[k, i] = 0.0, floor
+    return m
 
 
 @parallel_kernel
