@@ -47,7 +47,7 @@ def two_sum(high: float, low: float, x: float) -> tuple[float, float]:
 
 
 @inline_kernel
-def normal(high: float, low: float) -> tuple[float, float]:
+def renormalise(high: float, low: float) -> tuple[float, float]:
     """The double-double of the same sum whose high part is the sum rounded: one form, in whatever order it was added up."""
     total = high + low
     return total, low - (total - high)
@@ -125,7 +125,7 @@ def clear_small(
                 break
         if not filled + rest < total:
             filled, rest = _accept_above(high, kw, price, n_blocks, allocation, value, head, need)
-    filled, rest = normal(filled, rest)
+    filled, rest = renormalise(filled, rest)
     for i in range(n):
         own[i], need[i], payment[i] = 0.0, 0.0, 0.0
         head[i] = _next_block(kw, n_blocks, i, head[i])
@@ -160,7 +160,7 @@ def clear_small(
             price_hi = p
         share = 1.0 if demand <= left else left / demand
         filled, rest = two_sum(filled, rest + low, high)
-        filled, rest = normal(filled, rest)
+        filled, rest = renormalise(filled, rest)
         lost = demand + offered
         if not any_lost:
             lost = min(max((filled - steps[s + 1, 2]) + (rest - steps[s + 1, 3]), 0.0), lost)
@@ -242,7 +242,7 @@ def settle_totals(
             payment[i] = allocation[i] * price_lo if allocation[i] > 0.0 else 0.0
         elif mechanism == PAY_AS_BID:
             payment[i] = value[i]
-    worth, worth_rest = normal(worth, worth_rest)
+    worth, worth_rest = renormalise(worth, worth_rest)
     totals[b, WELFARE] = (worth - supply_cost) + worth_rest
     totals[b, SUPPLY_COST] = supply_cost
     totals[b, VOLUME] = volume + volume_rest

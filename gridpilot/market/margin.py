@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from gridpilot.market.auction import VCG, normal, settle_totals, two_sum
+from gridpilot.market.auction import VCG, renormalise, settle_totals, two_sum
 from gridpilot.market.compilation import kernel
 
 __all__ = ["clear_large"]
@@ -77,7 +77,7 @@ def clear_large(
     order = np.argsort(-window_price[:m], kind="mergesort")  # stable: a site's blocks of one price stay in order
 
     # Walk the window's levels: serve from what is left, and list what loses.
-    filled, rest = normal(filled, rest)
+    filled, rest = renormalise(filled, rest)
     lost_price, lost_kw, lost_share = np.empty(m), np.empty(m), np.empty(m)
     n_lost, price_hi, price_lo = 0, math.inf, -math.inf
     j = 0
@@ -96,7 +96,7 @@ def clear_large(
             price_hi = p
         share = 1.0 if demand <= left else left / demand
         filled, rest = two_sum(filled, rest + low, high)
-        filled, rest = normal(filled, rest)
+        filled, rest = renormalise(filled, rest)
         lost = demand + offered
         if n_lost == 0:
             lost = min(max((filled - steps[n_cheaper, 2]) + (rest - steps[n_cheaper, 3]), 0.0), lost)
