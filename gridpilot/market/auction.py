@@ -100,7 +100,7 @@ def clear_small(
 ) -> None:
     """Clear one market by merging the sites' sorted blocks: O(levels x N)."""
     # Everything is indexed in place: a view of an array costs a pair of reference counts, more than the arithmetic on it. Sites lie side by
-    # side, and loops over them do not branch, so that they become vector instructions.
+    # side, and loops over them do not branch.
     n = kw.shape[1]
 
     # Whatever bids above the dearest supply step wins whole, if there is room for all of it: the ordinary case. Where there is not,

@@ -39,6 +39,8 @@ _CLOCK: Final = np.stack([np.sin(_DAY), np.cos(_DAY), np.sin(_WEEK), np.cos(_WEE
     np.float32
 )  # by tick of the week
 
+_ONE, _LIMIT = np.float32(1.0), np.float32(BOUND)
+
 _PUBLIC: Final = 17  # entries before the lags end and the site's begin, without the lags
 _OWN: Final = 7
 
@@ -117,9 +119,10 @@ def update_levels(prices: Any, age: int, levels: Any) -> None:
 
 @inline_kernel
 def _relative(price: float, size: float) -> float:
-    """Asinh of a price in units of the running size; by the logarithm, which in single precision is as exact and five times as fast."""
-    x = abs(price / size)
-    return math.copysign(min(math.log(x + math.sqrt(x * x + 1.0)), BOUND), price)
+    """Asinh of a price in units of the running size; by the logarithm and in single precision, like the vector it goes into."""
+    x = np.float32(abs(price / size))
+    size_of_asinh: float = min(math.log(x + math.sqrt(x * x + _ONE)), _LIMIT)
+    return math.copysign(size_of_asinh, price)
 
 
 @inline_kernel
