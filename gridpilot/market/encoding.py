@@ -121,8 +121,8 @@ def update_levels(prices: Any, age: int, levels: Any) -> None:
 def _relative(price: float, size: float) -> float:
     """Asinh of a price in units of the running size; by the logarithm and in single precision, like the vector it goes into."""
     x = np.float32(abs(price / size))
-    size_of_asinh: float = min(math.log(x + math.sqrt(x * x + _ONE)), _LIMIT)
-    return math.copysign(size_of_asinh, price)
+    asinh = math.log(x + math.sqrt(x * x + _ONE))
+    return math.copysign(asinh if asinh < _LIMIT else _LIMIT, price)
 
 
 @inline_kernel
