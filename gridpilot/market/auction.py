@@ -103,29 +103,7 @@ def clear_small(
     # side, and loops over them do not branch.
     n = kw.shape[1]
 
-    # Whatever bids above the dearest supply step wins whole, if there is room for all of it: the ordinary case. Where there is not,
-    # look for a higher price above which there is room for all, and nearly no room is left (regula falsi, from the guess).
-    top = steps[n_steps - 1, 1] if n_steps > 0 else math.inf
-    filled, rest = _accept_above(top, kw, price, n_blocks, allocation, value, head, need)
-    if not filled + rest < total:
-        low, low_kw, high, high_kw = top, filled + rest, top, 0.0
-        for i in range(n):
-            first = _next_block(kw, n_blocks, i, 0)
-            if first < n_blocks:
-                high = max(high, price[first, i])
-        for attempt in range(2):
-            if attempt > 0 or not low < guess < high:
-                guess = high - (high - low) * (0.9 * total - high_kw) / (low_kw - high_kw)
-            filled, rest = _accept_above(guess, kw, price, n_blocks, allocation, value, head, need)
-            if not filled + rest < total:
-                low, low_kw = guess, filled + rest
-                continue
-            high, high_kw = guess, filled + rest
-            if high_kw > 0.8 * total:
-                break
-        if not filled + rest < total:
-            filled, rest = _accept_above(high, kw, price, n_blocks, allocation, value, head, need)
-    filled, rest = renormalise(filled, rest)
+    filled, rest = _accept_to_margin(kw, price, n_blocks, steps, n_steps, total, guess, allocation, value, head, need)
     for i in range(n):
         own[i], need[i], payment[i] = 0.0, 0.0, 0.0
         head[i] = _next_block(kw, n_blocks, i, head[i])
@@ -199,6 +177,39 @@ def _next_block(kw: Any, n_blocks: int, i: int, k: int) -> int:
     while k < n_blocks and kw[k, i] <= 0.0:
         k += 1
     return k
+
+
+@inline_kernel
+def _accept_to_margin(
+    kw: Any, price: Any, n_blocks: int, steps: Any, n_steps: int, total: float, guess: float,
+    allocation: Any, value: Any, head: Any, rests: Any,
+) -> tuple[float, float]:  # fmt: skip
+    """Serve whole blocks from the top for as long as there is room, or nearly; return their kW as a double-double."""
+    n = kw.shape[1]
+    # Whatever bids above the dearest supply step wins whole, if there is room for all of it: the ordinary case. Where there is not,
+    # look for a higher price above which there is room for all, and nearly no room is left (regula falsi, from the guess).
+    top = steps[n_steps - 1, 1] if n_steps > 0 else math.inf
+    filled, rest = _accept_above(top, kw, price, n_blocks, allocation, value, head, rests)
+    if not filled + rest < total:
+        low, low_kw, high, high_kw = top, filled + rest, top, 0.0
+        for i in range(n):
+            first = _next_block(kw, n_blocks, i, 0)
+            if first < n_blocks:
+                high = max(high, price[first, i])
+        for attempt in range(2):
+            if attempt > 0 or not low < guess < high:
+                guess = high - (high - low) * (0.9 * total - high_kw) / (low_kw - high_kw)
+            filled, rest = _accept_above(guess, kw, price, n_blocks, allocation, value, head, rests)
+            if not filled + rest < total:
+                low, low_kw = guess, filled + rest
+                continue
+            high, high_kw = guess, filled + rest
+            if high_kw > 0.8 * total:
+                break
+        if not filled + rest < total:
+            filled, rest = _accept_above(high, kw, price, n_blocks, allocation, value, head, rests)
+    filled, rest = renormalise(filled, rest)
+    return filled, rest
 
 
 @inline_kernel
