@@ -6,6 +6,9 @@
     ├── SiteError                   a plant that cannot exist: negative power, efficiency over one
     ├── PriceError                  a price model or price file that cannot be used
     │   └── CalibrationError        a fit that failed, or that does not reproduce its data
+    ├── ForecastError               a forecaster that cannot be built, or a series that cannot be forecast
+    ├── PlanningError               an outlook that is not one, or a plan that could not be found
+    ├── RiskError                   a risk measure or allocation that is not defined for what it was given
     ├── ConfigError                 an unknown or ill-typed configuration value
     ├── AgentError                  an agent that cannot be found, built or run
     ├── TournamentError             a run folder or schedule that cannot be used
@@ -21,10 +24,13 @@ __all__ = [
     "BidError",
     "CalibrationError",
     "ConfigError",
+    "ForecastError",
     "GridPilotError",
     "MarketError",
     "MissingExtraError",
+    "PlanningError",
     "PriceError",
+    "RiskError",
     "SiteError",
     "TournamentError",
 ]
@@ -52,6 +58,18 @@ class PriceError(GridPilotError):
 
 class CalibrationError(PriceError):
     """A price model whose fit failed or does not reproduce its data."""
+
+
+class ForecastError(GridPilotError):
+    """A forecaster that cannot be built, or a series that cannot be forecast."""
+
+
+class PlanningError(GridPilotError):
+    """An outlook that is not one, or a plan that could not be found."""
+
+
+class RiskError(GridPilotError):
+    """A risk measure or allocation that is not defined for what it was given."""
 
 
 class ConfigError(GridPilotError):

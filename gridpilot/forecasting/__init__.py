@@ -1,0 +1,7 @@
+"""Streaming probabilistic forecasts of energy, hash and token prices."""
+
+from __future__ import annotations
+
+from gridpilot.forecasting.base import CHANNELS, LEVELS, Forecast, Forecaster, Row
+
+__all__ = ["CHANNELS", "LEVELS", "Forecast", "Forecaster", "Row"]
