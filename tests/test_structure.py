@@ -26,7 +26,7 @@ ORDER = (
     ("setup",),
     ("agents",),
     ("envs", "simulation"),
-    ("tournament", "training", "live"),
+    ("tournament", "training", "live", "backtest"),
     ("insight", "benchmark", "warm_up", "cli"),
     ("__main__",),
 )
@@ -38,20 +38,26 @@ SHARED = {"errors", "configuration"}
 HEAVY = {
     "arch",
     "cvxpy",
+    "filterpy",
     "gymnasium",
     "highspy",
     "hydra",
+    "lightgbm",
     "matplotlib",
     "numba",
     "numpy",
     "omegaconf",
     "pandas",
     "pettingzoo",
+    "prophet",
     "pyarrow",
     "pydantic",
     "scipy",
+    "skfolio",
+    "sklearn",
     "streamlit",
     "torch",
+    "xgboost",
 }
 
 
@@ -165,9 +171,12 @@ SURFACE: dict[str, set[str]] = {
         "load_site",
     },
     "gridpilot.agents": set(),
+    "gridpilot.backtest": set(),
     "gridpilot.benchmark": set(),
     "gridpilot.envs": {"MarketEnv", "MarketParallelEnv", "MarketVectorEnv", "parallel_env"},
+    "gridpilot.forecasting": {"CHANNELS", "LEVELS", "Forecast", "Forecaster", "Row"},
     "gridpilot.market": set(),
+    "gridpilot.planning": {"Outlook", "Plan", "Planner"},
     "gridpilot.prices": {
         "CHANNELS",
         "CapacityConfig",
@@ -178,6 +187,7 @@ SURFACE: dict[str, set[str]] = {
         "load_prices",
         "parse_prices",
     },
+    "gridpilot.risk": set(),
     "gridpilot.tournament": set(),
 }
 
