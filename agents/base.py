@@ -8,7 +8,7 @@ which is what makes thousands of markets fast; both ways must give the same bids
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -38,6 +38,8 @@ def generator(seed: int) -> np.random.Generator:
 
 class Agent(ABC):
     """A bidder. One instance plays one seat."""
+
+    clairvoyant: ClassVar[bool] = False  # whether it is shown the future: a yardstick for others, which cannot play for itself
 
     def reset(self, site: Site, market: MarketInfo, seed: int) -> None:  # noqa: B027 - a stateless agent has nothing to reset
         """Begin an episode at ``site``. Everything random must come from ``seed``."""

@@ -25,6 +25,8 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "report": ("gridpilot.tournament.report_command", "write the HTML report of a tournament's folder"),
     "clear": ("gridpilot.market.clear_command", "clear one market or an array of them from a JSON file"),
     "simulate-prices": ("gridpilot.prices.simulate_command", "simulate energy, hash and token prices"),
+    "climatology": ("gridpilot.tournament.climatology_command", "learn what a market's prices usually are at a time of day"),
+    "backtest": ("gridpilot.backtest.backtest_command", "judge forecasters on a price preset or a file of prices"),
     "calibrate": ("gridpilot.prices.calibrate_command", "fit a price model to a CSV or Parquet file"),
     "benchmark": ("gridpilot.benchmark.benchmark_command", "measure the speed of the core on this machine"),
 }

@@ -1,0 +1,118 @@
+"""One seat that plans for itself, with any planner and any forecaster."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from gridpilot.forecasting.base import CHANNELS, Forecast, Row
+from gridpilot.forecasting.climatology import Climatology, recognise
+from gridpilot.forecasting.registry import build_forecaster
+from gridpilot.market.encoding import MEAN
+from gridpilot.market.observation import MarketInfo, Observation
+from gridpilot.market.site import Site
+from gridpilot.market.units import TICKS_PER_DAY, TICKS_PER_WEEK
+from gridpilot.planning.base import Outlook, Plan
+from gridpilot.planning.registry import build_planner
+
+__all__ = ["PlanningSeat"]
+
+FloatArray = npt.NDArray[np.float64]
+
+CLIMATOLOGY = "climatology"
+
+
+class PlanningSeat:
+    """Turns observations into an outlook, an outlook into a plan, and a plan into storage and commitment values.
+
+    Energy, hash and token prices come from the forecaster, the premium that scarcity adds from the climatology that fits the history. Joint
+    scenarios are asked of the forecaster where the planner looks at risk.
+    """
+
+    def __init__(
+        self,
+        planner: str | Mapping[str, Any],
+        forecaster: str | Mapping[str, Any],
+        climatologies: Sequence[Climatology],
+        horizon: int,
+        hold: float | None,
+    ) -> None:
+        self._planner_spec, self._forecaster_spec = planner, forecaster
+        self.climatologies, self.horizon, self.hold = climatologies, horizon, hold
+        self.planner = build_planner(planner)
+        self.forecaster = None if forecaster == CLIMATOLOGY else build_forecaster(forecaster, CHANNELS, TICKS_PER_DAY)
+        self.plan: Plan | None = None  # the last one
+        self.forecast: Forecast | None = None  # the last one
+
+    def reset(self, site: Site, market: MarketInfo) -> None:
+        """Forget the last episode."""
+        self.site, self.market = site, market
+        self.planner.reset(site)
+        if self._forecaster_spec != CLIMATOLOGY:
+            self.forecaster = build_forecaster(self._forecaster_spec, CHANNELS, TICKS_PER_DAY)
+        self.plan = self.forecast = None
+
+    def decide(self, observation: Observation) -> tuple[float | None, FloatArray]:
+        """Storage value in $/kWh and commitment values ``(C,)`` for the coming tick."""
+        self._take_in(observation)
+        outlook = self._outlook(observation)
+        self.plan = plan = self.planner.plan(observation.state, outlook)
+        kappa = plan.commitment_value
+        if self.hold is not None:
+            revenue = np.array(
+                [
+                    machines.output / machines.unit_kw * observation.prices[1 + CHANNELS[1:].index(machines.product)]
+                    for machines in self.site.fleet
+                ]
+            )
+            kappa = np.maximum(kappa, self.hold * self.site.boot_loss * revenue)
+        battery = self.site.battery
+        usable = battery.power_kw > 0.0 and battery.soc_max > battery.soc_min and battery.energy_kwh > 0.0
+        return (plan.storage_value if usable else None), np.maximum(kappa, 0.0)
+
+    def _take_in(self, observation: Observation) -> None:
+        if observation.tick == 0:
+            rows = observation.history
+            past = np.arange(len(rows))[:, None] - (len(rows) - 1) + observation.week_tick
+            self._kind = int(recognise(self.climatologies, rows[:, :1], past)[0])
+            self._usual = float(np.median(rows[:, 0]))
+            if self.forecaster is not None:
+                weeks = -(-len(rows) // TICKS_PER_WEEK) * TICKS_PER_WEEK  # so that no step of the history is negative
+                self._first = observation.week_tick + weeks
+                for i, prices in enumerate(rows):
+                    self.forecaster.update(Row(self._first - (len(rows) - 1) + i, prices))
+            return
+        if self.forecaster is not None:
+            self.forecaster.update(Row(self._first + observation.tick, observation.prices))
+
+    def _usual_prices(self, week_tick: int, length: int) -> tuple[FloatArray, FloatArray]:
+        if self._kind < 0:
+            return np.full(length, self._usual), np.zeros(length)
+        return self.climatologies[self._kind].expected(week_tick + np.arange(length))
+
+    def _outlook(self, observation: Observation) -> Outlook:
+        remaining = observation.market.ticks - observation.tick
+        length = min(remaining, self.horizon)
+        energy, premium = self._usual_prices(observation.week_tick, length)
+        prices = np.repeat(observation.prices[None], length, axis=0)
+        prices[1:, 0] = energy[1:]
+        scenarios = None
+        wanted = getattr(self.planner, "scenarios", 0)
+        if self.forecaster is not None and length > 1:
+            self.forecast = self.forecaster.forecast(length - 1, scenarios=wanted)
+            prices[1:] = self.forecast.mean
+            if wanted:
+                scenarios = np.concatenate([np.repeat(prices[None, :1], wanted, axis=0), self.forecast.scenarios], axis=1)
+        prices[:, 0] += premium
+        if scenarios is not None:
+            scenarios[:, :, 0] += premium
+        ambient = np.full(length, observation.ambient_c)
+        terminal = None
+        if remaining <= self.horizon:  # at the end of the episode a stored kWh saves buying one at the mean price
+            battery = self.site.battery
+            room = (battery.soc_max - battery.soc_min) * battery.energy_kwh
+            terminal = np.array([[room, battery.discharge_efficiency * max(observation.levels[MEAN], 0.0)]])
+        return Outlook(prices, ambient, scenarios=scenarios, terminal=terminal)

@@ -1,0 +1,57 @@
+"""What stored energy is worth at the end of a horizon."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from gridpilot.market.site import SiteArrays
+from gridpilot.market.units import TICKS_PER_DAY
+from gridpilot.planning.base import Outlook
+from gridpilot.planning.dynamic_kernels import plan_range
+
+__all__ = ["estimate_terminal", "terminal_slopes"]
+
+FloatArray = npt.NDArray[np.float64]
+
+CELLS = 12
+ROUNDS = 2  # days the last day of the outlook is repeated
+
+
+def estimate_terminal(arrays: SiteArrays, outlook: Outlook) -> FloatArray:
+    """Blocks of kWh above the lowest charge and $/kWh, ``(K, 2)``, descending: the estimate where ``outlook.terminal`` is ``None``.
+
+    A day goes on as the last one did: the dynamic programme runs over the last day of the outlook, twice over, from the end that a stored
+    kWh saves buying one at the mean price. An outlook shorter than a day ends at that mean price. A site without a battery has no blocks.
+    """
+    site = arrays.plant[0]
+    room = float(site["soc_max"] - site["soc_min"])
+    if room <= 0.0:
+        return np.zeros((0, 2))
+    day = outlook.prices[-TICKS_PER_DAY:]
+    slopes = np.full((1, CELLS), float(site["eta_d"]) * max(0.0, float(day[:, 0].mean())))
+    if outlook.horizon >= TICKS_PER_DAY:
+        prices = np.ascontiguousarray(day[None])
+        ambient = np.ascontiguousarray(outlook.ambient_c[None, -TICKS_PER_DAY:])
+        cap = (
+            np.full((1, TICKS_PER_DAY), np.inf)
+            if outlook.cap_kw is None
+            else np.asarray(outlook.cap_kw)[None, -TICKS_PER_DAY:].copy()
+        )
+        one = np.zeros(1, dtype=np.int64)
+        for _ in range(ROUNDS):
+            after = np.empty((1, 1, CELLS))
+            plan_range(0, 1, *arrays, one, one, prices, ambient, cap, 0, TICKS_PER_DAY, slopes, after)
+            slopes = after[:, 0]
+    return np.column_stack([np.full(CELLS, room / CELLS), slopes[0]])
+
+
+def terminal_slopes(terminal: FloatArray, cells: int, room: float) -> FloatArray:
+    """``terminal`` blocks as the mean slope of each of ``cells`` equal cells over ``room`` kWh, ``(cells,)``; nothing beyond the blocks."""
+    if room <= 0.0:
+        return np.zeros(cells)
+    kwh = np.concatenate([[0.0], np.cumsum(terminal[:, 0])])
+    worth = np.concatenate([[0.0], np.cumsum(terminal[:, 0] * terminal[:, 1])])
+    edges = np.linspace(0.0, room, cells + 1)
+    slopes: FloatArray = np.diff(np.interp(edges, kwh, worth)) * (cells / room)
+    return slopes

@@ -1,0 +1,141 @@
+"""``gridpilot climatology``: plays tuning episodes of a market and writes what its prices usually are at a time of day."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt
+
+from gridpilot import configuration
+from gridpilot.errors import ConfigError
+from gridpilot.market.units import TICKS_PER_DAY, TICKS_PER_WEEK
+
+__all__ = ["learn_climatology", "main"]
+
+FloatArray = npt.NDArray[np.float64]
+
+CHUNK = 250  # episodes played side by side
+
+
+class ClimatologyConfig(BaseModel):
+    """``conf/climatology.yaml``."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    agents: Annotated[list[Any], Field(min_length=1)]
+    seed: Annotated[int, Field(ge=0)]
+    episodes: PositiveInt
+    ticks: PositiveInt
+    history: Annotated[int, Field(ge=0)]
+    slots: PositiveInt
+    days: Annotated[int, Field(ge=0)]
+    out: str | None
+    market: dict[str, Any]
+    prices: dict[str, Any]
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run the command. Raises :class:`~gridpilot.errors.ConfigError` for settings that cannot be used."""
+    return configuration.run("climatology", list(argv), _learn)
+
+
+def _learn(config: dict[str, Any]) -> int:
+    settings = configuration.validate(ClimatologyConfig, config, "climatology")
+    text = _as_yaml(learn_climatology(settings), settings)
+    if settings.out is None:
+        print(text, end="")
+        return 0
+    partial = Path(f"{settings.out}.partial")
+    partial.write_text(text, encoding="utf-8")
+    partial.replace(settings.out)
+    print(f"wrote {settings.out}: {settings.episodes} episodes of {settings.ticks} ticks")
+    return 0
+
+
+def learn_climatology(settings: ClimatologyConfig) -> dict[str, Any]:
+    """Mean energy price and premium by slot, for weekdays and weekends, and typical days: the content of a ``conf/climatology`` file."""
+    if TICKS_PER_DAY % settings.slots:
+        raise ConfigError(f"climatology: slots is {settings.slots}, expected a divisor of {TICKS_PER_DAY}")
+    energy, cleared, week_tick = _play(settings)  # (T, B)
+    width = TICKS_PER_DAY // settings.slots
+    slot = week_tick % TICKS_PER_DAY // width
+    weekend = week_tick // TICKS_PER_DAY >= 5
+    content: dict[str, Any] = {}
+    for name, values in (("energy", energy), ("premium", cleared - energy)):
+        overall = _means(values, slot, np.ones_like(weekend), settings.slots, np.zeros(settings.slots))
+        content[name] = {
+            day: _means(values, slot, chosen, settings.slots, overall).tolist()
+            for day, chosen in (("weekday", ~weekend), ("weekend", weekend))
+        }
+    content["days"] = _typical_days(cleared, width, settings.days).tolist()
+    return content
+
+
+def _play(settings: ClimatologyConfig) -> tuple[FloatArray, FloatArray, npt.NDArray[np.int64]]:
+    from gridpilot.agents.seating import AgentSpec, Seating
+    from gridpilot.setup import load_setup
+    from gridpilot.tournament.config import agent_specs
+
+    if os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())
+    setup = load_setup(settings.market, settings.prices, ticks=settings.ticks, history=settings.history)
+    labels = list(agent_specs(settings.agents))[: len(settings.agents)]
+    agents = {label: AgentSpec(spec["target"], spec["params"]) for label, spec in agent_specs(settings.agents).items()}
+    parts = []
+    for first in range(0, settings.episodes, CHUNK):
+        episodes = np.arange(first, min(first + CHUNK, settings.episodes))
+        arena, scenario = setup.arena(len(episodes)), setup.scenario(settings.seed, episodes)
+        arena.start(scenario)
+        seats = [[labels[(seat + int(episode)) % len(labels)] for seat in range(arena.n_sites)] for episode in episodes]
+        seating = Seating(arena, agents, seats)
+        seating.reset(settings.seed, episodes)
+        while not arena.done:
+            seating.bid()
+            arena.step()
+            seating.learn()
+        week_tick = (scenario.start[None, :] + np.arange(settings.ticks)[:, None]) % TICKS_PER_WEEK
+        parts.append((scenario.prices[scenario.history :, :, 0], arena.cleared[:, :, 0], week_tick))
+    return tuple(np.concatenate(arrays, axis=1) for arrays in zip(*parts, strict=True))  # type: ignore[return-value]
+
+
+def _means(values: FloatArray, slot: Any, chosen: Any, slots: int, otherwise: FloatArray) -> FloatArray:
+    """Mean by slot of the ``chosen`` values, ``otherwise`` where there are none."""
+    total = np.bincount(slot[chosen], values[chosen], slots)
+    count = np.bincount(slot[chosen], minlength=slots)
+    means: FloatArray = np.where(count > 0, total / np.maximum(count, 1), otherwise)
+    return means
+
+
+def _typical_days(cleared: FloatArray, width: int, days: int) -> FloatArray:
+    """Days evenly spaced among all whole days in the order of their mean price, as means by slot, ``(D, S)``."""
+    whole = len(cleared) // TICKS_PER_DAY
+    table = cleared[: whole * TICKS_PER_DAY].reshape(whole, -1, width, cleared.shape[1]).mean(axis=2)  # (days, S, B)
+    table = table.transpose(0, 2, 1).reshape(-1, TICKS_PER_DAY // width)
+    order = np.argsort(table.mean(axis=1), kind="stable")
+    if not len(order) or not days:
+        return np.zeros((0, TICKS_PER_DAY // width))
+    chosen: FloatArray = table[order[((np.arange(days) + 0.5) * len(order) / days).astype(int)]]
+    return chosen
+
+
+def _as_yaml(content: dict[str, Any], settings: ClimatologyConfig) -> str:
+    def row(values: Sequence[float], indent: str) -> str:
+        words = [f"{value:.5g}" for value in values]
+        lines = [", ".join(words[i : i + 12]) for i in range(0, len(words), 12)]
+        return "[" + f",\n{indent} ".join(lines) + "]"
+
+    agents = ", ".join(agent if isinstance(agent, str) else str(agent.get("label", agent.get("name"))) for agent in settings.agents)
+    text = (
+        f"# Usual prices by slot of the day, $/kWh: {settings.slots} slots from midnight. Means over {settings.episodes} tuning episodes of\n"
+        f"# {settings.ticks} ticks played by {agents} (seed {settings.seed}); energy, the premium of the clearing price over it, and\n"
+        f"# the clearing prices of {len(content['days'])} typical days. Written by `gridpilot climatology`.\n"
+    )
+    for name in ("energy", "premium"):
+        text += f"{name}:\n" + "".join(f"  {day}:\n    {row(values, '    ')}\n" for day, values in content[name].items())
+    return text + "days:\n" + "".join(f"  - {row(day, '    ')}\n" for day in content["days"])
