@@ -180,22 +180,25 @@ class MPC(BatchAgent):
         length = min(remaining, self.horizon + TICKS_PER_DAY if remaining > self.horizon else self.horizon)
         ends = arrays.plant["eta_d"][self._site] * np.maximum(self._closing_price(tick, mean)[self._path], 0.0)
         paths, weather = self._outlook(tick, length, prices), self._ambient(tick, length, ambient)
-        self._table = self._solve(arrays, paths, self._path, weather, ends, parallel=parallel)
+        self._table, _ = self._solve(arrays, paths, self._path, weather, ends, parallel=parallel)
 
     def _solve(
         self, arrays: SiteArrays, paths: FloatArray, path: IntArray, ambient: FloatArray, ends: FloatArray, *, parallel: bool
-    ) -> FloatArray:
-        """Slopes of V before each of the coming ticks, ``(M, replan + 1, G)``; ``path (M,)`` is each seat's row of ``paths``."""
+    ) -> tuple[FloatArray, FloatArray]:
+        """Slopes of V before each of the coming ticks, ``(M, replan + 1, G)``, and V at the lowest charge now, ``(M,)`` $.
+
+        ``path (M,)`` is each seat's row of ``paths``.
+        """
         length = paths.shape[1]
         cap = np.full((len(paths), length), np.inf)
-        table = np.zeros((len(path), self.replan + 1, self.cells))
+        table, value = np.zeros((len(path), self.replan + 1, self.cells)), np.empty(len(path))
         terminal = np.repeat(ends[:, None], self.cells, axis=1)
-        arguments = (*arrays, self._site, path, paths, ambient, cap, 0, length, terminal, table)
+        arguments = (*arrays, self._site, path, paths, ambient, cap, 0, length, terminal, table, value)
         if parallel:
             plan_parallel(numba.get_num_threads(), *arguments)
         else:
             plan_range(0, len(path), *arguments)
-        return table
+        return table, value
 
     def _write(
         self,

@@ -22,7 +22,7 @@ def find_agent(name: str) -> type[Agent]:
 
     Raises :class:`~gridpilot.errors.AgentError` when there is none, naming what was looked for and where.
     """
-    return presets.find("agent", name, Agent, AgentError, "gridpilot.Agent")
+    return presets.find("agent", name, Agent, AgentError, "gridpilot.Agent")  # type: ignore[type-abstract]
 
 
 def build_agent(name: str, params: Mapping[str, Any] | None = None) -> Agent:
@@ -30,4 +30,4 @@ def build_agent(name: str, params: Mapping[str, Any] | None = None) -> Agent:
 
     Raises :class:`~gridpilot.errors.AgentError` when the class does not take them, naming what it takes.
     """
-    return presets.build("agent", name, params or {}, Agent, AgentError, "gridpilot.Agent")
+    return presets.build("agent", name, params or {}, Agent, AgentError, "gridpilot.Agent")  # type: ignore[type-abstract]

@@ -176,7 +176,16 @@ SURFACE: dict[str, set[str]] = {
     "gridpilot.envs": {"MarketEnv", "MarketParallelEnv", "MarketVectorEnv", "parallel_env"},
     "gridpilot.forecasting": {"CHANNELS", "LEVELS", "Forecast", "Forecaster", "Row"},
     "gridpilot.market": set(),
-    "gridpilot.planning": {"Outlook", "Plan", "Planner"},
+    "gridpilot.planning": {
+        "CVaRProgramme",
+        "ConvexReference",
+        "DynamicProgramme",
+        "Ladder",
+        "LinearProgramme",
+        "Outlook",
+        "Plan",
+        "Planner",
+    },
     "gridpilot.prices": {
         "CHANNELS",
         "CapacityConfig",

@@ -14,7 +14,7 @@ from gridpilot.errors import ConfigError
 
 __all__ = ["SUITES", "main"]
 
-SUITES: Final = ("clearing", "simulation", "environments")
+SUITES: Final = ("clearing", "simulation", "environments", "planner")
 
 
 class BenchmarkConfig(BaseModel):
@@ -75,6 +75,10 @@ def _measure(settings: BenchmarkConfig) -> Iterator[Any]:
         from gridpilot.benchmark.environments import measure_environments
 
         yield from measure_environments(settings.repeats, settings.markets, setup)
+    if "planner" in settings.suites:
+        from gridpilot.benchmark.planner import measure_planner
+
+        yield from measure_planner(settings.repeats, setup)
 
 
 def _print(measurement: Any, *, first: bool) -> None:

@@ -241,6 +241,7 @@ def plan_range(
     last: int,  # the tick behind the last one
     terminal: Any,  # (M, G) $/kWh, slopes at the end
     table: Any,  # (M, R, G) out: slopes before the ticks first, first + 1, ...
+    value: Any,  # (M,) out: $, V at the lowest charge before tick first
 ) -> None:  # fmt: skip
     """What a stored kWh is worth before each of the first R ticks, for a range of seats."""
     cells, rows = terminal.shape[1], table.shape[1]
@@ -248,10 +249,11 @@ def plan_range(
     kw, worth, slope = np.empty(n_blocks), np.empty(n_blocks), np.empty((2, cells))
     step_kwh, step_value, context = np.empty(n_blocks + 2), np.empty(n_blocks + 2), np.empty(4)
     for m in range(start, stop):
+        value[m] = 0.0
         for t in range(last, first - 1, -1):
             if t < last:
-                backward(
-                    plant, class_kw, output, product, site[m], prices, ambient, cap, path[m], t, 0.0, slope, kw, worth, step_kwh,
+                value[m] = backward(
+                    plant, class_kw, output, product, site[m], prices, ambient, cap, path[m], t, value[m], slope, kw, worth, step_kwh,
                     step_value, context,
                 )  # fmt: skip
             else:
@@ -265,14 +267,14 @@ def plan_range(
 @parallel_kernel
 def plan_parallel(
     threads: int, plant: Any, class_kw: Any, output: Any, product: Any, site: Any, path: Any, prices: Any, ambient: Any, cap: Any,
-    first: int, last: int, terminal: Any, table: Any,
+    first: int, last: int, terminal: Any, table: Any, value: Any,
 ) -> None:  # fmt: skip
     """:func:`plan_range` over all seats, on numba's threads."""
     seats = len(site)
     for thread in prange(threads):
         plan_range(
             thread * seats // threads, (thread + 1) * seats // threads, plant, class_kw, output, product, site, path, prices, ambient,
-            cap, first, last, terminal, table,
+            cap, first, last, terminal, table, value,
         )  # fmt: skip
 
 

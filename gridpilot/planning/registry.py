@@ -21,4 +21,5 @@ def build_planner(spec: str | Mapping[str, Any]) -> Planner:
     name = given.pop("target", None)
     if not isinstance(name, str):
         raise PlanningError(f"planner {spec!r}: target is {name!r}, expected the name of a planner or a dotted path to a class")
-    return presets.build("planner", name, given, Planner, PlanningError, "gridpilot.planning.Planner")
+    public = "gridpilot.planning.Planner"
+    return presets.build("planner", name, given, Planner, PlanningError, public)  # type: ignore[type-abstract]

@@ -15,13 +15,12 @@ __all__ = ["estimate_terminal", "terminal_slopes"]
 FloatArray = npt.NDArray[np.float64]
 
 CELLS = 12
-ROUNDS = 2  # days the last day of the outlook is repeated
 
 
 def estimate_terminal(arrays: SiteArrays, outlook: Outlook) -> FloatArray:
     """Blocks of kWh above the lowest charge and $/kWh, ``(K, 2)``, descending: the estimate where ``outlook.terminal`` is ``None``.
 
-    A day goes on as the last one did: the dynamic programme runs over the last day of the outlook, twice over, from the end that a stored
+    A day goes on as the last one did: the dynamic programme runs over the last day of the outlook once more, from the end that a stored
     kWh saves buying one at the mean price. An outlook shorter than a day ends at that mean price. A site without a battery has no blocks.
     """
     site = arrays.plant[0]
@@ -39,10 +38,9 @@ def estimate_terminal(arrays: SiteArrays, outlook: Outlook) -> FloatArray:
             else np.asarray(outlook.cap_kw)[None, -TICKS_PER_DAY:].copy()
         )
         one = np.zeros(1, dtype=np.int64)
-        for _ in range(ROUNDS):
-            after = np.empty((1, 1, CELLS))
-            plan_range(0, 1, *arrays, one, one, prices, ambient, cap, 0, TICKS_PER_DAY, slopes, after)
-            slopes = after[:, 0]
+        before = np.empty((1, 1, CELLS))
+        plan_range(0, 1, *arrays, one, one, prices, ambient, cap, 0, TICKS_PER_DAY, slopes, before, np.empty(1))
+        slopes = before[:, 0]
     return np.column_stack([np.full(CELLS, room / CELLS), slopes[0]])
 
 

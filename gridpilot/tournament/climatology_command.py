@@ -132,9 +132,9 @@ def _as_yaml(content: dict[str, Any], settings: ClimatologyConfig) -> str:
 
     agents = ", ".join(agent if isinstance(agent, str) else str(agent.get("label", agent.get("name"))) for agent in settings.agents)
     text = (
-        f"# Usual prices by slot of the day, $/kWh: {settings.slots} slots from midnight. Means over {settings.episodes} tuning episodes of\n"
-        f"# {settings.ticks} ticks played by {agents} (seed {settings.seed}); energy, the premium of the clearing price over it, and\n"
-        f"# the clearing prices of {len(content['days'])} typical days. Written by `gridpilot climatology`.\n"
+        f"# Usual prices by slot of the day, $/kWh, {settings.slots} slots from midnight: means over {settings.episodes} tuning\n"
+        f"# episodes of {settings.ticks} ticks played by {agents} (seed {settings.seed}). Energy, the premium of the clearing\n"
+        f"# price over it, and the clearing prices of {len(content['days'])} typical days. Written by `gridpilot climatology`.\n"
     )
     for name in ("energy", "premium"):
         text += f"{name}:\n" + "".join(f"  {day}:\n    {row(values, '    ')}\n" for day, values in content[name].items())

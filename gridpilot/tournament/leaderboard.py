@@ -90,16 +90,17 @@ def _agents(board: Leaderboard, width: int) -> Table:
     table.add_column("agent", overflow="ellipsis", no_wrap=True, max_width=30 if width >= WIDE else 18)
     heads = [f"profit, $/site\nand day {level}", f"vs {REFERENCE}\n% {level}"]
     if width >= FULL:
-        heads += [f"alone\n% {level if width >= WIDE else ''}", "IQM\n$", "CVaR\n5 %, $"]
+        heads += [f"alone\n% {level if width >= WIDE else ''}", *(["capture\n%"] if _has_capture(board) else [])]
+        heads += [*(["IQM\n$"] if _has_iqm(board, width) else []), "CVaR\n5 %, $"]
     for head in (*heads, "failed\n%"):
         table.add_column(head, justify="right", no_wrap=True)
     for agent in board.agents:
         style = "bold green" if agent.in_winner_set else "dim" if agent.baseline else ""
-        table.add_row(*_cells(agent, width), style=style)
+        table.add_row(*_cells(agent, board, width), style=style)
     return table
 
 
-def _cells(agent: AgentSummary, width: int) -> list[str | Text]:
+def _cells(agent: AgentSummary, board: Leaderboard, width: int) -> list[str | Text]:
     reference = agent.agent == REFERENCE
     cells: list[str | Text] = [
         f"{'★ ' if agent.in_winner_set else ''}{agent.rank}",
@@ -109,9 +110,20 @@ def _cells(agent: AgentSummary, width: int) -> list[str | Text]:
     ]
     if width >= FULL:
         alone = spread(agent.alone_percent, percent) if width >= WIDE else percent(agent.alone_percent.value)
-        cells += [Text("–" if reference else alone), money(agent.interquartile_mean), money(agent.cvar)]
+        share = agent.capture_percent.value
+        capture = "–" if share is None or reference else f"{share:.0f}"
+        cells += [Text("–" if reference else alone), *([Text(capture)] if _has_capture(board) else [])]
+        cells += [*([money(agent.interquartile_mean)] if _has_iqm(board, width) else []), money(agent.cvar)]
     failed = Text(f"{100 * agent.failures / agent.decisions:.2f}", style="bold red") if agent.failures else "0"
     return [*cells, failed]
+
+
+def _has_capture(board: Leaderboard) -> bool:
+    return any(agent.capture_percent.value is not None for agent in board.agents)
+
+
+def _has_iqm(board: Leaderboard, width: int) -> bool:
+    return width >= WIDE or not _has_capture(board)
 
 
 def _legend(board: Leaderboard) -> Text:
@@ -119,7 +131,8 @@ def _legend(board: Leaderboard) -> Text:
         text = f"{board.episodes} episodes are too few to tell agents apart, {MIN_EPISODES} might do"
     else:
         text = f"★ may be the best (model confidence set, {100 * LEVEL:.0f} %)"
-    return Text(f"{text}   ° frozen baseline   alone: among {REFERENCE}\n", style="dim")
+    known = "   capture: of what perfect foresight gains alone" if _has_capture(board) else ""
+    return Text(f"{text}   ° frozen baseline   alone: among {REFERENCE}{known}\n", style="dim")
 
 
 def _markets(board: Leaderboard, mechanism: str, width: int) -> Table:

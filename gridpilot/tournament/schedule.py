@@ -17,10 +17,11 @@ import numpy as np
 
 from gridpilot.errors import TournamentError
 
-__all__ = ["BASELINES", "LINEUPS", "REFERENCE", "Match", "partition", "schedule"]
+__all__ = ["BASELINES", "LINEUPS", "REFERENCE", "YARDSTICK", "Match", "partition", "schedule"]
 
 REFERENCE: Final = "truthful"  # the agent all gains are measured against
 BASELINES: Final = (REFERENCE, "zero_intelligence")  # frozen, and always take part
+YARDSTICK: Final = "foresight"  # knows the future: plays alone among reference agents only, and is not ranked
 LINEUPS: Final = ("mixed", "self", "alone")
 
 _SEATING = 0x5EA7  # keeps the seats' random numbers apart from others of the same episode
@@ -50,6 +51,8 @@ def schedule(agents: Sequence[str], n_seats: int, episodes: Sequence[int], lineu
     * ``alone``: N (A - 1) matches, in each of which one agent other than the reference sits among reference agents: the k-th such
       agent takes seat s in match ``k N + s``. The all-reference match it is compared with is played even without ``self``.
 
+    The yardstick plays ``alone`` only: A counts it there and nowhere else.
+
     Raises :class:`~gridpilot.errors.TournamentError` for repeated agents or episodes, a missing baseline, an unknown line-up, no
     seat.
 
@@ -58,12 +61,13 @@ def schedule(agents: Sequence[str], n_seats: int, episodes: Sequence[int], lineu
     """
     _check(agents, n_seats, episodes, lineups)
     matches = []
+    ranked = [agent for agent in agents if agent != YARDSTICK]
     for episode in episodes:
         if "mixed" in lineups:
             order = _seat_order(episode, n_seats)
-            for r in range(len(agents)):
-                matches.append(Match(episode, "mixed", r, tuple(agents[(place + r) % len(agents)] for place in order)))
-        for r, agent in enumerate(agents):
+            for r in range(len(ranked)):
+                matches.append(Match(episode, "mixed", r, tuple(ranked[(place + r) % len(ranked)] for place in order)))
+        for r, agent in enumerate(ranked):
             if "self" in lineups or ("alone" in lineups and agent == REFERENCE):
                 matches.append(Match(episode, "self", r, (agent,) * n_seats))
         if "alone" in lineups:

@@ -25,7 +25,7 @@ from gridpilot.errors import TournamentError
 from gridpilot.market.units import TICKS_PER_DAY
 from gridpilot.tournament.markets import MarketSummary, summarise_markets
 from gridpilot.tournament.rows import FAILURE_COLUMNS
-from gridpilot.tournament.schedule import BASELINES, REFERENCE
+from gridpilot.tournament.schedule import BASELINES, REFERENCE, YARDSTICK
 
 __all__ = [
     "LEVEL",
@@ -74,6 +74,7 @@ class AgentSummary:
     profit: Estimate
     gain_percent: Estimate  # over the reference at the same seats in the same episodes, % of the reference's profit
     alone_percent: Estimate  # the same when it is the only one among reference agents
+    capture_percent: Estimate  # that gain as a share of what the yardstick, which knows the future, gains there
     interquartile_mean: float  # of the episodes' scores
     cvar: float  # mean of the worst 5 % of the episodes' scores
     timeouts: int  # decisions, over all line-ups
@@ -129,7 +130,8 @@ def rank(rows: pd.DataFrame) -> Leaderboard:
     p_values = [sign_flip_p_value(differences[:, k]) for k in range(len(couples))]
     adjusted = holm(p_values)
     winners = winner_set(x)
-    alone = {label: _alone_percent(rows, label) for label in labels}
+    alone = {label: _alone(rows, label) for label in labels}
+    best = _alone(rows, YARDSTICK)
     order = sorted(range(len(labels)), key=lambda a: (-x[:, a].mean(), labels[a] not in BASELINES, labels[a]))
     means = x.mean(axis=0)
     agents = []
@@ -143,7 +145,8 @@ def rank(rows: pd.DataFrame) -> Leaderboard:
                 in_winner_set=None if winners is None else a in winners,
                 profit=profit[a],
                 gain_percent=gain[a],
-                alone_percent=alone[labels[a]],
+                alone_percent=_alone_percent(alone[labels[a]]),
+                capture_percent=_capture_percent(alone[labels[a]], best),
                 interquartile_mean=interquartile_mean(x[:, a]),
                 cvar=conditional_value_at_risk(x[:, a]),
                 **_failures(rows[rows["agent"] == labels[a]]),
@@ -179,16 +182,8 @@ def alone_gains(rows: pd.DataFrame, agent: str) -> FloatArray:
 
     $ per site and day, the mean over all seats. Only episodes with every seat; E is 0 where the line-up was not played.
     """
-    columns = ["episode", "seat", "profit", "ticks"]
-    alone = rows.loc[(rows["lineup"] == "alone") & (rows["agent"] == agent), columns]
-    usual = rows.loc[(rows["lineup"] == "self") & (rows["agent"] == REFERENCE), columns]
-    paired = alone.merge(usual, on=["episode", "seat"], suffixes=("", "_reference"))
-    for name in ("profit", "profit_reference"):
-        paired[name] = paired[name] * TICKS_PER_DAY / paired["ticks"]
-    by_episode = paired.groupby("episode")[["profit", "profit_reference"]]
-    complete = by_episode.size() == rows["seat"].nunique()
-    means: FloatArray = by_episode.mean().loc[complete[complete].index].to_numpy()
-    return means
+    gains: FloatArray = _alone(rows, agent).to_numpy()
+    return gains
 
 
 def estimates(x: FloatArray, of_means: Any) -> list[Estimate]:
@@ -303,9 +298,28 @@ def _percent(change: FloatArray, base: float) -> FloatArray:
     return 100.0 * change / abs(base)
 
 
-def _alone_percent(rows: pd.DataFrame, agent: str) -> Estimate:
-    gains = alone_gains(rows, agent)
-    return estimates(gains, lambda mean: _percent(mean[:1] - mean[1], mean[1]))[0] if len(gains) else Estimate(None)
+def _alone(rows: pd.DataFrame, agent: str) -> pd.DataFrame:
+    columns = ["episode", "seat", "profit", "ticks"]
+    alone = rows.loc[(rows["lineup"] == "alone") & (rows["agent"] == agent), columns]
+    usual = rows.loc[(rows["lineup"] == "self") & (rows["agent"] == REFERENCE), columns]
+    paired = alone.merge(usual, on=["episode", "seat"], suffixes=("", "_reference"))
+    for name in ("profit", "profit_reference"):
+        paired[name] = paired[name] * TICKS_PER_DAY / paired["ticks"]
+    by_episode = paired.groupby("episode")[["profit", "profit_reference"]]
+    complete = by_episode.size() == rows["seat"].nunique()
+    return by_episode.mean().loc[complete[complete].index]
+
+
+def _alone_percent(gains: pd.DataFrame) -> Estimate:
+    return estimates(gains.to_numpy(), lambda mean: _percent(mean[:1] - mean[1], mean[1]))[0] if len(gains) else Estimate(None)
+
+
+def _capture_percent(gains: pd.DataFrame, best: pd.DataFrame) -> Estimate:
+    """Share of the yardstick's gain over the reference, %; none where it gains nothing or did not play."""
+    both = gains.join(best["profit"].rename("best"), how="inner").to_numpy()
+    if not len(both):
+        return Estimate(None)
+    return estimates(both, lambda mean: _percent(mean[:1] - mean[1], mean[2] - mean[1]) if mean[2] > mean[1] else np.array([np.nan]))[0]
 
 
 def _failures(rows: pd.DataFrame) -> dict[str, Any]:
