@@ -46,6 +46,7 @@ class MPC(BatchAgent):
     ``replan``         ticks a plan is used for, the state of charge being read every tick
     ``hold``           commitment value of every class, in boot losses: it does not stop for prices that pass. ``None`` takes the planner's
     ``cells``          of the state of charge, where the planner is ``dynamic``
+    ``scenarios``      paths asked of the forecaster, for a planner that looks at risk
     """
 
     def __init__(
@@ -57,6 +58,7 @@ class MPC(BatchAgent):
         replan: int = 12,
         hold: float | None = 1.0,
         cells: int = 30,
+        scenarios: int = 0,
     ) -> None:
         for name, value in (("horizon", horizon), ("replan", replan), ("cells", cells)):
             if isinstance(value, bool) or not isinstance(value, int) or value < 1:
@@ -64,7 +66,7 @@ class MPC(BatchAgent):
         if hold is not None and not 0.0 <= hold < math.inf:
             raise AgentError(f"mpc: hold is {hold!r}, expected a finite number >= 0 or None")
         self.planner, self.forecaster = planner, forecaster
-        self.horizon, self.replan, self.hold, self.cells = horizon, replan, hold, cells
+        self.horizon, self.replan, self.hold, self.cells, self.scenarios = horizon, replan, hold, cells, scenarios
         self.climatologies = [Climatology.from_mapping(name, load_preset("climatology", name)) for name in climatologies]
         self._in_batch = planner == "dynamic" and forecaster == "climatology" and hold is not None
         if not self._in_batch:
@@ -216,7 +218,7 @@ class MPC(BatchAgent):
         )  # fmt: skip
 
     def _new_seat(self) -> PlanningSeat:
-        return PlanningSeat(self.planner, self.forecaster, self.climatologies, self.horizon, self.hold)
+        return PlanningSeat(self.planner, self.forecaster, self.climatologies, self.horizon, self.hold, self.scenarios)
 
 
 @kernel

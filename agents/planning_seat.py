@@ -28,8 +28,8 @@ CLIMATOLOGY = "climatology"
 class PlanningSeat:
     """Turns observations into an outlook, an outlook into a plan, and a plan into storage and commitment values.
 
-    Energy, hash and token prices come from the forecaster, the premium that scarcity adds from the climatology that fits the history. Joint
-    scenarios are asked of the forecaster where the planner looks at risk.
+    Energy, hash and token prices come from the forecaster, the premium that scarcity adds from the climatology that fits the history.
+    ``scenarios`` joint paths are asked of the forecaster, for planners that look at risk.
     """
 
     def __init__(
@@ -39,9 +39,10 @@ class PlanningSeat:
         climatologies: Sequence[Climatology],
         horizon: int,
         hold: float | None,
+        scenarios: int,
     ) -> None:
         self._planner_spec, self._forecaster_spec = planner, forecaster
-        self.climatologies, self.horizon, self.hold = climatologies, horizon, hold
+        self.climatologies, self.horizon, self.hold, self.scenarios = climatologies, horizon, hold, scenarios
         self.planner = build_planner(planner)
         self.forecaster = None if forecaster == CLIMATOLOGY else build_forecaster(forecaster, CHANNELS, TICKS_PER_DAY)
         self.plan: Plan | None = None  # the last one
@@ -100,12 +101,12 @@ class PlanningSeat:
         prices = np.repeat(observation.prices[None], length, axis=0)
         prices[1:, 0] = energy[1:]
         scenarios = None
-        wanted = getattr(self.planner, "scenarios", 0)
         if self.forecaster is not None and length > 1:
-            self.forecast = self.forecaster.forecast(length - 1, scenarios=wanted)
+            self.forecast = self.forecaster.forecast(length - 1, scenarios=self.scenarios)
             prices[1:] = self.forecast.mean
-            if wanted:
-                scenarios = np.concatenate([np.repeat(prices[None, :1], wanted, axis=0), self.forecast.scenarios], axis=1)
+            if self.scenarios:
+                first = np.repeat(prices[None, :1], self.scenarios, axis=0)
+                scenarios = np.concatenate([first, self.forecast.scenarios], axis=1)
         prices[:, 0] += premium
         if scenarios is not None:
             scenarios[:, :, 0] += premium

@@ -93,10 +93,11 @@ class Portfolio(Agent):
             return Bid([])  # nothing is known of what a kW is worth now
         allocate, value = observation.tick % self.refresh == 0, observation.tick % TICKS_PER_HOUR == 0
         if allocate or value:
-            paths = self._paths(observation)
-            by_scenario = self._value_storage(observation, paths)
+            known = dataclasses.replace(observation, history=_held(observation.history))
+            paths = self._paths(known)
+            by_scenario = self._value_storage(known, paths)
             if allocate:
-                self._allocate(observation, paths, by_scenario)
+                self._allocate(known, paths, by_scenario)
         battery = observation.site.battery
         if battery.power_kw * battery.energy_kwh > 0.0:
             storage_value = float(np.interp(observation.state.soc_kwh, self._soc, self._worth))
@@ -113,7 +114,7 @@ class Portfolio(Agent):
 
     def _paths(self, observation: Observation) -> FloatArray:
         """Scenarios ``(S, H, 4)`` of this tick and those to come: energy price, price of power, hash, token."""
-        history = _held(observation.history)
+        history = observation.history
         rows, known = len(history), len(observation.cleared)
         premium = np.zeros(rows)
         if known:
@@ -149,20 +150,19 @@ class Portfolio(Agent):
         battery, m = observation.site.battery, _draw_per_kw(observation)
         low, high = battery.soc_min * battery.energy_kwh, battery.soc_max * battery.energy_kwh
         self._soc = np.linspace(low, high, LEVELS)
-        # A discharged kWh saves the price of power, but never more than the machines it runs earn: above that they would rather stop.
         machine_kw = sum(kw for _, kw, _ in self._classes)
-        saved = paths[:, 1:, 1]
-        if machine_kw > 0.0:
-            earned = sum(kw * output * paths[:, 1:, 2 + product] for product, kw, output in self._classes) / (machine_kw * m)
-            saved = -np.sort(-np.minimum(saved, MOST_SAVED * earned), axis=1)
         rate = min(battery.power_kw, machine_kw) * DT  # kWh a tick
-        # What is left at the end is worth what an average kWh of it displaces.
-        worth = np.full((len(paths), LEVELS), battery.discharge_efficiency * observation.default_storage_value)
-        if rate > 0.0 and saved.shape[1] > 0:
+        worth = np.zeros((len(paths), LEVELS))
+        if rate > 0.0:
+            # A discharged kWh saves the price of power, but never more than the machines it runs earn: above that they would rather stop.
+            earned = sum(kw * output * paths[..., 2 + product] for product, kw, output in self._classes) / (machine_kw * m)
+            most = MOST_SAVED * np.asarray(earned)
+            saved = -np.sort(-np.minimum(paths[:, 1:, 1], most[:, 1:]), axis=1)
+            # What is left at the end displaces an average kWh.
+            kept = np.minimum(observation.default_storage_value, most[:, -1:])
             tick = ((self._soc - low) * battery.discharge_efficiency / rate).astype(np.int64)
-            last = saved.shape[1] - 1
-            sold = battery.discharge_efficiency * (saved[:, np.minimum(tick, last)] - battery.wear_cost)
-            worth = np.where(tick <= last, np.maximum(worth, sold), worth)
+            sold = np.column_stack([saved - battery.wear_cost, np.full(len(paths), -np.inf)])[:, np.minimum(tick, saved.shape[1])]
+            worth = battery.discharge_efficiency * np.maximum(sold, kept)
         self._worth = worth.mean(axis=0)
         middle: FloatArray = worth[:, LEVELS // 2]
         return middle
@@ -260,8 +260,8 @@ def _draw_per_kw(observation: Observation) -> float:
 def _likely_price(observation: Observation) -> float:
     """Price of power this tick if scarcity adds to the energy price what it added in the last one, $/kWh."""
     before = observation.history[-2, 0] if len(observation.history) > 1 else observation.prices[0]
-    added = observation.last_price - float(before)
-    return float(observation.prices[0]) + (added if 0.0 < added < math.inf else 0.0)
+    added = float(observation.last_price) - float(before)
+    return float(observation.prices[0]) + (added if 0.0 < added < math.inf else 0.0)  # nan adds nothing
 
 
 def _held(history: FloatArray) -> FloatArray:

@@ -196,7 +196,20 @@ SURFACE: dict[str, set[str]] = {
         "load_prices",
         "parse_prices",
     },
-    "gridpilot.risk": set(),
+    "gridpilot.risk": {
+        "Allocator",
+        "Drawdown",
+        "StudentT",
+        "allocate",
+        "conditional_value_at_risk",
+        "drawdown",
+        "fit_student_t",
+        "scenario_cvar",
+        "student_t_cvar",
+        "student_t_var",
+        "tail_weights",
+        "value_at_risk",
+    },
     "gridpilot.tournament": set(),
 }
 

@@ -138,6 +138,13 @@ class Forecaster(ABC):
             raise ForecastError(f"{self.name}: the forecast holds values that are not finite")
         return mean, np.sort(quantiles, axis=1)
 
+    def median(self, horizon: int) -> FloatArray:
+        """The medians alone ``(H, C)``, finite; what an ensemble asks for at each row. Raises as ``predict`` does."""
+        path = self._median(horizon)
+        if not np.isfinite(path).all():
+            raise ForecastError(f"{self.name}: the forecast holds values that are not finite")
+        return path
+
     def refit(self) -> None:
         """Fit the member's model on the spot, if it has one and data enough."""
         data = self._training_data()
@@ -160,6 +167,10 @@ class Forecaster(ABC):
     @abstractmethod
     def _predict(self, horizon: int) -> tuple[FloatArray, FloatArray]:
         """Mean ``(H, C)`` and quantiles ``(H, Q, C)`` after the last row; changes nothing."""
+
+    def _median(self, horizon: int) -> FloatArray:
+        """For members whose medians cost less than all quantiles."""
+        return self.predict(horizon)[1][:, LEVELS.index(0.5)]
 
     def _training_data(self) -> Any | None:
         return None

@@ -86,7 +86,7 @@ def recognise(climatologies: Sequence[Climatology], energy: FloatArray, week_tic
         return np.zeros(markets, dtype=np.int64)
     median = np.median(energy, axis=0)
     deviation = np.abs(energy - median)
-    limit = 3.0 * np.median(deviation, axis=0) + 1e-12
+    limit = 3.0 * np.median(deviation, axis=0) + 1e-3 * np.abs(median) + 1e-9
     constant = np.minimum(deviation, limit).mean(axis=0)
     errors = np.array([np.minimum(np.abs(energy - one.expected(week_tick)[0]), limit).mean(axis=0) for one in climatologies])
     best = errors.argmin(axis=0)

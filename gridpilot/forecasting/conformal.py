@@ -44,7 +44,7 @@ PRIOR_ROWS: Final = 10.0
 PRIOR_OVERLAP: Final = 0.5  # more rows for each step of the horizon: errors overlap
 FEW: Final = 2.0  # share by which bands are wider where all errors so far are as good as one independent error (Student's t)
 POOL_OVERLAP: Final = 2.0  # rows for each step of the horizon lent by the next shorter one
-REACH: Final = 1.5  # a spike beyond all seen by exp(1.5) is within the bands; without an end the sine would make them infinite
+REACH: Final = 1.0  # a spike beyond all seen by exp(1) is within the bands; without an end the sine would make them infinite
 RIDGE_ROWS: Final = 50.0
 RIDGE_OVERLAP: Final = 10.0
 
@@ -247,6 +247,11 @@ def _quantiles(counts: Any, levels: Any, shift: Any, scale: float, offsets: Any)
             b += 1
         part = (levels[q] * mass - below) / max(counts[b], 1e-300)
         u = np.sinh(STEP * (b - bins // 2 - 0.5 + min(max(part, 0.0), 1.0))) / 4.0
+        # A correction narrows a side to a quarter at most, and stops there: it must be able to come back at once.
+        if q < middle:
+            shift[q] = min(shift[q], -0.75 * min(u, 0.0))
+        elif q > middle:
+            shift[q] = max(shift[q], -0.75 * max(u, 0.0))
         offsets[q] = (u + shift[q]) * scale
     offsets[middle] = 0.0
     for q in range(middle - 1, -1, -1):

@@ -64,7 +64,7 @@ class Ensemble(Forecaster):
         except MissingExtraError as error:
             self._missing.append(f"member {spec!r} left out: {error}")
             return
-        if isinstance(member, Persistence):
+        if type(member) is Persistence:  # it is there already
             return
         if member.channels != self.channels or member.steps_per_day != self.steps_per_day:
             raise ForecastError(
@@ -121,7 +121,7 @@ class Ensemble(Forecaster):
             if name in self._failures:
                 continue
             try:
-                paths[m] = self._scale.encode(member.predict(horizon)[1][:, LEVELS.index(0.5)])
+                paths[m] = self._scale.encode(member.median(horizon))
             except Exception as error:  # a member may fail in any way; the others go on
                 self._failures[name] = f"{name} could not forecast: {type(error).__name__}: {error}"
         if np.isnan(paths[0]).any():

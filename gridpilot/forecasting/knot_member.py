@@ -57,13 +57,19 @@ class KnotMember(Forecaster):
         self._offsets = self._bands.issue(step, z, self._centre[self.knots - 1])
 
     def _predict(self, horizon: int) -> tuple[FloatArray, FloatArray]:
-        centre = self._centre[:horizon] if horizon <= len(self._centre) else self._path(horizon)
+        centre = self._medians(horizon)
         below, share = knot_weights(self.knots, horizon)
         offsets = np.empty((horizon, self._offsets[0].size))
         spread_knots(self._offsets.reshape(len(self.knots), -1), below, share, offsets)
         z = centre[:, :, None] + offsets.reshape(horizon, len(self.channels), -1)  # (H, C, Q)
         quantiles = np.ascontiguousarray(self._scale.decode(z.transpose(0, 2, 1)))
         return mean_of_quantiles(quantiles), quantiles
+
+    def _median(self, horizon: int) -> FloatArray:
+        return self._scale.decode(self._medians(horizon))
+
+    def _medians(self, horizon: int) -> FloatArray:
+        return self._centre[:horizon] if horizon <= len(self._centre) else self._path(horizon)
 
     @abstractmethod
     def _begin(self) -> None: ...

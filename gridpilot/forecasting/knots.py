@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any, Final
 
 import numpy as np
@@ -28,10 +29,19 @@ def knot_weights(knots: IntArray, horizon: int) -> tuple[IntArray, FloatArray]:
 
     Beyond the last knot the share is 1 (what was learned there goes on).
     """
+    return _weights(knots.tobytes(), horizon)
+
+
+@functools.lru_cache(maxsize=64)
+def _weights(packed: bytes, horizon: int) -> tuple[IntArray, FloatArray]:
+    knots = np.frombuffer(packed, dtype=np.int64)
     steps = np.arange(1, horizon + 1)
     below = np.clip(np.searchsorted(knots, steps, side="right") - 1, 0, len(knots) - 2)
     low, high = np.log(knots[below]), np.log(knots[below + 1])
-    return below, np.minimum((np.log(steps) - low) / (high - low), 1.0)
+    share = np.minimum((np.log(steps) - low) / (high - low), 1.0)
+    below.setflags(write=False)
+    share.setflags(write=False)
+    return below, share
 
 
 @kernel

@@ -109,9 +109,11 @@ class RecursiveLeastSquares(KnotMember):
 @kernel
 def _clock(step: int, day: int, x: Any) -> None:
     angle = 2.0 * np.pi * (step % day) / day
+    sine, cosine = np.sin(angle), np.cos(angle)
+    high_sine, high_cosine = sine, cosine
     for i in range(HARMONICS):
-        x[OWN + SHARED + 2 * i] = np.sin((i + 1) * angle)
-        x[OWN + SHARED + 2 * i + 1] = np.cos((i + 1) * angle)
+        x[OWN + SHARED + 2 * i], x[OWN + SHARED + 2 * i + 1] = high_sine, high_cosine
+        high_sine, high_cosine = high_sine * cosine + high_cosine * sine, high_cosine * cosine - high_sine * sine
 
 
 @kernel

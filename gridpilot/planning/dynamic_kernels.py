@@ -7,7 +7,7 @@ machines that power at the price would not pay for). A backward step ``max_d R(d
 functions, which is a merge of their slopes in descending order (Rockafellar 1970, Convex Analysis, section 16): exact, and linear in the
 number of cells.
 
-Machines are taken at their steady state: no ramp, the hall at its set point. Being on or off is a problem of two states per class of its
+Machines are taken at their steady state: no ramp, the hall near its set point. Being on or off is a problem of two states per class of its
 own: ``D``, what being on is worth more than being off, goes backwards as ``D = max(0, g + D') - max(0, g - loss + D')``, with g the
 margin of a running kWh and loss the boot loss (both $/kWh).
 """
@@ -33,7 +33,7 @@ from gridpilot.market.physics import (
     coefficient_of_performance,
     own_bid,
 )
-from gridpilot.market.units import DT
+from gridpilot.market.units import DT, TICKS_PER_DAY
 
 __all__ = [
     "backward",
@@ -74,7 +74,9 @@ def machine_blocks(
         n += 1
     cop = coefficient_of_performance(site, ambient)
     m = 1.0 + 1.0 / cop
-    warm, coolable = max(0.0, site.loss * (site.set_point - ambient)), cop * site.cooling_kw
+    # What the walls lose and, spread over a day, what the hall takes up from ambient to set point: without end where heat is no matter.
+    warm = max(0.0, (site.loss + site.heat_rate / TICKS_PER_DAY) * (site.set_point - ambient))
+    coolable = cop * site.cooling_kw
     k = 0
     while k < n:
         if warm <= 0.0:

@@ -2,4 +2,23 @@
 
 from __future__ import annotations
 
-__all__: list[str] = []
+from gridpilot.risk.allocation import Allocator, allocate
+from gridpilot.risk.drawdown import Drawdown, drawdown
+from gridpilot.risk.measures import conditional_value_at_risk, scenario_cvar, value_at_risk
+from gridpilot.risk.student_t import StudentT, fit_student_t, student_t_cvar, student_t_var
+from gridpilot.risk.tail import tail_weights
+
+__all__ = [
+    "Allocator",
+    "Drawdown",
+    "StudentT",
+    "allocate",
+    "conditional_value_at_risk",
+    "drawdown",
+    "fit_student_t",
+    "scenario_cvar",
+    "student_t_cvar",
+    "student_t_var",
+    "tail_weights",
+    "value_at_risk",
+]

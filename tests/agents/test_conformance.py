@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 
 from gridpilot.agents.base import Agent, BatchAgent
-from gridpilot.agents.registry import build_agent, registered
+from gridpilot.agents.registry import build_agent, find_agent, registered
 from gridpilot.agents.seating import AgentSpec
+from gridpilot.errors import AgentError
 from gridpilot.market.bids import Bid
 from gridpilot.market.observation import MarketInfo, Observation, Outcome, observe
 from gridpilot.market.physics import WON
@@ -21,7 +22,9 @@ from gridpilot.market.site import Battery, Cooling, MachineClass, Site
 
 from .arenas import SITES, Local, day_of_prices, episode, seated
 
-EVERY = pytest.mark.parametrize("name", sorted(registered()))
+NAMES = sorted(registered())
+EVERY = pytest.mark.parametrize("name", [name for name in NAMES if not find_agent(name).clairvoyant])
+CLAIRVOYANT = pytest.mark.parametrize("name", [name for name in NAMES if find_agent(name).clairvoyant])
 
 
 class OneByOne(Agent):
@@ -201,3 +204,26 @@ def test_writes_to_its_own_seats_only(name: str) -> None:
         getattr(arena.orders, key)[~mine] = value
     episode(arena, seating, day_of_prices(), each_tick=mark)
     assert math.isclose(arena.outcome[~mine][:, WON].sum(), 0.0)
+
+
+@CLAIRVOYANT
+def test_who_knows_the_future_plays_on_arrays_only(name: str) -> None:
+    agent = build_agent(name)
+    assert isinstance(agent, BatchAgent)
+    assert same(play(name), play(name))
+    play(name, extreme=True)
+    arena, _ = seated(full(name, 1), {name: AgentSpec(name, {})})
+    arena.start(day_of_prices(1))
+    with pytest.raises(AgentError, match="future"):
+        agent.bid(observe(arena, 0, 0))
+
+
+@CLAIRVOYANT
+@pytest.mark.parametrize("site", odd_plants(), ids=lambda site: site.name)
+def test_who_knows_the_future_survives_odd_plants(name: str, site: Site) -> None:
+    sites = (site, *SITES[:2])
+    arena, seating = seated(full(name, 2, sites), {name: AgentSpec(name, {})}, sites)
+    results = episode(arena, seating, day_of_prices(ticks=40, extreme=True))
+    assert seating.first_error == {}
+    assert not arena.refused.any()
+    assert np.isfinite(results["outcome"]).all()

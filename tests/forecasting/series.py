@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from gridpilot.forecasting.base import LEVELS, Forecast, Forecaster, Row
+from gridpilot.errors import MissingExtraError
+from gridpilot.forecasting.base import CHANNELS, LEVELS, Forecast, Forecaster, Row
+from gridpilot.forecasting.persistence import Persistence
 from gridpilot.forecasting.registry import build_forecaster
 
 FloatArray = npt.NDArray[np.float64]
@@ -13,6 +15,15 @@ FloatArray = npt.NDArray[np.float64]
 DAY = 288
 LIGHT = ("persistence", "seasonal_naive", "harmonic_ar", "rls", "kalman", "ukf", "ensemble")
 THREE = ("energy", "hash", "token")
+
+
+class NeedsExtra(Persistence):
+    """Needs a library that nobody has."""
+
+    name = "needs_extra"
+
+    def __init__(self, channels: tuple[str, ...] = CHANNELS, steps_per_day: int = DAY) -> None:
+        raise MissingExtraError("the member", "forecast")
 
 
 def autoregression(rows: int, phi: float, seed: int) -> FloatArray:
