@@ -247,11 +247,11 @@ def _quantiles(counts: Any, levels: Any, shift: Any, scale: float, offsets: Any)
             b += 1
         part = (levels[q] * mass - below) / max(counts[b], 1e-300)
         u = np.sinh(STEP * (b - bins // 2 - 0.5 + min(max(part, 0.0), 1.0))) / 4.0
-        # A correction narrows a side to a quarter at most, and stops there: it must be able to come back at once.
+        # A correction narrows a side to a tenth at most, and stops there: it must be able to come back at once.
         if q < middle:
-            shift[q] = min(shift[q], -0.75 * min(u, 0.0))
+            shift[q] = min(shift[q], -0.9 * min(u, 0.0))
         elif q > middle:
-            shift[q] = max(shift[q], -0.75 * max(u, 0.0))
+            shift[q] = max(shift[q], -0.9 * max(u, 0.0))
         offsets[q] = (u + shift[q]) * scale
     offsets[middle] = 0.0
     for q in range(middle - 1, -1, -1):

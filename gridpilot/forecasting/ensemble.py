@@ -46,7 +46,7 @@ class Ensemble(Forecaster):
         self,
         channels: tuple[str, ...] = CHANNELS,
         steps_per_day: int = 288,
-        members: Sequence[str | Mapping[str, Any] | Forecaster] = ("rls", "harmonic_ar"),
+        members: Sequence[str | Mapping[str, Any] | Forecaster] = ("rls", "harmonic_ar", "seasonal_naive", "kalman"),
         schedule: Callable[[Forecaster], None] | None = None,
     ) -> None:
         super().__init__(channels, steps_per_day)
