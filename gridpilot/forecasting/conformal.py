@@ -54,7 +54,7 @@ class _State(NamedTuple):
 
     volatility: FloatArray  # (C, 3) running mean |change| of an hour, a day, a fortnight
     last: FloatArray  # (C,) z
-    extreme: FloatArray  # (C,) greatest |z| of late; bands end REACH beyond it
+    reach: FloatArray  # (C, 2) least and greatest z of late; bands end REACH beyond them
     centres: FloatArray  # (R, K, C) z, forecasts issued, by row of origin
     offsets: FloatArray  # (R, K, C, Q) their quantiles, relative to the centre
     log_scale: FloatArray  # (R, K, C) the log scale predicted for their errors
@@ -84,7 +84,7 @@ class Bands:
         self._state = _State(
             volatility=np.full((channels, 3), FIRST_VOLATILITY),
             last=np.zeros(channels),
-            extreme=np.zeros(channels),
+            reach=np.zeros((channels, 2)),
             centres=np.zeros((size, count, channels)),
             offsets=np.zeros((size, count, channels, len(LEVELS))),
             log_scale=np.zeros((size, count, channels)),
@@ -135,7 +135,7 @@ class Bands:
         state.log_scale[:] += np.log(factor)
         state.centres[:] = transform(state.centres)
         state.last[:] = transform(state.last)
-        state.extreme[:] = np.maximum(transform(state.extreme), -transform(-state.extreme))
+        state.reach[:] = transform(state.reach.T).T
 
 
 @kernel
@@ -163,7 +163,8 @@ def _learn(s: Any, knots: Any, levels: Any, day: int, step: int, rows: int, z: A
                 window = day / 24.0 if i == 0 else (day if i == 1 else 14.0 * day)
                 s.volatility[c, i] += (change - s.volatility[c, i]) / min(rows + 1, window)
         s.last[c] = z[c]
-        s.extreme[c] = max(abs(z[c]), keep * s.extreme[c])
+        s.reach[c, 0] = z[c] if rows == 0 else min(z[c], z[c] + keep * (s.reach[c, 0] - z[c]))
+        s.reach[c, 1] = z[c] if rows == 0 else max(z[c], z[c] + keep * (s.reach[c, 1] - z[c]))
         for k in range(len(knots)):
             ahead = knots[k]
             if rows < ahead:
@@ -218,9 +219,9 @@ def _issue(s: Any, knots: Any, levels: Any, day: int, step: int, rows: int, z: A
             _quantiles(
                 own, levels, s.shift[c, k], np.exp(total) * (1.0 + min(1.0, FEW * ahead / (rows + 1.0))), s.offsets[slot, k, c]
             )
-            limit = max(s.extreme[c], abs(centre[k, c])) + REACH
+            low, high = min(s.reach[c, 0], centre[k, c]) - REACH, max(s.reach[c, 1], centre[k, c]) + REACH
             for q in range(len(levels)):
-                s.offsets[slot, k, c, q] = min(max(centre[k, c] + s.offsets[slot, k, c, q], -limit), limit) - centre[k, c]
+                s.offsets[slot, k, c, q] = min(max(centre[k, c] + s.offsets[slot, k, c, q], low), high) - centre[k, c]
 
 
 @kernel

@@ -24,6 +24,7 @@ SEASON: Final = 1e-6  # variance of a harmonic's steps, in those of the level
 QUIET: Final = 0.02  # least variance of the level's steps, in that of the changes
 WINDOW_HOURS: Final = 24.0  # over which the size of the level's steps is measured
 PRIOR_ROWS: Final = 6  # that the first variance counts for
+BEYOND: Final = 0.25  # share of the range of z by which a forecast may leave it
 CLIP: Final = 6.0  # standard deviations at which a surprise is cut
 
 
@@ -46,7 +47,7 @@ class _StateSpace(KnotMember):
         self._ahead = np.array(rows)  # (day, SIZE)
 
     def _begin(self) -> None:
-        self._extreme = np.zeros(len(self.channels))
+        self._reach = np.zeros((2, len(self.channels)))  # least and greatest z of late
         self._variance = np.full(len(self.channels), 0.01)  # of changes, running
         self._covariance = np.zeros(len(self.channels))  # of a change with the one before
         self._last_z = np.zeros(len(self.channels))
@@ -60,12 +61,12 @@ class _StateSpace(KnotMember):
             point[c] = float((self._observation @ self._mean(own))[0])
             own.x.flat[0] += float(transform(point)[c]) - point[c]
         self._last_z = transform(self._last_z)
-        self._extreme = np.maximum(transform(self._extreme), -transform(-self._extreme))
+        self._reach = transform(self._reach)
 
     def _absorb(self, step: int, z: FloatArray) -> None:
         if not self._filters:
             self._filters = [self._filter(float(value)) for value in z]
-            self._extreme, self._last_z = np.abs(z), z
+            self._reach, self._last_z = np.stack([z, z]), z
             return
         window = min(self.rows + PRIOR_ROWS, WINDOW_HOURS * self.steps_per_day / 24)
         limit = CLIP * np.sqrt(self._variance)
@@ -73,7 +74,8 @@ class _StateSpace(KnotMember):
         self._covariance += (change * self._change - self._covariance) / window
         self._variance = np.maximum(self._variance + (change**2 - self._variance) / window, 1e-12)
         self._last_z, self._change = z, change
-        self._extreme = np.maximum(np.abs(z), (1.0 - 1.0 / (30.0 * self.steps_per_day)) * self._extreme)
+        faded = z + (1.0 - 1.0 / (30.0 * self.steps_per_day)) * (self._reach - z)
+        self._reach = np.stack([np.minimum(z, faded[0]), np.maximum(z, faded[1])])
         noise = np.clip(-self._covariance, QUIET * self._variance, 0.5 * self._variance)
         steps = np.maximum(self._variance - 2.0 * noise, QUIET * self._variance)
         for c, own in enumerate(self._filters):
@@ -89,7 +91,9 @@ class _StateSpace(KnotMember):
         path = np.empty((horizon, len(self.channels)))
         rows = np.arange(horizon) % len(self._ahead)  # beyond a day trends have died out and seasons repeat
         for c, own in enumerate(self._filters):
-            path[:, c] = np.clip(self._ahead[rows] @ self._mean(own), -self._extreme[c], self._extreme[c])
+            low, high = self._reach[:, c]
+            slack = BEYOND * (high - low)
+            path[:, c] = np.clip(self._ahead[rows] @ self._mean(own), low - slack, high + slack)
         return path
 
     def _process_noise(self) -> FloatArray:

@@ -25,6 +25,7 @@ OWN: Final = 10  # regressors of the origin alone
 SHARED: Final = 4  # changes from the origin to the target: of the profile, of yesterday, of last week, of the weekend
 HARMONICS: Final = 4  # of the target's time of day
 WIDTH: Final = OWN + SHARED + 2 * HARMONICS
+BEYOND: Final = 0.25  # share of the range of z by which a forecast may leave it
 HUBER: Final = 4.0  # mean absolute errors beyond which a row's weight falls
 
 
@@ -41,7 +42,7 @@ class _State(NamedTuple):
     moment: FloatArray  # (C, K, P)
     coefficients: FloatArray  # (C, K, P)
     errors: FloatArray  # (C, K, 3) running mean |error|, squared error, squared change
-    extreme: FloatArray  # (C,) greatest |z| of late; no forecast goes beyond
+    reach: FloatArray  # (C, 2) least and greatest z of late; no forecast goes far beyond
 
 
 class RecursiveLeastSquares(KnotMember):
@@ -77,7 +78,7 @@ class RecursiveLeastSquares(KnotMember):
             moment=np.zeros((count, knots, WIDTH)),
             coefficients=np.zeros((count, knots, WIDTH)),
             errors=np.zeros((count, knots, 3)),
-            extreme=np.zeros(count),
+            reach=np.zeros((count, 2)),
         )
 
     def _recode(self, transform: Recode) -> None:
@@ -86,7 +87,7 @@ class RecursiveLeastSquares(KnotMember):
         state.profile[:] = transform(state.profile)
         state.means[:] = transform(state.means.T).T
         state.past[:, :, :4] = transform(state.past[:, :, :4].transpose(0, 2, 1)).transpose(0, 2, 1)
-        state.extreme[:] = np.maximum(transform(state.extreme), -transform(-state.extreme))
+        state.reach[:] = transform(state.reach.T).T
         self._forget_early()
 
     def _forget_early(self) -> None:
@@ -184,7 +185,8 @@ def _absorb(s: Any, knots: Any, day: int, step: int, rows: int, z: Any, held: An
         for i in range(MEANS):
             window = day / 48.0 if i == 0 else (day / 8.0 if i == 1 else (day if i == 2 else 5.0 * day))
             s.means[c, i] += (z[c] - s.means[c, i]) / min(rows + 1, window)
-        s.extreme[c] = max(abs(z[c]), keep * s.extreme[c])
+        s.reach[c, 0] = z[c] if rows == 0 else min(z[c], z[c] + keep * (s.reach[c, 0] - z[c]))
+        s.reach[c, 1] = z[c] if rows == 0 else max(z[c], z[c] + keep * (s.reach[c, 1] - z[c]))
         slot = rows % size
         s.past[slot, c, 0], s.past[slot, c, 1], s.past[slot, c, 4] = z[c], profile, weekend
         s.past[slot, c, 2], s.past[slot, c, 3] = yesterday, week
@@ -214,4 +216,5 @@ def _path(s: Any, day: int, step: int, rows: int, below: Any, share: Any, path: 
             for i in range(WIDTH):
                 low = s.coefficients[c, k, i]
                 total += x[i] * (low + part * (s.coefficients[c, k + 1, i] - low))
-            path[h, c] = min(max(total, -s.extreme[c]), s.extreme[c])
+            slack = BEYOND * (s.reach[c, 1] - s.reach[c, 0])
+            path[h, c] = min(max(total, s.reach[c, 0] - slack), s.reach[c, 1] + slack)

@@ -23,6 +23,7 @@ FADE_HOURS: Final = 3.0  # in which today's deviation from yesterday falls to 1/
 LAGS: Final = 4  # regressors beside the clock: constant, level, last change, distance from the mean of the last half hour
 HARMONICS: Final = 4
 WIDTH: Final = LAGS + 2 * HARMONICS
+BEYOND: Final = 0.25  # share of the range of z by which a forecast may leave it
 HUBER: Final = 6.0  # mean absolute errors beyond which a row's weight falls
 
 
@@ -73,7 +74,7 @@ class _State(NamedTuple):
     moment: FloatArray  # (C, P)
     coefficients: FloatArray  # (C, P)
     error: FloatArray  # (C,) running mean |error| of one step
-    extreme: FloatArray  # (C,) greatest |z| of late; no forecast goes beyond
+    reach: FloatArray  # (C, 2) least and greatest z of late; no forecast goes far beyond
 
 
 class HarmonicAutoregression(KnotMember):
@@ -102,12 +103,12 @@ class HarmonicAutoregression(KnotMember):
             moment=np.zeros((count, WIDTH)),
             coefficients=np.zeros((count, WIDTH)),
             error=np.zeros(count),
-            extreme=np.zeros(count),
+            reach=np.zeros((count, 2)),
         )
 
     def _recode(self, transform: Recode) -> None:
         self._state.z[:] = transform(self._state.z.T).T
-        self._state.extreme[:] = np.maximum(transform(self._state.extreme), -transform(-self._state.extreme))
+        self._state.reach[:] = transform(self._state.reach.T).T
         self._forget_early()
 
     def _forget_early(self) -> None:
@@ -157,7 +158,8 @@ def _absorb(s: Any, day: int, step: int, rows: int, z: Any, held: Any, keep: flo
         s.z[c, 1] = s.z[c, 0] if rows > 0 else z[c]
         s.z[c, 0] = z[c]
         s.z[c, 2] += (z[c] - s.z[c, 2]) / min(rows + 1, day / 48.0)
-        s.extreme[c] = max(abs(z[c]), keep * s.extreme[c])
+        s.reach[c, 0] = z[c] if rows == 0 else min(z[c], z[c] + keep * (s.reach[c, 0] - z[c]))
+        s.reach[c, 1] = z[c] if rows == 0 else max(z[c], z[c] + keep * (s.reach[c, 1] - z[c]))
 
 
 @kernel
@@ -165,12 +167,13 @@ def _path(s: Any, day: int, step: int, path: Any) -> None:
     x = np.empty(WIDTH)
     for c in range(path.shape[1]):
         now, before, mean = s.z[c, 0], s.z[c, 1], s.z[c, 2]
+        slack = BEYOND * (s.reach[c, 1] - s.reach[c, 0])
         for h in range(len(path)):
             _regressors(step + h + 1, day, now, before, mean, x)
             following = now
             for i in range(WIDTH):
                 following += s.coefficients[c, i] * x[i]
             before = now
-            now = min(max(following, -s.extreme[c]), s.extreme[c])
+            now = min(max(following, s.reach[c, 0] - slack), s.reach[c, 1] + slack)
             mean += (now - mean) / (day / 48.0)
             path[h, c] = now

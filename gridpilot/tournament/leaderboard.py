@@ -18,12 +18,12 @@ from gridpilot.tournament.statistics import LEVEL, MIN_EPISODES, AgentSummary, E
 
 __all__ = ["as_dict", "market_label", "money", "percent", "render", "spread", "to_json"]
 
-FULL, WIDE = 96, 120  # columns from which there is room for every figure, and for every interval
+FULL, ROOMY, WIDE = 100, 108, 130  # columns from which there is room for most figures, for all but one, and for every interval
 
 
 def render(board: Leaderboard, *, width: int, mechanism: str = "") -> RenderableType:
-    """The leaderboard and the market's figures for a terminal of ``width`` columns; below 96 without some figures."""
-    parts: list[RenderableType] = [_agents(board, width), _legend(board), _markets(board, mechanism, width)]
+    """The leaderboard and the market's figures for a terminal of ``width`` columns; below 100 without some figures."""
+    parts: list[RenderableType] = [_agents(board, width), _legend(board, width), _markets(board, mechanism, width)]
     return Group(*parts, *_failures(board))
 
 
@@ -91,7 +91,10 @@ def _agents(board: Leaderboard, width: int) -> Table:
     heads = [f"profit, $/site\nand day {level}", f"vs {REFERENCE}\n% {level}"]
     if width >= FULL:
         heads += [f"alone\n% {level if width >= WIDE else ''}", *(["capture\n%"] if _has_capture(board) else [])]
-        heads += [*(["IQM\n$"] if _has_iqm(board, width) else []), "CVaR\n5 %, $"]
+        heads += [
+            *(["IQM\n$"] if _has_room(board, width, WIDE) else []),
+            *(["CVaR\n5 %, $"] if _has_room(board, width, ROOMY) else []),
+        ]
     for head in (*heads, "failed\n%"):
         table.add_column(head, justify="right", no_wrap=True)
     for agent in board.agents:
@@ -113,7 +116,8 @@ def _cells(agent: AgentSummary, board: Leaderboard, width: int) -> list[str | Te
         share = agent.capture_percent.value
         capture = "–" if share is None or reference else f"{share:.0f}"
         cells += [Text("–" if reference else alone), *([Text(capture)] if _has_capture(board) else [])]
-        cells += [*([money(agent.interquartile_mean)] if _has_iqm(board, width) else []), money(agent.cvar)]
+        cells += [money(agent.interquartile_mean)] if _has_room(board, width, WIDE) else []
+        cells += [money(agent.cvar)] if _has_room(board, width, ROOMY) else []
     failed = Text(f"{100 * agent.failures / agent.decisions:.2f}", style="bold red") if agent.failures else "0"
     return [*cells, failed]
 
@@ -122,16 +126,17 @@ def _has_capture(board: Leaderboard) -> bool:
     return any(agent.capture_percent.value is not None for agent in board.agents)
 
 
-def _has_iqm(board: Leaderboard, width: int) -> bool:
-    return width >= WIDE or not _has_capture(board)
+def _has_room(board: Leaderboard, width: int, needed: int) -> bool:
+    """Whether a figure fits beside the capture, which takes its place in narrower terminals."""
+    return width >= needed or not _has_capture(board)
 
 
-def _legend(board: Leaderboard) -> Text:
+def _legend(board: Leaderboard, width: int) -> Text:
     if board.episodes < MIN_EPISODES:
         text = f"{board.episodes} episodes are too few to tell agents apart, {MIN_EPISODES} might do"
     else:
         text = f"★ may be the best (model confidence set, {100 * LEVEL:.0f} %)"
-    known = "   capture: of what perfect foresight gains alone" if _has_capture(board) else ""
+    known = "   capture: of what perfect foresight gains alone" if width >= FULL and _has_capture(board) else ""
     return Text(f"{text}   ° frozen baseline   alone: among {REFERENCE}{known}\n", style="dim")
 
 

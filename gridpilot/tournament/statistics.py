@@ -319,7 +319,9 @@ def _capture_percent(gains: pd.DataFrame, best: pd.DataFrame) -> Estimate:
     both = gains.join(best["profit"].rename("best"), how="inner").to_numpy()
     if not len(both):
         return Estimate(None)
-    return estimates(both, lambda mean: _percent(mean[:1] - mean[1], mean[2] - mean[1]) if mean[2] > mean[1] else np.array([np.nan]))[0]
+    return estimates(
+        both, lambda mean: _percent(mean[:1] - mean[1], mean[2] - mean[1]) if mean[2] > mean[1] else np.array([np.nan])
+    )[0]
 
 
 def _failures(rows: pd.DataFrame) -> dict[str, Any]:

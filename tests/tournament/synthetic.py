@@ -14,7 +14,7 @@ import pandas as pd
 from gridpilot.tournament.config import TournamentSpec
 from gridpilot.tournament.schedule import Match
 
-SKILL = {"truthful": 0.0, "zero_intelligence": -120.0, "threshold": 18.0, "twin": 18.0}
+SKILL = {"truthful": 0.0, "zero_intelligence": -120.0, "threshold": 18.0, "twin": 18.0, "foresight": 36.0}
 N_SEATS = 4
 
 

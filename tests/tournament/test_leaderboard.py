@@ -13,19 +13,21 @@ from gridpilot.tournament.statistics import Estimate, Leaderboard, rank
 from tests.tournament.synthetic import N_SEATS, play, spec
 
 
-def board(episodes: int) -> Leaderboard:
-    return rank(play(spec(), schedule(["truthful", "threshold", "zero_intelligence"], N_SEATS, range(episodes))))
+def board(episodes: int, more: tuple[str, ...] = ()) -> Leaderboard:
+    return rank(play(spec(), schedule(["truthful", "threshold", "zero_intelligence", *more], N_SEATS, range(episodes))))
 
 
-def shown(episodes: int, width: int) -> str:
+def shown(episodes: int, width: int, more: tuple[str, ...] = ()) -> str:
     said = io.StringIO()
-    Console(file=said, width=width).print(render(board(episodes), width=width, mechanism="vcg"))
+    Console(file=said, width=width).print(render(board(episodes, more), width=width, mechanism="vcg"))
     return said.getvalue()
 
 
-@pytest.mark.parametrize("width", [80, 100, 140])
-def test_nothing_is_cut_off(width: int) -> None:
-    text = shown(12, width)
+@pytest.mark.parametrize("more", [(), ("foresight",)], ids=["", "with a yardstick"])
+@pytest.mark.parametrize("width", [80, 99, 100, 108, 130, 140])
+def test_nothing_is_cut_off(width: int, more: tuple[str, ...]) -> None:
+    text = shown(12, width, more)
+    assert ("capture" in text) == bool(more and width >= 100)
     assert "…" not in text
     assert max(len(line.rstrip()) for line in text.splitlines()) <= width
     lines = [line for line in text.splitlines() if "[" in line and "%]" not in line and "95 %" not in line]

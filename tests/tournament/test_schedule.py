@@ -82,3 +82,12 @@ def test_partition_keeps_order() -> None:
     assert {len(chunk) for chunk in chunks[:-1]} == {4}
     with pytest.raises(TournamentError, match="chunk is 0"):
         partition(matches, 0)
+
+
+def test_the_yardstick_plays_alone_only_and_changes_nothing_for_others() -> None:
+    without = schedule(["truthful", "x", "zero_intelligence"], 3, [0, 5])
+    having = schedule(["truthful", "x", "zero_intelligence", "foresight"], 3, [0, 5])
+    own = [match for match in having if "foresight" in match.seats]
+    assert {match.lineup for match in own} == {"alone"}
+    assert len(own) == 2 * 3
+    assert [match for match in having if match not in own] == without

@@ -160,3 +160,24 @@ def test_markets() -> None:
     assert (everyone.scarce_share, everyone.mean_price, everyone.volume_kwh) == (0.25, pytest.approx(0.05), 4000.0)
     unsold = rows_of(1).assign(market_volume_kwh=0.0, market_mean_price=np.nan)
     assert statistics.rank(unsold).markets[0].mean_price is None
+
+
+def test_capture_is_the_share_of_what_the_yardstick_gains_alone() -> None:
+    agents = ["truthful", "threshold", "zero_intelligence", "foresight"]
+    rows = play(spec(), schedule(agents, N_SEATS, range(40)))
+    by_name = {agent.agent: agent for agent in statistics.rank(rows).agents}
+    assert "foresight" not in by_name  # it is a measure, and not measured
+    capture = by_name["threshold"].capture_percent
+    assert capture.value == pytest.approx(50.0, abs=15.0)  # 18 of 36, and noise
+    assert capture.low is not None
+    assert capture.high is not None
+    assert capture.low < 50.0 < capture.high
+    gains = {name: statistics.alone_gains(rows, name) for name in ("threshold", "foresight")}
+    won = {name: (gain[:, 0] - gain[:, 1]).mean() for name, gain in gains.items()}
+    assert capture.value == pytest.approx(100.0 * won["threshold"] / won["foresight"])
+    assert by_name["zero_intelligence"].capture_percent.value == pytest.approx(-333.0, abs=40.0)
+
+
+def test_without_the_yardstick_there_is_no_capture() -> None:
+    board = statistics.rank(play(spec(), schedule(["truthful", "threshold", "zero_intelligence"], N_SEATS, range(8))))
+    assert all(agent.capture_percent.value is None for agent in board.agents)
