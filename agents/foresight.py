@@ -29,7 +29,7 @@ class Foresight(MPC):
 
     clairvoyant: ClassVar[bool] = True
 
-    def __init__(self, replan: int = 48, hold: float = 1.0, cells: int = 30) -> None:
+    def __init__(self, replan: int = 48, hold: float = 1.0, cells: int = 20) -> None:
         super().__init__(climatologies=(), replan=replan, hold=hold, cells=cells)
 
     def bid(self, observation: Observation) -> Bid:

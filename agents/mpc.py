@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numba
 import numpy as np
 import numpy.typing as npt
+import yaml
 
 from gridpilot.agents.base import BatchAgent, Seats
 from gridpilot.agents.planning_seat import PlanningSeat
@@ -41,9 +43,9 @@ class MPC(BatchAgent):
 
     ``planner``        ``dynamic``, or a name of ``conf/planner``, or a mapping of its parameters with ``name``
     ``forecaster``     ``climatology``, or a name of ``conf/forecaster``, or a mapping of its parameters with ``name``
-    ``climatologies``  names of ``conf/climatology`` to choose from
+    ``climatologies``  names of ``conf/climatology`` to choose from, or paths of such files as ``gridpilot climatology`` writes
     ``horizon``        ticks planned ahead; less where the episode ends before. What is stored then saves buying at the mean price
-    ``replan``         ticks a plan is used for, the state of charge being read every tick
+    ``replan``         ticks a plan is used for, the state of charge being read every tick; with another planner it plans every tick
     ``hold``           commitment value of every class, in boot losses: it does not stop for prices that pass. ``None`` takes the planner's
     ``cells``          of the state of charge, where the planner is ``dynamic``
     ``scenarios``      paths asked of the forecaster, for a planner that looks at risk
@@ -55,9 +57,9 @@ class MPC(BatchAgent):
         forecaster: str | Mapping[str, Any] = "climatology",
         climatologies: tuple[str, ...] | list[str] = ("ercot", "aemo_nsw", "mara_event"),
         horizon: int = TICKS_PER_DAY,
-        replan: int = 12,
+        replan: int = 48,
         hold: float | None = 1.0,
-        cells: int = 30,
+        cells: int = 20,
         scenarios: int = 0,
     ) -> None:
         for name, value in (("horizon", horizon), ("replan", replan), ("cells", cells)):
@@ -67,7 +69,7 @@ class MPC(BatchAgent):
             raise AgentError(f"mpc: hold is {hold!r}, expected a finite number >= 0 or None")
         self.planner, self.forecaster = planner, forecaster
         self.horizon, self.replan, self.hold, self.cells, self.scenarios = horizon, replan, hold, cells, scenarios
-        self.climatologies = [Climatology.from_mapping(name, load_preset("climatology", name)) for name in climatologies]
+        self.climatologies = [_climatology(name) for name in climatologies]
         self._in_batch = planner == "dynamic" and forecaster == "climatology" and hold is not None
         if not self._in_batch:
             self._new_seat()  # an unknown name or a missing extra is told now
@@ -186,14 +188,14 @@ class MPC(BatchAgent):
 
     def _solve(
         self, arrays: SiteArrays, paths: FloatArray, path: IntArray, ambient: FloatArray, ends: FloatArray, *, parallel: bool
-    ) -> tuple[FloatArray, FloatArray]:
+    ) -> tuple[npt.NDArray[np.float32], FloatArray]:
         """Slopes of V before each of the coming ticks, ``(M, replan + 1, G)``, and V at the lowest charge now, ``(M,)`` $.
 
         ``path (M,)`` is each seat's row of ``paths``.
         """
         length = paths.shape[1]
         cap = np.full((len(paths), length), np.inf)
-        table, value = np.zeros((len(path), self.replan + 1, self.cells)), np.empty(len(path))
+        table, value = np.zeros((len(path), self.replan + 1, self.cells), dtype=np.float32), np.empty(len(path))
         terminal = np.repeat(ends[:, None], self.cells, axis=1)
         arguments = (*arrays, self._site, path, paths, ambient, cap, 0, length, terminal, table, value)
         if parallel:
@@ -219,6 +221,18 @@ class MPC(BatchAgent):
 
     def _new_seat(self) -> PlanningSeat:
         return PlanningSeat(self.planner, self.forecaster, self.climatologies, self.horizon, self.hold, self.scenarios)
+
+
+def _climatology(name: str) -> Climatology:
+    if not name.endswith((".yaml", ".yml")):
+        return Climatology.from_mapping(name, load_preset("climatology", name))
+    try:
+        data = yaml.safe_load(Path(name).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise AgentError(f"mpc: climatology {name!r} cannot be read: {error}") from error
+    if not isinstance(data, dict):
+        raise AgentError(f"mpc: climatology {name!r} holds {data!r:.60}, expected a mapping with energy, premium and days")
+    return Climatology.from_mapping(name, data)
 
 
 @kernel

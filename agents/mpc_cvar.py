@@ -35,9 +35,9 @@ class MPCCVaR(MPC):
         tail: float = 0.2,
         climatologies: tuple[str, ...] | list[str] = ("ercot", "aemo_nsw", "mara_event"),
         horizon: int = TICKS_PER_DAY,
-        replan: int = 12,
+        replan: int = 48,
         hold: float = 1.0,
-        cells: int = 30,
+        cells: int = 20,
     ) -> None:
         super().__init__(climatologies=climatologies, horizon=horizon, replan=replan, hold=hold, cells=cells)
         if not 0.0 <= risk_weight <= 1.0 or not 0.0 < tail <= 1.0:
@@ -59,7 +59,7 @@ class MPCCVaR(MPC):
 
     def _solve(
         self, arrays: SiteArrays, paths: FloatArray, path: IntArray, ambient: FloatArray, ends: FloatArray, *, parallel: bool
-    ) -> tuple[FloatArray, FloatArray]:
+    ) -> tuple[npt.NDArray[np.float32], FloatArray]:
         days, seats = self._days, len(path)
         each = (path[:, None] * days + np.arange(days)).ravel()
         site, self._site = self._site, np.repeat(self._site, days)
@@ -71,4 +71,4 @@ class MPCCVaR(MPC):
             self._site = site
         table, value = table.reshape(seats, days, *table.shape[1:]), value.reshape(seats, days)
         weights = (1.0 - self.risk_weight) / days + self.risk_weight * tail_weights(value, self.tail)
-        return np.einsum("ms,msrg->mrg", weights, table), (weights * value).sum(axis=1)
+        return np.einsum("ms,msrg->mrg", weights, table).astype(np.float32), (weights * value).sum(axis=1)

@@ -37,7 +37,7 @@ BINS: Final = 121  # of standardised errors, equal steps of asinh(4 u)
 STEP: Final = 0.1
 PRIOR_SPREAD: Final = 3.0  # standard deviation of standardised errors before there are any: wide
 MEMORY_DAYS: Final = 30.0  # after which an error counts 1/e
-GAIN: Final = 0.12  # of the tracking at one step; falls with the square root of the horizon, as errors overlap
+GAIN: Final = 0.2  # of the tracking at one step; falls with the square root of the horizon, as errors overlap
 FLOOR: Final = 1e-9
 FIRST_VOLATILITY: Final = 0.3  # |change| of z taken for granted before the first; counts as one row
 PRIOR_ROWS: Final = 10.0
@@ -45,6 +45,7 @@ PRIOR_OVERLAP: Final = 0.5  # more rows for each step of the horizon: errors ove
 FEW: Final = 2.0  # share by which bands are wider where all errors so far are as good as one independent error (Student's t)
 POOL_OVERLAP: Final = 2.0  # rows for each step of the horizon lent by the next shorter one
 REACH: Final = 1.0  # a spike beyond all seen by exp(1) is within the bands; without an end the sine would make them infinite
+EARLY_REACH: Final = 2.0  # added at the first row, none of it left after a day: little has been seen yet
 RIDGE_ROWS: Final = 50.0
 RIDGE_OVERLAP: Final = 10.0
 
@@ -195,6 +196,7 @@ def _issue(s: Any, knots: Any, levels: Any, day: int, step: int, rows: int, z: A
     x = np.empty(s.coefficients.shape[2])
     own = np.empty(s.counts.shape[2])
     slot = rows % len(s.centres)
+    beyond = REACH + EARLY_REACH * max(0.0, 1.0 - rows / day)
     for c in range(len(z)):
         fast, fortnight = s.volatility[c, 0] + FLOOR, s.volatility[c, 2] + FLOOR
         slow = max(s.volatility[c, 1] + FLOOR, 0.1 * fortnight)
@@ -216,10 +218,9 @@ def _issue(s: Any, knots: Any, levels: Any, day: int, step: int, rows: int, z: A
             s.log_scale[slot, k, c] = total
             s.centres[slot, k, c] = centre[k, c]
             _pool(s.counts[c, k], s.prior[k], POOL_OVERLAP * ahead if k > 0 else 0.0, own)
-            _quantiles(
-                own, levels, s.shift[c, k], np.exp(total) * (1.0 + min(1.0, FEW * ahead / (rows + 1.0))), s.offsets[slot, k, c]
-            )
-            low, high = min(s.reach[c, 0], centre[k, c]) - REACH, max(s.reach[c, 1], centre[k, c]) + REACH
+            wider = 1.0 + min(1.0, FEW * ahead / (rows + 1.0))
+            _quantiles(own, levels, s.shift[c, k], np.exp(total), wider, s.offsets[slot, k, c])
+            low, high = min(s.reach[c, 0], centre[k, c]) - beyond, max(s.reach[c, 1], centre[k, c]) + beyond
             for q in range(len(levels)):
                 s.offsets[slot, k, c, q] = min(max(centre[k, c] + s.offsets[slot, k, c, q], low), high) - centre[k, c]
 
@@ -235,7 +236,7 @@ def _pool(counts: Any, prior: Any, borrowed: float, own: Any) -> None:
 
 
 @kernel
-def _quantiles(counts: Any, levels: Any, shift: Any, scale: float, offsets: Any) -> None:
+def _quantiles(counts: Any, levels: Any, shift: Any, scale: float, wider: float, offsets: Any) -> None:
     """Quantiles of the histogram, interpolated within bins, shifted, on the right side of the median and in order."""
     bins, middle = len(counts), len(levels) // 2
     mass = 0.0
@@ -254,6 +255,9 @@ def _quantiles(counts: Any, levels: Any, shift: Any, scale: float, offsets: Any)
         elif q > middle:
             shift[q] = max(shift[q], -0.9 * max(u, 0.0))
         offsets[q] = (u + shift[q]) * scale
+    # The outer quantiles are those that few errors tell little of.
+    offsets[0] *= wider
+    offsets[-1] *= wider
     offsets[middle] = 0.0
     for q in range(middle - 1, -1, -1):
         offsets[q] = min(offsets[q], offsets[q + 1])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -127,6 +128,7 @@ def test_a_planner_that_looks_at_risk_gets_scenarios() -> None:
         ({"planner": {"cells": 3}}, PlanningError, "target is None"),
         ({"forecaster": "oracle"}, ForecastError, "forecaster 'oracle': expected one of"),
         ({"climatologies": ["mars"]}, ConfigError, "climatology=mars: no such choice"),
+        ({"climatologies": ["mars.yaml"]}, AgentError, "climatology 'mars.yaml' cannot be read"),
         ({"horizon": 0}, AgentError, "horizon is 0"),
         ({"replan": 1.5}, AgentError, "replan is 1.5"),
         ({"hold": -1.0}, AgentError, "hold is -1.0"),
@@ -152,3 +154,12 @@ def test_the_last_plan_can_be_looked_at(setup: MarketSetup) -> None:
     assert value == seat.plan.storage_value
     assert seat.plan.rung == "linear"
     assert (kappa >= seat.plan.commitment_value).all()
+
+
+def test_a_climatology_of_ones_own_is_read_from_its_file(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text("energy: {weekday: [0.02], weekend: [0.02]}\npremium: {weekday: [0.0], weekend: [0.0]}\n", encoding="utf-8")
+    assert MPC(climatologies=[str(path)]).climatologies[0].energy.tolist() == [[0.02], [0.02]]
+    path.write_text("- nothing\n", encoding="utf-8")
+    with pytest.raises(AgentError, match="expected a mapping"):
+        MPC(climatologies=[str(path)])
