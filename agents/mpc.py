@@ -24,7 +24,7 @@ from gridpilot.market.encoding import MEAN
 from gridpilot.market.observation import MarketInfo, Observation, observe
 from gridpilot.market.site import Site, SiteArrays, pack_sites
 from gridpilot.market.step import OWN_CURVE
-from gridpilot.market.units import TICKS_PER_DAY
+from gridpilot.market.units import DT, TICKS_PER_DAY
 from gridpilot.planning.dynamic_kernels import plan_parallel, plan_range, slope_at
 from gridpilot.setup import load_preset
 
@@ -197,7 +197,7 @@ class MPC(BatchAgent):
         cap = np.full((len(paths), length), np.inf)
         table, value = np.zeros((len(path), self.replan + 1, self.cells), dtype=np.float32), np.empty(len(path))
         terminal = np.repeat(ends[:, None], self.cells, axis=1)
-        arguments = (*arrays, self._site, path, paths, ambient, cap, 0, length, terminal, table, value)
+        arguments = (*arrays, self._site, path, paths, ambient, cap, 0, length, DT, terminal, table, value)
         if parallel:
             plan_parallel(numba.get_num_threads(), *arguments)
         else:

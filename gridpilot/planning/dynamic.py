@@ -18,7 +18,7 @@ __all__ = ["DynamicProgramme"]
 
 FloatArray = npt.NDArray[np.float64]
 
-DEFAULT_CELLS: Final = 60  # of the state of charge
+DEFAULT_CELLS: Final = 40  # of the state of charge
 
 
 class DynamicProgramme(Planner):

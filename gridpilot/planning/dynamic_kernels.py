@@ -99,10 +99,10 @@ def machine_blocks(
 
 @inline_kernel
 def reward(
-    plant: Any, i: int, price: float, cap: float, kw: Any, worth: Any, n: int,
+    plant: Any, i: int, price: float, cap: float, hours: float, kw: Any, worth: Any, n: int,
     step_kwh: Any, step_value: Any, context: Any,
 ) -> int:  # fmt: skip
-    """Write one tick's profit as a function of the change of charge: steps of kWh stored and $/kWh stored, descending.
+    """Write the profit of ``hours`` as a function of the change of charge: steps of kWh stored and $/kWh stored, descending.
 
     Power is worth ``worth`` to the machines, or ``price`` by not buying it, up to ``cap``. In the merged list of both the site stands at
     position ``cap``; charging moves it to the left, which costs what it passes, discharging to the right, which earns what it passes. So
@@ -129,7 +129,7 @@ def reward(
             take = min(end, cap) - max(position, first)
             if take > 0.0:
                 ceiling = (value + site.wear) / site.eta_c
-                step_kwh[steps], step_value[steps] = take * DT * site.eta_c, ceiling
+                step_kwh[steps], step_value[steps] = take * hours * site.eta_c, ceiling
                 total += step_kwh[steps]
                 steps += 1
                 charging = steps
@@ -137,10 +137,10 @@ def reward(
         if take > 0.0:
             # At prices far below zero charging and discharging at once would pay; the plant does not do it.
             ceiling = min(ceiling, site.eta_d * (value - site.wear))
-            step_kwh[steps], step_value[steps] = take * DT * site.per_eta_d, ceiling
+            step_kwh[steps], step_value[steps] = take * hours * site.per_eta_d, ceiling
             steps += 1
         position = end
-    context[0], context[1], context[2], context[3] = total, charging, full * DT, base * DT
+    context[0], context[1], context[2], context[3] = total, charging, full * hours, base * hours
     return steps
 
 
@@ -201,6 +201,7 @@ def backward(
     cap: Any,  # (P, H) kW
     p: int,  # the path
     t: int,  # the tick
+    hours: float,  # length of the tick
     value: float,  # $, V at the lowest charge after the tick
     slope: Any,  # (J, G) $/kWh; tick t reads row (t + 1) % J and writes row t % J
     kw: Any, worth: Any,  # (2 C + 2,) scratch
@@ -212,7 +213,7 @@ def backward(
     width = (plant[i].soc_max - plant[i].soc_min) / slope.shape[1]
     n = machine_blocks(plant, class_kw, output, product, i, prices[p, t, 1], prices[p, t, 2], ambient[p, t], kw, worth)
     limit = min(cap[p, t], plant[i].grid_kw)
-    steps = reward(plant, i, prices[p, t, 0], limit, kw, worth, n, step_kwh, step_value, context)
+    steps = reward(plant, i, prices[p, t, 0], limit, hours, kw, worth, n, step_kwh, step_value, context)
     earned: float = context[3]
     if width > 0.0:
         earned = context[2] + merge(slope, t % rows, (t + 1) % rows, width, step_kwh, step_value, steps, context[0])
@@ -241,6 +242,7 @@ def plan_range(
     cap: Any,  # (P, H) kW
     first: int,  # tick before which the slopes are wanted first
     last: int,  # the tick behind the last one
+    hours: float,  # length of a tick
     terminal: Any,  # (M, G) $/kWh, slopes at the end
     table: Any,  # (M, R, G) out: slopes before the ticks first, first + 1, ...
     value: Any,  # (M,) out: $, V at the lowest charge before tick first
@@ -255,8 +257,8 @@ def plan_range(
         for t in range(last, first - 1, -1):
             if t < last:
                 value[m] = backward(
-                    plant, class_kw, output, product, site[m], prices, ambient, cap, path[m], t, value[m], slope, kw, worth, step_kwh,
-                    step_value, context,
+                    plant, class_kw, output, product, site[m], prices, ambient, cap, path[m], t, hours, value[m], slope, kw, worth,
+                    step_kwh, step_value, context,
                 )  # fmt: skip
             else:
                 for g in range(cells):
@@ -269,14 +271,14 @@ def plan_range(
 @parallel_kernel
 def plan_parallel(
     threads: int, plant: Any, class_kw: Any, output: Any, product: Any, site: Any, path: Any, prices: Any, ambient: Any, cap: Any,
-    first: int, last: int, terminal: Any, table: Any, value: Any,
+    first: int, last: int, hours: float, terminal: Any, table: Any, value: Any,
 ) -> None:  # fmt: skip
     """:func:`plan_range` over all seats, on numba's threads."""
     seats = len(site)
     for thread in prange(threads):
         plan_range(
             thread * seats // threads, (thread + 1) * seats // threads, plant, class_kw, output, product, site, path, prices, ambient,
-            cap, first, last, terminal, table, value,
+            cap, first, last, hours, terminal, table, value,
         )  # fmt: skip
 
 
@@ -298,7 +300,7 @@ def plan_one(
     commitment[horizon] = 0.0
     for t in range(horizon - 1, -1, -1):
         value = backward(
-            plant, class_kw, output, product, 0, prices, ambient, cap, 0, t, value, slope, kw, worth, step_kwh, step_value, context
+            plant, class_kw, output, product, 0, prices, ambient, cap, 0, t, DT, value, slope, kw, worth, step_kwh, step_value, context
         )  # fmt: skip
         m = 1.0 + 1.0 / coefficient_of_performance(site, ambient[0, t])
         for c in range(site.n_classes):

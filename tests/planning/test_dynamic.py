@@ -72,7 +72,7 @@ def value(site: Site, prices: np.ndarray, cap: np.ndarray, soc: float, end: floa
     arrays, one = pack_sites([site]), np.zeros(1, dtype=np.int64)
     table, lowest = np.empty((1, 1, cells)), np.empty(1)
     ambient, terminal = np.full((1, len(prices)), 20.0), np.full((1, cells), end)
-    plan_range(0, 1, *arrays, one, one, prices[None].copy(), ambient, cap[None].copy(), 0, len(prices), terminal, table, lowest)
+    plan_range(0, 1, *arrays, one, one, prices[None].copy(), ambient, cap[None].copy(), 0, len(prices), DT, terminal, table, lowest)
     low = float(arrays.plant["soc_min"][0])
     width = float(arrays.plant["soc_max"][0] - low) / cells
     stored = np.clip((soc - low) - width * np.arange(cells), 0.0, width) @ table[0, 0]
@@ -106,7 +106,20 @@ def test_stored_energy_is_worth_less_the_more_there_is(seed: int) -> None:
     arrays, one = pack_sites([site]), np.zeros(1, dtype=np.int64)
     table = np.empty((1, 10, 40))
     plan_range(
-        0, 1, *arrays, one, one, prices[None], np.full((1, 30), 20.0), cap[None], 0, 30, np.full((1, 40), 0.03), table, np.empty(1)
+        0,
+        1,
+        *arrays,
+        one,
+        one,
+        prices[None],
+        np.full((1, 30), 20.0),
+        cap[None],
+        0,
+        30,
+        DT,
+        np.full((1, 40), 0.03),
+        table,
+        np.empty(1),
     )
     assert (np.diff(table[0], axis=1) <= 1e-12).all()
 
@@ -119,9 +132,9 @@ def test_many_seats_on_threads_get_what_each_gets_by_itself() -> None:
     site, path = rng.integers(0, 5, 40), rng.integers(0, 3, 40)
     terminal = rng.uniform(0.0, 0.1, (40, 1)) * np.ones(16)
     tables, values = [np.empty((40, 4, 16)) for _ in range(2)], [np.empty(40) for _ in range(2)]
-    plan_parallel(2, *arrays, site, path, prices, ambient, cap, 0, 24, terminal, tables[0], values[0])
+    plan_parallel(2, *arrays, site, path, prices, ambient, cap, 0, 24, DT, terminal, tables[0], values[0])
     for m in range(40):
-        plan_range(m, m + 1, *arrays, site, path, prices, ambient, cap, 0, 24, terminal, tables[1], values[1])
+        plan_range(m, m + 1, *arrays, site, path, prices, ambient, cap, 0, 24, DT, terminal, tables[1], values[1])
     assert tables[0].tobytes() == tables[1].tobytes()
     assert values[0].tobytes() == values[1].tobytes()
 
