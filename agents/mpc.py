@@ -67,6 +67,7 @@ class MPC(BatchAgent):
                 raise AgentError(f"mpc: {name} is {value!r}, expected a whole number of at least 1")
         if hold is not None and not 0.0 <= hold < math.inf:
             raise AgentError(f"mpc: hold is {hold!r}, expected a finite number >= 0 or None")
+        self._planned: int | None = None  # tick of the plan in force
         self.planner, self.forecaster = planner, forecaster
         self.horizon, self.replan, self.hold, self.cells, self.scenarios = horizon, replan, hold, cells, scenarios
         self.climatologies = [_climatology(name) for name in climatologies]
@@ -80,6 +81,7 @@ class MPC(BatchAgent):
         """Forget the last episode."""
         self._arrays = pack_sites([site], market.n_classes)
         self._market = self._site = self._path = np.zeros(1, dtype=np.int64)
+        self._planned = None
         if not self._in_batch:
             self._seat = self._new_seat()
             self._seat.reset(site, market)
@@ -88,9 +90,9 @@ class MPC(BatchAgent):
         """The true value curve, given the plan's storage and commitment values."""
         if not self._in_batch:
             return observation.truthful_bid(*self._seat.decide(observation))
-        if observation.tick == 0:
-            self._begin(observation.history[:, None, 0], np.array([observation.week_tick]))
-        if observation.tick % self.replan == 0:
+        if self._planned is None:  # the first tick, or one in the midst of an episode
+            self._begin(observation.history[:, None, 0], np.array([observation.week_tick]), observation.tick)
+        if self._is_due(observation.tick):
             remaining = observation.market.ticks - observation.tick
             self._plan(
                 self._arrays, observation.tick, remaining, observation.prices[None], np.array([observation.ambient_c]),
@@ -117,7 +119,8 @@ class MPC(BatchAgent):
         self._markets, self._path = np.unique(seats.market, return_inverse=True)
         self._market, self._site = seats.market, seats.seat
         scenario = arena.scenario
-        self._begin(scenario.prices[: scenario.history + 1, self._markets, 0], scenario.start[self._markets])
+        energy = scenario.prices[: scenario.history + arena.tick + 1, self._markets, 0]
+        self._begin(energy, scenario.start[self._markets] + arena.tick, arena.tick)
 
     def bid_batch(self, arena: Arena) -> None:
         """Plan where it is time to, and value each battery."""
@@ -131,7 +134,7 @@ class MPC(BatchAgent):
             return
         now = arena.scenario.history + tick
         prices = arena.scenario.prices[now, self._markets]
-        if tick % self.replan == 0:
+        if self._is_due(tick):
             self._plan(
                 arena.arrays, tick, arena.scenario.ticks - tick, prices, arena.scenario.ambient[now, self._markets],
                 arena.levels[self._markets, MEAN], parallel=arena.n_markets >= PARALLEL_FROM,
@@ -140,13 +143,17 @@ class MPC(BatchAgent):
 
     # The outlook, for P markets.
 
-    def _begin(self, energy: FloatArray, start: IntArray) -> None:
-        """Choose a climatology for each market by its history ``energy (h, P)``, whose last row is tick 0 at ``start (P,)``."""
+    def _begin(self, energy: FloatArray, week_tick: IntArray, tick: int) -> None:
+        """Choose a climatology for each market by its history ``energy (h, P)``, whose last row is ``tick`` at ``week_tick (P,)``."""
         past = np.arange(len(energy))[:, None] - (len(energy) - 1)
-        self._start = start
-        self._kind = recognise(self.climatologies, energy, start[None, :] + past)
+        self._start = week_tick - tick
+        self._kind = recognise(self.climatologies, energy, week_tick[None, :] + past)
         # Without a climatology that fits: the history's median, and no premium.
-        self._usual = np.median(energy, axis=0) if len(energy) else np.zeros(len(start))
+        self._usual = np.median(energy, axis=0) if len(energy) else np.zeros(len(week_tick))
+        self._planned = None
+
+    def _is_due(self, tick: int) -> bool:
+        return self._planned is None or tick - self._planned >= self.replan
 
     def _outlook(self, tick: int, length: int, prices: FloatArray) -> FloatArray:
         """Price paths ``(P, length, 3)`` from ``tick`` on: power, hash, token."""
@@ -185,6 +192,7 @@ class MPC(BatchAgent):
         ends = arrays.plant["eta_d"][self._site] * np.maximum(self._closing_price(tick, mean)[self._path], 0.0)
         paths, weather = self._outlook(tick, length, prices), self._ambient(tick, length, ambient)
         self._table, _ = self._solve(arrays, paths, self._path, weather, ends, parallel=parallel)
+        self._planned = tick
 
     def _solve(
         self, arrays: SiteArrays, paths: FloatArray, path: IntArray, ambient: FloatArray, ends: FloatArray, *, parallel: bool
@@ -214,8 +222,9 @@ class MPC(BatchAgent):
         commitment: FloatArray,
     ) -> None:
         assert self.hold is not None
+        assert self._planned is not None
         _write_values(
-            *arrays, self._market, self._site, self._path, self._table, tick % self.replan + 1, self.hold, storage, prices,
+            *arrays, self._market, self._site, self._path, self._table, tick - self._planned + 1, self.hold, storage, prices,
             storage_value, commitment,
         )  # fmt: skip
 

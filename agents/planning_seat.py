@@ -55,6 +55,7 @@ class PlanningSeat:
         if self._forecaster_spec != CLIMATOLOGY:
             self.forecaster = build_forecaster(self._forecaster_spec, CHANNELS, TICKS_PER_DAY)
         self.plan = self.forecast = None
+        self._begun = False
 
     def decide(self, observation: Observation) -> tuple[float | None, FloatArray]:
         """Storage value in $/kWh and commitment values ``(C,)`` for the coming tick."""
@@ -75,16 +76,17 @@ class PlanningSeat:
         return (plan.storage_value if usable else None), np.maximum(kappa, 0.0)
 
     def _take_in(self, observation: Observation) -> None:
-        if observation.tick == 0:
+        if not self._begun:  # the first tick, or one in the midst of an episode
+            self._begun = True
             rows = observation.history
             past = np.arange(len(rows))[:, None] - (len(rows) - 1) + observation.week_tick
             self._kind = int(recognise(self.climatologies, rows[:, :1], past)[0])
             self._usual = float(np.median(rows[:, 0]))
             if self.forecaster is not None:
                 weeks = -(-len(rows) // TICKS_PER_WEEK) * TICKS_PER_WEEK  # so that no step of the history is negative
-                self._first = observation.week_tick + weeks
+                self._first = observation.week_tick + weeks - observation.tick
                 for i, prices in enumerate(rows):
-                    self.forecaster.update(Row(self._first - (len(rows) - 1) + i, prices))
+                    self.forecaster.update(Row(self._first + observation.tick - (len(rows) - 1) + i, prices))
             return
         if self.forecaster is not None:
             self.forecaster.update(Row(self._first + observation.tick, observation.prices))

@@ -8,8 +8,9 @@ histogram that forgets, and the quantiles of that histogram times the scale pred
   square root of the horizon: bands breathe.
 - What coverage is still missing is made up by quantile tracking per horizon and side (Angelopoulos, Candès and Tibshirani 2023, "Conformal
   PID control for time series prediction"; Gibbs and Candès 2021, "Adaptive conformal inference under distribution shift"): after each
-  error beyond a quantile that quantile moves out by ``gain (1 - level)``, after each error within it moves in by ``gain level``, so
-  that the share of misses over T steps differs from the level by at most (range of the correction) / (gain T), whatever the data.
+  error above a quantile that quantile moves up by ``gain level``, after each error below it moves down by ``gain (1 - level)``, so
+  that the share of misses over T steps differs from the level by at most (range of the correction) / (gain T), whatever the data, but
+  for a correction that has reached its bound: no side of a band is ever turned inside out.
 """
 
 from __future__ import annotations
@@ -37,7 +38,9 @@ BINS: Final = 121  # of standardised errors, equal steps of asinh(4 u)
 STEP: Final = 0.1
 PRIOR_SPREAD: Final = 3.0  # standard deviation of standardised errors before there are any: wide
 MEMORY_DAYS: Final = 30.0  # after which an error counts 1/e
-GAIN: Final = 0.2  # of the tracking at one step; falls with the square root of the horizon, as errors overlap
+OUTER_GAIN: Final = 0.12  # of the tracking at one step; falls with the horizon, as errors overlap
+INNER_GAIN: Final = 0.08  # smaller: inner quantiles see more misses
+OWED: Final = 1.5  # greatest correction inwards, in the quantile it corrects
 FLOOR: Final = 1e-9
 FIRST_VOLATILITY: Final = 0.3  # |change| of z taken for granted before the first; counts as one row
 PRIOR_ROWS: Final = 10.0
@@ -175,7 +178,8 @@ def _learn(s: Any, knots: Any, levels: Any, day: int, step: int, rows: int, z: A
             for q in range(len(levels)):
                 if q != middle:
                     inside = 1.0 if error <= s.offsets[slot, k, c, q] else 0.0
-                    s.shift[c, k, q] += GAIN / np.sqrt(ahead) * (levels[q] - inside)
+                    gain = OUTER_GAIN * ahead**-0.4 if q == 0 or q == len(levels) - 1 else INNER_GAIN * ahead**-0.5
+                    s.shift[c, k, q] += gain * (levels[q] - inside)
             u = error / np.exp(s.log_scale[slot, k, c])
             s.recent[k, c] = u
             position = int(np.rint(min(max(np.arcsinh(4.0 * u) / STEP, -half), half))) + half
@@ -249,12 +253,14 @@ def _quantiles(counts: Any, levels: Any, shift: Any, scale: float, wider: float,
             b += 1
         part = (levels[q] * mass - below) / max(counts[b], 1e-300)
         u = np.sinh(STEP * (b - bins // 2 - 0.5 + min(max(part, 0.0), 1.0))) / 4.0
-        # A correction narrows a side to a tenth at most, and stops there: it must be able to come back at once.
+        # A correction narrows a side to a tenth at most; what it would take beyond that is owed, up to half as much again.
         if q < middle:
-            shift[q] = min(shift[q], -0.9 * min(u, 0.0))
+            shift[q] = min(shift[q], -OWED * min(u, 0.0))
+            u = min(u + shift[q], 0.1 * min(u, 0.0))
         elif q > middle:
-            shift[q] = max(shift[q], -0.9 * max(u, 0.0))
-        offsets[q] = (u + shift[q]) * scale
+            shift[q] = max(shift[q], -OWED * max(u, 0.0))
+            u = max(u + shift[q], 0.1 * max(u, 0.0))
+        offsets[q] = u * scale
     # The outer quantiles are those that few errors tell little of.
     offsets[0] *= wider
     offsets[-1] *= wider

@@ -14,6 +14,7 @@ from gridpilot.agents.planning_seat import PlanningSeat
 from gridpilot.agents.seating import AgentSpec, Seating
 from gridpilot.errors import AgentError, ConfigError, ForecastError, PlanningError
 from gridpilot.market.encoding import MEAN
+from gridpilot.market.observation import observe
 from gridpilot.market.physics import PROFIT
 from gridpilot.setup import MarketSetup, load_setup
 
@@ -141,8 +142,6 @@ def test_what_it_cannot_use_is_told_at_once(params: dict[str, Any], error: type[
 
 
 def test_the_last_plan_can_be_looked_at(setup: MarketSetup) -> None:
-    from gridpilot.market.observation import observe
-
     seat = PlanningSeat("ladder", "persistence", [], 36, 1.0, 0)
     arena = setup.arena(1)
     arena.start(setup.scenario(0, EPISODES[:1]))
@@ -163,3 +162,16 @@ def test_a_climatology_of_ones_own_is_read_from_its_file(tmp_path: Path) -> None
     path.write_text("- nothing\n", encoding="utf-8")
     with pytest.raises(AgentError, match="expected a mapping"):
         MPC(climatologies=[str(path)])
+
+
+@pytest.mark.parametrize("params", [{}, {"planner": "linear", "forecaster": "persistence", "horizon": 24}], ids=["batch", "seat"])
+def test_it_can_take_over_in_the_midst_of_a_day(setup: MarketSetup, params: dict[str, Any]) -> None:
+    arena = setup.arena(1)
+    arena.start(setup.scenario(0, EPISODES[:1]))
+    for _ in range(200):
+        arena.step()
+    agent, observation = MPC(**params), observe(arena, 0, 3)
+    agent.reset(observation.site, observation.market, 0)
+    bid = agent.bid(observation)
+    assert bid.storage_value is not None
+    assert 0.03 < bid.storage_value < 0.3  # five in the afternoon, scarcity at hand
