@@ -112,10 +112,15 @@ class PlanningSeat:
         prices[:, 0] += premium
         if scenarios is not None:
             scenarios[:, :, 0] += premium
-        ambient = np.full(length, observation.ambient_c)
         terminal = None
         if remaining <= self.horizon:  # at the end of the episode a stored kWh saves buying one at the mean price
+            mean = max(float(observation.levels[MEAN]), 0.0)
             battery = self.site.battery
             room = (battery.soc_max - battery.soc_min) * battery.energy_kwh
-            terminal = np.array([[room, battery.discharge_efficiency * max(observation.levels[MEAN], 0.0)]])
-        return Outlook(prices, ambient, scenarios=scenarios, terminal=terminal)
+            terminal = np.array([[room, battery.discharge_efficiency * mean]])
+            # Beyond the end nothing earns, so nothing is done; a horizon of constant length lets planners start warm.
+            beyond = np.repeat([[mean, 0.0, 0.0]], self.horizon - length, axis=0)
+            prices = np.concatenate([prices, beyond])
+            if scenarios is not None:
+                scenarios = np.concatenate([scenarios, np.repeat(beyond[None], len(scenarios), axis=0)], axis=1)
+        return Outlook(prices, np.full(len(prices), observation.ambient_c), scenarios=scenarios, terminal=terminal)
