@@ -174,7 +174,7 @@ SURFACE: dict[str, set[str]] = {
     "gridpilot.backtest": set(),
     "gridpilot.benchmark": set(),
     "gridpilot.envs": {"MarketEnv", "MarketParallelEnv", "MarketVectorEnv", "parallel_env"},
-    "gridpilot.forecasting": {"CHANNELS", "LEVELS", "Forecast", "Forecaster", "Row"},
+    "gridpilot.forecasting": {"CHANNELS", "LEVELS", "Forecast", "Forecaster", "Row", "build_forecaster"},
     "gridpilot.market": set(),
     "gridpilot.planning": {
         "CVaRProgramme",

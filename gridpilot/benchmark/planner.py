@@ -28,7 +28,8 @@ __all__ = ["measure_planner"]
 
 FloatArray = npt.NDArray[np.float64]
 
-STEPS: Final = 288  # decisions of the closed loop, and ticks each looks ahead
+STEPS: Final = 288  # ticks each decision looks ahead
+DECISIONS = 288  # of the closed loop
 SCENARIOS: Final = 10
 RISK: Final = (0.5, 0.2)  # risk weight, tail
 
@@ -63,11 +64,11 @@ def measure_planner(repeats: int, setup: MarketSetup) -> Iterator[Measurement]:
 
 
 def _rows(name: str, played: FloatArray, bare: FloatArray | None = None, against: str = "") -> Iterator[Measurement]:
-    """A row for the median decision and one for the 99th percentile; medians and the fastest of the repeats ``(R, STEPS)``."""
+    """A row for the median decision and one for the 99th percentile; medians and the fastest of the repeats ``(R, DECISIONS)``."""
     for percent in (50, 99):
         us = 1e6 * np.percentile(played, percent, axis=1)
         ratio = None if bare is None else float(np.median(us) / np.median(1e6 * np.percentile(bare, percent, axis=1)))
-        label = f"{name}: p{percent} of {STEPS} decisions"
+        label = f"{name}: p{percent} of {DECISIONS} decisions"
         yield Measurement("planner", label, float(np.median(us)), float(us.min()), ratio=ratio, against=against if ratio else "")
 
 
@@ -88,14 +89,14 @@ def _world(setup: MarketSetup) -> tuple[FloatArray, FloatArray]:
 def _played(
     planner: Planner, site: Site, prices: FloatArray, ambient: FloatArray, repeats: int, points: int = 0
 ) -> tuple[FloatArray, list[Decision]]:
-    """CPU seconds of each decision ``(R, STEPS)``, of a price taker that sees the day to come, and the decisions of the last repeat."""
-    seconds = np.empty((repeats, STEPS))
+    """CPU seconds of each decision ``(R, DECISIONS)``, of a price taker that sees the day to come, and the decisions of the last repeat."""
+    seconds = np.empty((repeats, DECISIONS))
     for times in seconds:
         planner.reset(site)
         start = site.battery.soc_start * site.battery.energy_kwh
         state = SiteState(start, min(site.cooling.set_point_c, float(ambient[0])), np.zeros(len(site.fleet)))
         decisions = []
-        for t in range(-1, STEPS):  # the first, cold one is not counted: it is the start of the loop
+        for t in range(-1, DECISIONS):  # the first, cold one is not counted: it is the start of the loop
             now = max(t, 0)
             ahead = slice(now, now + STEPS)
             outlook = Outlook(prices[0, ahead], ambient[ahead], scenarios=prices[1:, ahead])
@@ -118,13 +119,13 @@ def _played(
 def _solver_alone(
     decisions: list[Decision], site: Site, repeats: int, layout: str | tuple[tuple[int, int], ...] = DAY, *, risk: bool = False
 ) -> FloatArray:
-    """CPU seconds of HiGHS alone ``(R, STEPS)`` in the programmes of ``decisions``, its numbers changed off the clock."""
+    """CPU seconds of HiGHS alone ``(R, DECISIONS)`` in the programmes of ``decisions``, its numbers changed off the clock."""
     arrays = pack_sites([site])
     model = LinearModel(arrays, Blocks(layout, STEPS), SCENARIOS if risk else 1)
-    seconds = np.empty((repeats, STEPS))
+    seconds = np.empty((repeats, DECISIONS))
     for times in seconds:
         solver = RiskSolver(model, *RISK) if risk else HotSolver(model)
-        for t in range(-1, STEPS):
+        for t in range(-1, DECISIONS):
             state, outlook = decisions[max(t, 0)]
             paths = outlook.prices[None]
             if risk and outlook.scenarios is not None:

@@ -18,8 +18,11 @@ IntArray = npt.NDArray[np.int64]
 MEMORY_DAYS: Final = 30.0  # after which a loss counts 1/e
 ANCHOR: Final = 0.3  # prior weight of member 0
 OVERLAP: Final = 0.5  # rows of a k-step forecast that tell as much as one independent row, over k
-LENT: Final = 0.5  # share of a shorter horizon's t that counts for the next
-LENDER: Final = 3.0  # greatest t lent from
+DOUBT: Final = 2.0  # squared t below which the combination is not used
+FEW: Final = 12.0  # blocks at which a t counts for 0.7 of itself: with few of them it is large by chance
+CERTAIN: Final = 1.0  # t above which a horizon lends to the next longer one
+LENDER: Final = 6.0  # greatest t lent from
+LENT: Final = 0.9  # share that is lent of what is above CERTAIN
 HARD: Final = 0.01  # a weight below this is none
 
 
@@ -33,7 +36,7 @@ class _State(NamedTuple):
     largest: FloatArray  # (M, K, C)
     weights: FloatArray  # (M, K, C) of the combination, a member at a time sums to 1
     block: FloatArray  # (K, C, 2) gain over the anchor in the block that runs, and its rows
-    gain: FloatArray  # (K, C, 2) discounted sum of the blocks' gains, and of their squares
+    gain: FloatArray  # (K, C, 3) discounted sum of the blocks' gains, of their squares, and their number
     guard: FloatArray  # (K, C) share of the combination in the answer, the rest is the anchor's
     loss: FloatArray  # (M, K, C) running mean absolute error
 
@@ -47,9 +50,11 @@ class Aggregation:
     the variance that sets the learning rate; neighbouring horizons share their regrets.
 
     The guard: the combination's gain over the anchor is summed in blocks as long as the horizon; with t the ratio of the blocks' sum to the
-    root of their sum of squares, the share of the combination in the answer is the positive-part shrinkage ``1 - 1 / t^2`` (James and Stein
-    1961), 0 for t <= 1: what has not been shown to be better than the anchor is not used. Long horizons have few blocks: each adds to its
-    own t half of the next shorter horizon's, up to 1.5, which is not enough where its own gain is negative.
+    root of their sum of squares, times ``sqrt(n / (n + FEW))`` for n blocks, the share of the combination in the answer is the
+    positive-part shrinkage ``1 - DOUBT / t^2`` (James and Stein 1961), 0 where it is negative: what has not been shown to be better
+    than the anchor is not used. Long horizons have few blocks, so a horizon lends what its t is above CERTAIN to the next longer one,
+    unless that one's own gain is negative. The constants are a compromise, found on simulated series: on random walks of 25 days
+    nothing was lost beyond 0.3 %, near random walks lose little of what could be won.
     """
 
     def __init__(self, members: int, channels: int, knots: IntArray, steps_per_day: int) -> None:
@@ -68,7 +73,7 @@ class Aggregation:
             largest=np.zeros((members, count, channels)),
             weights=np.broadcast_to(prior[:, None, None], (members, count, channels)).copy(),
             block=np.zeros((count, channels, 2)),
-            gain=np.zeros((count, channels, 2)),
+            gain=np.zeros((count, channels, 3)),
             guard=np.zeros((count, channels)),
             loss=np.zeros((members, count, channels)),
         )
@@ -124,12 +129,17 @@ def _learn(s: Any, knots: Any, prior: Any, rows: int, z: Any, held: Any, keep: f
                 old = keep ** s.block[k, c, 1]
                 s.gain[k, c, 0] = old * s.gain[k, c, 0] + s.block[k, c, 0]
                 s.gain[k, c, 1] = old * s.gain[k, c, 1] + s.block[k, c, 0] ** 2
+                s.gain[k, c, 2] = old * s.gain[k, c, 2] + 1.0
                 s.block[k, c, 0], s.block[k, c, 1] = 0.0, 0.0
         lent = 0.0
         for k in range(count):
-            t = lent + (s.gain[k, c, 0] / np.sqrt(s.gain[k, c, 1]) if s.gain[k, c, 1] > 0.0 else 0.0)
-            s.guard[k, c] = 1.0 - 1.0 / (t * t) if t > 1.0 else 0.0
-            lent = LENT * min(max(t, 0.0), LENDER)
+            t = 0.0
+            if s.gain[k, c, 1] > 0.0:
+                blocks = s.gain[k, c, 2]
+                t = s.gain[k, c, 0] / np.sqrt(s.gain[k, c, 1]) * np.sqrt(blocks / (blocks + FEW))
+            t += lent * min(max(0.5 + t, 0.0), 1.0)
+            s.guard[k, c] = 1.0 - DOUBT / (t * t) if t > 0.0 and t * t > DOUBT else 0.0
+            lent = LENT * (min(max(t, CERTAIN), LENDER) - CERTAIN)
         for k in range(count):
             highest = -np.inf
             for m in range(members):

@@ -204,12 +204,12 @@ def test_a_constant_series_is_no_difficulty(capsys: pytest.CaptureFixture[str]) 
         (["day=3"], "unknown key 'day'"),
         (["process=seasonal", "days=0.01"], "2 are left, expected at least 20"),
         (["process=seasonal", "days=2", f"members=[{MINE}.Raising]"], "no member answered; .*the sky is falling"),
-        (["process=seasonal", "days=2", f"members=[{MINE}.Nobody]"], "no member answered; .*has no such class"),
+        (["process=seasonal", "days=2", f"members=[{MINE}.Nobody]"], "no member answered; .*has no 'Nobody'"),
     ],
 )
 def test_bad_input_is_one_line_and_leaves_no_folder(overrides: list[str], message: str, monkeypatch: pytest.MonkeyPatch) -> None:
     names = yaml.safe_load(resources.files("gridpilot.conf").joinpath("backtest.yaml").read_text())["members"]
-    monkeypatch.setattr("gridpilot.forecasting.registry.registered", lambda: {name: {} for name in names})
+    monkeypatch.setattr("gridpilot.presets.registered", lambda group: {name: {"target": name} for name in names})
     with pytest.raises(GridPilotError, match=message) as caught:
         backtest_command.main(overrides)
     assert "\n" not in str(caught.value)

@@ -6,12 +6,14 @@ import json
 
 import pytest
 
+from gridpilot.benchmark import planner
 from gridpilot.benchmark.benchmark_command import SUITES, main
 from gridpilot.benchmark.timing import cpu_seconds
 from gridpilot.errors import ConfigError
 
 
-def test_every_suite_measures(capsys: pytest.CaptureFixture[str]) -> None:
+def test_every_suite_measures(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(planner, "DECISIONS", 6)
     assert main(["repeats=1", "markets=8", "json=true"]) == 0
     rows = json.loads(capsys.readouterr().out)
     assert {row["suite"] for row in rows} == set(SUITES)

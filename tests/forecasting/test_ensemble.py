@@ -114,7 +114,7 @@ def test_failing_members_are_left_out_with_a_note() -> None:
     check(forecast, 30, 3, 4)
     assert any("failing could not forecast: ValueError: cannot forecast this" in note for note in forecast.notes)
     assert any("not_finite could not forecast" in note for note in forecast.notes)
-    assert forecast.weights["rls"] > 0.0
+    assert set(forecast.weights) == {"persistence", "failing", "not_finite", "rls"}
     forecaster.update(Row(343, prices[-1]))
     forecaster.update(Row(344, prices[-1]))
     assert not any("failing" in note for note in forecaster.forecast(30).notes)

@@ -104,7 +104,7 @@ def test_a_clean_daily_profile_is_foreseen(name: str) -> None:
 
 
 def test_least_squares_is_near_the_best_on_process_a() -> None:
-    skill, inside = rolling(build("rls"), seasonal(15 * DAY, 3), 6 * DAY, [12, 72], every=5)
+    skill, inside = rolling(build("rls"), seasonal(15 * DAY, 3), 6 * DAY, [12, 72], every=8)
     assert skill[0] > 0.24
     assert skill[1] > 0.6
     assert ((inside > 0.85) & (inside < 0.95)).all()
@@ -112,7 +112,7 @@ def test_least_squares_is_near_the_best_on_process_a() -> None:
 
 @pytest.mark.parametrize("tails", [None, 2.5])
 def test_bands_of_persistence_cover_on_random_walks(tails: float | None) -> None:
-    _, inside = rolling(build("persistence"), random_walk(20 * DAY, 1, tails), 5 * DAY, [1, 3, 12, 36], every=4)
+    _, inside = rolling(build("persistence"), random_walk(18 * DAY, 1, tails), 5 * DAY, [1, 3, 12, 36], every=8)
     assert ((inside > 0.86) & (inside < 0.94)).all()
 
 
@@ -156,7 +156,7 @@ def test_impossible_horizons_are_refused(horizon: int) -> None:
         ("oracle", "expected one of"),
         ("no_such_module.Mine", "no module"),
         ("gridpilot.forecasting.base.Row", "not a subclass"),
-        ("gridpilot.forecasting.base.Missing", "no such class"),
+        ("gridpilot.forecasting.base.Missing", "has no 'Missing'"),
         ({"target": "rls", "memory": 3}, "takes memory_days, shrinkage"),
         ({"target": "rls", "memory_days": -1.0}, "memory_days is -1.0"),
         ({"memory_days": 1.0}, "target is None"),
