@@ -136,7 +136,7 @@ def _legend(board: Leaderboard, width: int) -> Text:
         text = f"{board.episodes} episodes are too few to tell agents apart, {MIN_EPISODES} might do"
     else:
         text = f"★ may be the best (model confidence set, {100 * LEVEL:.0f} %)"
-    known = "   capture: of what perfect foresight gains alone" if width >= FULL and _has_capture(board) else ""
+    known = "   capture: of perfect foresight's gain" if width >= FULL and _has_capture(board) else ""
     return Text(f"{text}   ° frozen baseline   alone: among {REFERENCE}{known}\n", style="dim")
 
 
