@@ -43,7 +43,7 @@ def render_report(rows: pd.DataFrame, manifest: Mapping[str, Any], board: Leader
         manifest_text=json.dumps(manifest, indent=2, ensure_ascii=False),
         matches=len(rows.drop_duplicates(["episode", "lineup", "rotation"])),
         headline=_headline(board),
-        spread=lambda estimate, kind: spread(estimate, money if kind == "money" else percent),
+        spread=lambda estimate, kind: spread(estimate, {"money": money, "percent": percent, "share": _share}[kind]),
         market_label=market_label,
         **_profit_plot(board),
         **_pair_plot(board),
@@ -117,6 +117,10 @@ def _heat_map(board: Leaderboard, rows: pd.DataFrame) -> dict[str, Any]:
 
 def _p_value(p: float) -> str:
     return "< 0.001" if p < 0.001 else f"= {p:.3f}"
+
+
+def _share(value: float | None) -> str:
+    return "–" if value is None else f"{value:,.0f}"
 
 
 def _number(value: float) -> float | None:
