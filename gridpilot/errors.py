@@ -12,6 +12,13 @@
     ├── ConfigError                 an unknown or ill-typed configuration value
     ├── AgentError                  an agent that cannot be found, built or run
     ├── TournamentError             a run folder or schedule that cannot be used
+    ├── LiveError                   live operation that cannot start or go on
+    │   ├── JournalError            a journal that cannot be read, written or trusted
+    │   ├── DeploymentError         a deployment folder that cannot be written or trusted
+    │   └── VenueError              a venue that did not do what it was asked
+    │       ├── UnavailableError    no usable answer to a reading: no connection, too late, 5xx, 429, not JSON; ask again later
+    │       ├── RefusedError        the venue said no (4xx): what was asked has not been applied
+    │       └── UnknownOutcomeError a change was sent and its fate is not known: read back before anything else
     └── MissingExtraError           an optional dependency that is not installed
 
 Every message names the value, where it came from and what was expected.
@@ -24,15 +31,22 @@ __all__ = [
     "BidError",
     "CalibrationError",
     "ConfigError",
+    "DeploymentError",
     "ForecastError",
     "GridPilotError",
+    "JournalError",
+    "LiveError",
     "MarketError",
     "MissingExtraError",
     "PlanningError",
     "PriceError",
+    "RefusedError",
     "RiskError",
     "SiteError",
     "TournamentError",
+    "UnavailableError",
+    "UnknownOutcomeError",
+    "VenueError",
 ]
 
 
@@ -82,6 +96,45 @@ class AgentError(GridPilotError):
 
 class TournamentError(GridPilotError):
     """A run folder or schedule that cannot be used."""
+
+
+class LiveError(GridPilotError):
+    """Live operation that cannot start or go on."""
+
+
+class JournalError(LiveError):
+    """A journal that cannot be read, written or trusted."""
+
+
+class DeploymentError(LiveError):
+    """A deployment folder that cannot be written or trusted."""
+
+
+class VenueError(LiveError):
+    """A venue that did not do what it was asked."""
+
+
+class UnavailableError(VenueError):
+    """No usable answer to a reading: no connection, too late, 5xx, 429, not JSON. Asking again later is right.
+
+    ``retry_after`` is what the venue asked to be left alone for, wall seconds; ``None`` where it did not say.
+    """
+
+    def __init__(self, message: str, *, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class RefusedError(VenueError):
+    """The venue said no (4xx): what was asked has not been applied. ``status`` is the HTTP status."""
+
+    def __init__(self, message: str, *, status: int) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class UnknownOutcomeError(VenueError):
+    """A change was sent and its fate is not known: read back before anything else."""
 
 
 class MissingExtraError(GridPilotError, ImportError):
