@@ -23,6 +23,9 @@ __all__ = ["COMMANDS", "main"]
 COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "tournament": ("gridpilot.tournament.tournament_command", "let agents compete and rank them"),
     "report": ("gridpilot.tournament.report_command", "write the HTML report of a tournament's folder"),
+    "deploy": ("gridpilot.deploy", "write a tournament's agent to a checked folder for live operation"),
+    "live": ("gridpilot.live.live_command", "run an agent on a site, or on a stand-in of it"),
+    "serve-mara": ("gridpilot.live.serve_command", "serve the MARA API on this machine, with faults on demand"),
     "clear": ("gridpilot.market.clear_command", "clear one market or an array of them from a JSON file"),
     "simulate-prices": ("gridpilot.prices.simulate_command", "simulate energy, hash and token prices"),
     "climatology": ("gridpilot.tournament.climatology_command", "learn what a market's prices usually are at a time of day"),
@@ -36,6 +39,7 @@ EXAMPLES: Final = """\
 Examples:
   gridpilot tournament
   gridpilot tournament agents=[truthful,my_file.MyAgent] episodes=20 seed=7
+  gridpilot live agent=mpc live=stand_in
   gridpilot clear market.json --mechanism uniform
   gridpilot simulate-prices prices=ercot episodes=100 ticks=288 out=prices.parquet
   gridpilot calibrate prices.csv --column lmp --out my_prices.yaml"""

@@ -1,13 +1,13 @@
 """The words of the MARA Hackathon 2025 API: fields, rows, inventories, and how its figures translate to this project's units.
 
-The API gives no units. Its figures are plain products, ``revenue = count x output x price`` and ``cost = watts x energy price``, one of each
-per row of five minutes; so ``energy $/kWh = energy price x 1000 / dt``, and a machine's ``output = hashrate / dt`` an hour. Everything
+The API gives no units. Its figures are plain products, ``revenue = count x output x price`` and ``cost = watts x energy price``, one of
+each per row of five minutes; so ``energy $/kWh = energy price x 1000 / dt``, and a machine's ``output = hashrate / dt`` an hour. Everything
 outside this room is in kW, $ and hours.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
@@ -28,6 +28,7 @@ __all__ = [
     "PriceRow",
     "build_site",
     "format_time",
+    "machine_site",
     "parse_time",
 ]
 
@@ -126,9 +127,14 @@ def build_site(name: str, inventory: Inventory, power_w: int) -> Site:
         MachineClass(label, product, kind.power / 1000.0, power_w // kind.power, kind.output / DT)
         for label, product, kind in zip(CLASSES, products, inventory.types, strict=True)
     )
+    return machine_site(name, fleet, power_w)
+
+
+def machine_site(name: str, fleet: Sequence[MachineClass], power_w: int) -> Site:
+    """A plant of machines alone, behind a connection of ``power_w``."""
     grid_kw = power_w / 1000.0
     no_heat = Cooling(max_kw=0.0, capacity_kwh_per_c=1e12, loss_kw_per_c=0.0, set_point_c=1e6)
-    return Site(name, fleet, grid_kw=grid_kw, ramp_up_kw=grid_kw, boot_loss=0.0, battery=Battery(), cooling=no_heat)
+    return Site(name, tuple(fleet), grid_kw=grid_kw, ramp_up_kw=grid_kw, boot_loss=0.0, battery=Battery(), cooling=no_heat)
 
 
 def parse_time(text: Any) -> datetime:

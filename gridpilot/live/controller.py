@@ -1,0 +1,254 @@
+"""Decisions: the agent's, or the next best that is safe. The same code decides live, in shadow, in simulation and in replay.
+
+A controller reads no clock and no venue. It is told rows and results and asked for decisions, so that a journal holds all it takes to
+make the same decisions again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from typing import Any, Final
+
+from gridpilot.agents.base import Agent
+from gridpilot.agents.deadline import Overdue, deadline
+from gridpilot.agents.seating import AgentSpec
+from gridpilot.errors import AgentError, GridPilotError
+from gridpilot.live.allocation import Allocation, Plant
+from gridpilot.live.api import Counts, format_time
+from gridpilot.live.book import Book
+from gridpilot.live.config import RiskLimits
+from gridpilot.live.gate import check
+from gridpilot.live.report import DecisionKind, Reason
+from gridpilot.market.bids import Bid
+
+__all__ = ["LATE", "Controller", "Decision", "State"]
+
+LATE: Final = "agent_late"
+OFF_CAUSES: Final = {"halted", "feed_off"}  # nothing but everything off will do
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What N sites are to run, and why."""
+
+    at: datetime
+    tick: int  # of the newest row
+    kind: DecisionKind
+    reason: Reason
+    causes: tuple[str, ...]  # the first ``given`` of them came with the tick, the others were found while deciding
+    given: int
+    prices: tuple[float, float, float]  # of the newest row, in the API's units
+    bids: tuple[Bid, ...]  # (N,) the agents'; empty where they were not asked or failed
+    allocation: Allocation | None  # None where no bids were cleared
+    counts: tuple[Counts, ...]  # (N,)
+    power_w: int
+    revenue: float  # $ expected of the tick
+    cost: float
+    errors: tuple[str, ...] = field(default=(), compare=False)  # messages behind the causes, for people
+
+    @property
+    def profit(self) -> float:
+        """Revenue minus cost."""
+        return self.revenue - self.cost
+
+    def to_json(self) -> dict[str, Any]:
+        """The body of the journal's record; equal decisions give equal bytes."""
+        return {
+            "at": format_time(self.at),
+            "tick": self.tick,
+            "kind": self.kind,
+            "reason": self.reason,
+            "causes": list(self.causes),
+            "given": self.given,
+            "prices": list(self.prices),
+            "bids": [
+                {
+                    "blocks": bid.blocks.tolist(),
+                    "storage_value": bid.storage_value,
+                    "commitment_value": None if bid.commitment_value is None else bid.commitment_value.tolist(),
+                }
+                for bid in self.bids
+            ],
+            "won_kw": None if self.allocation is None else list(self.allocation.won_kw),
+            "payment": None if self.allocation is None else list(self.allocation.payment),
+            "counts": [list(each) for each in self.counts],
+            "power_w": self.power_w,
+            "revenue": self.revenue,
+            "cost": self.cost,
+        }
+
+
+@dataclass(frozen=True)
+class State:
+    """What a controller carries from one session to the next."""
+
+    counts: tuple[Counts, ...]  # (N,) that run
+    last_good: tuple[Counts, ...] | None = None  # the agent's last command that held
+    day: date | None = None  # UTC day of ``day_profit``
+    day_profit: float = 0.0  # $
+    settled: datetime | None = None  # the last decision that is part of it
+
+
+class Controller:
+    """Agents at N sites behind one connection, with a fallback for everything that can go wrong.
+
+    ``time_limit`` is what an agent has for a decision, wall s, and ``first_limit`` for the first one after a reset, which may have to look
+    through its whole history.
+    """
+
+    def __init__(
+        self,
+        plant: Plant,
+        agents: Sequence[AgentSpec],
+        limits: RiskLimits,
+        state: State,
+        *,
+        keep: int,
+        seed: int,
+        time_limit: float = float("inf"),
+        first_limit: float = float("inf"),
+    ) -> None:
+        self.plant, self.limits, self.state = plant, limits, state
+        self.book = Book(plant, keep)
+        self.book.counts = state.counts
+        self._specs, self._seed = agents, seed
+        self._agents: list[Agent] = [spec.build() for spec in agents]
+        self._time_limit, self._first_limit = time_limit, first_limit
+        self._asked: int | None = None  # tick at which the agents were last asked; None where they have to begin anew
+        self._bids_refused: tuple[str, ...] = ()
+
+    def rehearse(self) -> None:
+        """Let throwaway agents decide once at the newest row, so that compiled code is loaded before it counts."""
+        other = Controller(self.plant, self._specs, self.limits, State(self.plant.off), keep=self.book.keep, seed=self._seed)
+        assert self.book.row is not None
+        other.book.add([self.book.row])
+        other.decide("row", self.book.row.at)
+
+    def decide(self, kind: DecisionKind, at: datetime, causes: Sequence[str] = (), *, forced: Collection[str] = ()) -> Decision:
+        """Decide at the newest row; the agents are asked where ``kind`` is "row".
+
+        ``causes``  codes of what is wrong with this tick; "halted" and "feed_off" leave nothing but everything off
+        ``forced``  failures to be taken as given: a replay passes "agent_late", which it cannot see for itself
+        """
+        if not self.book.started:
+            self.book.start()
+        found, errors = list(causes), list[str]()
+        given = len(found)
+        bids = self._ask(found, errors, forced) if kind == "row" else None
+        limits_w = self._limits_w()
+        prices = self.book.prices
+        self._bids_refused = tuple(errors[:1] * len(self.plant.sites)) if kind == "row" and bids is None else ()
+        if not OFF_CAUSES.intersection(found):
+            if bids is not None:
+                allocation = self.plant.allocate(bids, prices, limits_w)
+                if self._passes(allocation.counts, found):
+                    return self._decision(kind, at, given, "agent", found, errors, allocation.counts, bids, allocation)
+            if self.state.last_good is None:
+                found.append("last_good_none")
+            elif not self._profit(self.state.last_good) > 0.0:
+                found.append("last_good_unprofitable")
+            elif self._passes(self.state.last_good, found):
+                return self._decision(kind, at, given, "last_good", found, errors, self.state.last_good, bids or ())
+            truthful = [self.book.observe(i).truthful_bid() for i in range(len(self.plant.sites))]
+            counts = self.plant.allocate(truthful, prices, limits_w).counts
+            if self._passes(counts, found):
+                return self._decision(kind, at, given, "myopic", found, errors, counts, bids or ())
+        return self._decision(kind, at, given, "off", found, errors, self.plant.off, bids or ())
+
+    def settle(self, decision: Decision, counts: tuple[Counts, ...]) -> None:
+        """Note which machines run after a decision."""
+        self.book.settle(decision.allocation, counts, self.book.prices, self._bids_refused)
+        state = self.state
+        day, profit, settled = state.day, state.day_profit, state.settled
+        if settled is None or decision.at > settled:  # a second decision for the same tick earns nothing more
+            if day != decision.at.date():
+                day, profit = decision.at.date(), 0.0
+            profit, settled = profit + self._profit(counts), decision.at
+        good = counts if decision.reason == "agent" and counts == decision.counts else state.last_good
+        self.state = State(counts, good, day, profit, settled)
+
+    def reconcile(self, counts: tuple[Counts, ...]) -> None:
+        """The venue reports that these machines run."""
+        self.book.counts = counts
+        self.state = State(counts, self.state.last_good, self.state.day, self.state.day_profit, self.state.settled)
+
+    def _ask(self, causes: list[str], errors: list[str], forced: Collection[str]) -> tuple[Bid, ...] | None:
+        """The agents' bids, or None, with what went wrong added to ``causes`` and ``errors``."""
+        tick = self.book.tick
+        begin = self._asked is None or tick != self._asked + 1  # an agent that missed a tick begins anew, in the midst of things
+        self._asked = tick
+        bids = []
+        for i, agent in enumerate(self._agents):
+            try:
+                observation = self.book.observe(i)
+                with deadline((self._first_limit if begin else self._time_limit) / len(self._agents)):
+                    if begin:
+                        agent.reset(self.plant.sites[i], observation.market, self._seed + i)
+                    elif observation.last is not None:
+                        agent.learn(observation.last)
+                    answer = agent.bid(observation)
+                if not isinstance(answer, Bid):
+                    raise AgentError(f"bid() returned {type(answer).__name__}, expected a Bid")
+                bids.append(self._fitting(i, answer))
+            except (Exception, Overdue, SystemExit) as error:  # an agent may fail in any way; the site goes on without it
+                code = LATE if isinstance(error, Overdue) else "bid_invalid" if isinstance(error, GridPilotError) else "agent_error"
+                return self._failed(code, error, causes, errors)
+        if LATE in forced:
+            return self._failed(LATE, Overdue("late, as recorded"), causes, errors)
+        return tuple(bids)
+
+    def _failed(self, code: str, error: BaseException, causes: list[str], errors: list[str]) -> tuple[Bid, ...] | None:
+        self._asked = None  # it is in no known state: begin anew
+        causes.append(code)
+        errors.append(f"{type(error).__name__}: {error}"[:300])
+        return None
+
+    def _fitting(self, site: int, bid: Bid) -> Bid:
+        """The bid, checked as if it had just been made: its arrays may have been changed since."""
+        classes = len(self.plant.sites[site].fleet)
+        if bid.commitment_value is not None and len(bid.commitment_value) != classes:
+            raise AgentError(
+                f"bid: commitment_value has {len(bid.commitment_value)} entries, expected {classes}, one a machine class"
+            )
+        return Bid(bid.blocks, bid.storage_value, bid.commitment_value)
+
+    def _limits_w(self) -> list[int]:
+        """The most each site may draw in this tick, W."""
+        limits = [round(site.grid_kw * 1000.0) for site in self.plant.sites]
+        if self.limits.max_change_kw is not None:
+            step = int(self.limits.max_change_kw * 1000.0)
+            running = enumerate(self.book.counts)
+            limits = [min(limit, self.plant.power_w(i, n) + step) for limit, (i, n) in zip(limits, running, strict=True)]
+        return limits
+
+    def _profit(self, counts: Sequence[Counts]) -> float:
+        revenue, cost = self.plant.totals(counts, self.book.prices)
+        return revenue - cost
+
+    def _passes(self, counts: Sequence[Counts], causes: list[str]) -> bool:
+        day = self.state.day_profit if self.book.newest is not None and self.state.day == self.book.newest.date() else 0.0
+        problem = check(self.plant, counts, self.book.counts, self.limits, profit=self._profit(counts), day_profit=day)
+        if problem is not None and problem not in causes:
+            causes.append(problem)
+        return problem is None
+
+    def _decision(
+        self,
+        kind: DecisionKind,
+        at: datetime,
+        given: int,
+        reason: Reason,
+        causes: Sequence[str],
+        errors: Sequence[str],
+        counts: tuple[Counts, ...],
+        bids: Sequence[Bid],
+        allocation: Allocation | None = None,
+    ) -> Decision:
+        assert self.book.row is not None
+        revenue, cost = self.plant.totals(counts, self.book.prices)
+        return Decision(
+            at, self.book.tick, kind, reason, tuple(causes), given, self.book.row.raw, tuple(bids), allocation, counts,
+            self.plant.total_w(counts), revenue, cost, tuple(errors),
+        )  # fmt: skip

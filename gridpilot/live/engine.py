@@ -1,0 +1,343 @@
+"""The loop that runs a site: read prices, judge them, decide, journal the intent, send, read back, journal the outcome; once a row.
+
+One engine runs every venue. It polls for a new row and never sleeps to a mark of the clock. A tick without a row, and a row that is refused
+as data, are decisions of their own, at most one a tick. Nothing is sent in shadow mode. A halt in the journal holds until a resume.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from gridpilot.agents.seating import AgentSpec
+from gridpilot.errors import RefusedError, VenueError
+from gridpilot.live.api import TICK, Counts, PriceRow, format_time
+from gridpilot.live.config import LiveConfig
+from gridpilot.live.controller import Decision
+from gridpilot.live.execution import Result
+from gridpilot.live.feed import Refusal
+from gridpilot.live.journal import HaltState, Journal
+from gridpilot.live.records import counts_from_json, counts_to_json, refusal_to_json, result_to_json, row_to_json, state_to_json
+from gridpilot.live.report import CycleReport, DecisionKind
+from gridpilot.live.session import begin
+from gridpilot.live.venue import Venue
+from gridpilot.live.watch import Watch
+
+__all__ = ["Engine"]
+
+CHECK_EVERY: Final = 12  # ticks between two looks whether inventory or limits have changed
+LATE_ROW: Final = 0.5  # ticks a row may be late before its tick becomes a decision without one
+FRESH: Final = 1.5 * TICK  # greatest age of a row that a decision still counts as made in time
+GIVE_UP: Final = 0.8  # of a tick's wall length, after which a command is not repeated any more
+
+
+@dataclass(frozen=True)
+class Trigger:
+    """What calls for a decision."""
+
+    kind: DecisionKind
+    at: datetime
+    causes: tuple[str, ...]
+    held: bool = False  # decided and journalled, but not sent
+
+
+class Engine:
+    """Runs ``agents`` (one a site, or one for all) on a venue, and writes everything down.
+
+    Nothing is sent unless ``config.mode`` is live. ``origin`` says where the agents come from, such as a deployment's fingerprint.
+    """
+
+    def __init__(
+        self,
+        venue: Venue,
+        agents: Sequence[AgentSpec],
+        config: LiveConfig,
+        journal: Journal,
+        watch: Watch,
+        *,
+        origin: dict[str, Any] | None = None,
+    ) -> None:
+        self.venue, self.agents, self.config, self.journal, self.watch = venue, tuple(agents), config, journal, watch
+        self.clock, self.timing = venue.clock, venue.timing
+        self.sends = config.mode == "live"
+        self._origin = origin or {}
+        self._stopping = ""
+        self._rows = 0  # that had their decision
+        self._first_at: datetime | None = None  # first tick decided
+        self._counted: datetime | None = None  # newest tick counted as fresh
+        self._fresh = 0
+        self._api_down = False
+
+    def stop(self, why: str) -> None:
+        """Finish the cycle and end; may be called by a signal handler."""
+        self._stopping = self._stopping or why
+        self.clock.wake()
+
+    def run(self) -> None:
+        """Run until ``stop``, the venue's last row, or ``config.rows`` rows.
+
+        Raises :class:`~gridpilot.errors.LiveError` where it cannot start: no prices, no limit, machines that cannot be read.
+        """
+        self._begin()
+        why = "failed"
+        try:
+            while not self._stopping and not self._is_done():
+                self._turn()
+                self._wait()
+            why = self._stopping or "done"
+        finally:
+            self.journal.append([("stop", {"why": why})], at=self.clock.now())
+            self.watch.stopped(why)
+
+    def _begin(self) -> None:
+        session = begin(self.venue, self.agents, self.config, self.journal, sends=self.sends, origin=self._origin)
+        self.feed, self.controller, self.execution = session.feed, session.controller, session.execution
+        self.twin = session.twin
+        self._row_at, self._mark_at = (
+            session.past.row_at,
+            session.past.mark_at,
+        )  # newest row, and newest tick, that had its decision
+        self._halt_at: datetime | None = None  # tick of the last command of the halt in force
+        self._unread: list[PriceRow] = []  # accepted, and not yet told to anybody
+        self._bad: Refusal | None = None  # the newest row, where it was refused
+        self._checked = self._arrived = self.clock.monotonic()
+        newest = self.feed.newest
+        assert newest is not None
+        self.watch.started(session.body, newest)
+        self._follow()
+        for refusal in session.refused:
+            self._refuse(refusal)
+        if self.sends and session.past.unfinished is not None:
+            self._finish(session.past.unfinished, newest)
+
+    # One turn of the loop.
+
+    def _turn(self) -> None:
+        self.watch.heartbeat()
+        halt = self.journal.halt
+        self.watch.halted(halt.why if halt.halted else None)
+        newer = self._read()
+        newest, now = self.feed.newest, self.clock.now()
+        assert newest is not None
+        self.watch.feed(newest, now)
+        if self.clock.monotonic() - self._checked > CHECK_EVERY * self.timing.tick and self._has_changed():
+            return
+        trigger = self._trigger(newest, now, halt, newer)
+        if trigger is not None:
+            self._cycle(trigger, newest)
+        elif self.sends and not self.execution.certain:
+            self._resolve()
+
+    def _read(self) -> bool:
+        """Read prices and take what is acceptable; whether there is a newer row than before."""
+        try:
+            self._take(self.venue.prices())
+            self._api("up", "")
+        except VenueError as error:
+            self._api("down", str(error))
+        rows, self._unread = self._unread, []
+        if not rows:
+            return False
+        before = self.controller.book.newest
+        self.controller.book.add(rows)
+        self._write([("rows", {"rows": [row_to_json(row) for row in rows]})])
+        if self.controller.book.newest == before:
+            return False
+        self._arrived, self._bad = self.clock.monotonic(), None
+        return True
+
+    def _take(self, entries: Sequence[Any]) -> None:
+        merge = self.feed.merge(entries, self.clock.now())
+        self._unread += merge.accepted
+        for refusal in merge.refused:
+            self.journal.append([("refused_row", refusal_to_json(refusal))], at=self.clock.now())
+            self._refuse(refusal)
+
+    def _refuse(self, refusal: Refusal) -> None:
+        self.watch.refused_row(refusal.reason, refusal.message)
+        newest = self.feed.newest
+        if refusal.at is not None and newest is not None and newest.at < refusal.at <= self.clock.now() + 2 * TICK:
+            self._bad = refusal
+
+    def _trigger(self, newest: PriceRow, now: datetime, halt: HaltState, newer: bool) -> Trigger | None:
+        """What there is to decide now, if anything."""
+        limits, age = self.config.risk, (now - newest.at) / TICK
+        mark = newest.at + max(0, math.floor(age)) * TICK  # of the tick that it is
+        if halt.halted:
+            due = self._halt_at is None or newer or mark > self._halt_at
+            return Trigger("halt", mark, ("halted",)) if due else None
+        self._halt_at = None
+        if age <= limits.fallback_after and (self._row_at is None or newest.at > self._row_at):
+            return Trigger("row", newest.at, ())
+        if self._bad is not None and self._bad.at is not None and self._is_new(self._bad.at) and age <= limits.off_after:
+            return Trigger("bad_row", self._bad.at, (self._bad.reason,))
+        if not self._is_new(mark):
+            return None
+        late = "api_down" if self._api_down else "feed_late"
+        if age > limits.off_after:
+            return Trigger("no_row", mark, ("feed_off", late))
+        if age > limits.fallback_after:
+            return Trigger("no_row", mark, ("feed_stale", late))
+        return Trigger("no_row", mark, (late,), held=True) if age > 1.0 + LATE_ROW else None
+
+    def _is_new(self, at: datetime) -> bool:
+        return self._mark_at is None or at > self._mark_at
+
+    def _cycle(self, trigger: Trigger, row: PriceRow) -> None:
+        """Decide, write it down, send it, write down what came of it."""
+        started = self.clock.monotonic()
+        decision = self.controller.decide(trigger.kind, trigger.at, trigger.causes)
+        fresh = trigger.kind == "row" and self.clock.now() - trigger.at <= FRESH
+        command = f"{format_time(trigger.at)} {trigger.kind}"
+        records = [("decision", {**decision.to_json(), "fresh": fresh})]
+        send = self.sends and not trigger.held
+        if send:
+            intent = {"at": format_time(trigger.at), "command": command, "counts": counts_to_json(decision.counts), "attempt": 1}
+            records.append(("intent", intent))
+        self.journal.append(records, at=self.clock.now())
+        self._mark_at = trigger.at if self._is_new(trigger.at) else self._mark_at
+        if trigger.kind == "row":
+            self._row_at = trigger.at
+            self._rows += 1
+        elif trigger.kind == "halt":
+            self._halt_at = trigger.at
+            self._row_at = max(row.at, self._row_at or row.at)  # a row that came under a halt stays without the agent's decision
+        if send:
+            result = self._carry_out(decision.counts, row, halting=trigger.kind == "halt", started=started)
+        elif trigger.held:
+            result = Result("held", self.controller.book.counts, 0, 0.0, 0, "")
+        else:
+            result = Result("shadow", decision.counts, 0, 0.0, 0, "")
+        self._note(decision, result, command, fresh)
+
+    def _carry_out(self, desired: tuple[Counts, ...], row: PriceRow, *, halting: bool, started: float) -> Result:
+        def is_current() -> bool | None:
+            if self._stopping or self.journal.halt.halted != halting:
+                return False
+            try:
+                self._take(self.venue.prices())
+            except RefusedError:
+                return False
+            except VenueError:
+                return None
+            return halting or (self.feed.newest is not None and self.feed.newest.at == row.at)
+
+        until = self.clock.monotonic() + GIVE_UP * self.timing.tick
+        return self.execution.carry_out(desired, is_current=is_current, started=started, until=until)
+
+    def _note(self, decision: Decision, result: Result, command: str, fresh: bool) -> None:
+        """Journal the outcome, let the twin check the decision, and tell everybody who watches."""
+        plant, prices = self.controller.plant, self.controller.book.prices
+        self.controller.settle(decision, result.counts)
+        revenue, cost = plant.totals(result.counts, prices)
+        alternatives = plant.alternatives(prices)
+        self._write([("outcome", self._outcome(format_time(decision.at), command, result, revenue, cost, alternatives["best"]))])
+        self._first_at = self._first_at or decision.at
+        if fresh and result.status in ("applied", "shadow") and decision.at != self._counted:
+            self._fresh, self._counted = self._fresh + 1, decision.at
+        for _ in range(result.mismatches):
+            self.watch.mismatch(result.message)
+        for error in decision.errors:
+            self.watch.note("agent_failed", error)
+        report = CycleReport(
+            decision.at, self.clock.now(), self.config.mode, decision.kind, decision.reason, decision.causes, decision.prices,
+            tuple(kind.name for kind in plant.sites[0].fleet), result.counts, plant.total_w(result.counts), plant.cap_w, revenue,
+            cost, alternatives, result.status, result.attempts, result.latency,
+            round((decision.at - self._first_at) / TICK) + 1, self._fresh,
+        )  # fmt: skip
+        self.watch.cycle(report, result.message)
+
+    def _outcome(self, at: str, command: str, result: Result, revenue: float, cost: float, best: float) -> dict[str, Any]:
+        money = {"revenue": revenue, "cost": cost, "best": best}
+        return {"at": at, "command": command, **result_to_json(result), **money, "state": state_to_json(self.controller.state)}
+
+    # Between decisions.
+
+    def _finish(self, intent: dict[str, Any], newest: PriceRow) -> None:
+        """See to a command whose outcome was never written down: it holds, it is repeated while its row lasts, or it is over."""
+        plant, running, desired = self.controller.plant, self.execution.counts, counts_from_json(intent["counts"])
+        halted = self.journal.halt.halted
+        over = (
+            format_time(newest.at) != intent["at"] or halted or [len(each) for each in desired] != [len(each) for each in running]
+        )
+        if running == desired:
+            result = Result("applied", running, 0, 0.0, 0, "found to be applied after a restart")
+        elif over or plant.total_w(desired) > plant.cap_w:
+            result = Result("abandoned", running, 0, 0.0, 0, "over when the engine was restarted")
+        else:
+            self._write([("intent", {**intent, "attempt": intent["attempt"] + 1})])
+            result = self._carry_out(desired, newest, halting=False, started=self.clock.monotonic())
+        self.controller.reconcile(result.counts)
+        self._write(
+            [
+                ("outcome", self._outcome(intent["at"], intent["command"], result, 0.0, 0.0, 0.0)),
+                self._reconciliation("after a restart"),
+            ]
+        )
+
+    def _resolve(self) -> None:
+        """Find out what runs, where that is in doubt."""
+        try:
+            counts = self.execution.reconcile()
+        except VenueError as error:
+            self._api("down", str(error))
+            return
+        self.controller.reconcile(counts)
+        self._write([self._reconciliation("after a doubt")])
+        self.watch.reconciled(counts_to_json(counts))
+
+    def _reconciliation(self, message: str) -> tuple[str, dict[str, Any]]:
+        counts = self.controller.book.counts
+        return "reconciliation", {
+            "counts": counts_to_json(counts),
+            "power_w": self.controller.plant.total_w(counts),
+            "message": message,
+        }
+
+    def _has_changed(self) -> bool:
+        """Whether machines or limits have; a new session has begun then."""
+        self._checked = self.clock.monotonic()
+        for note in self.venue.notes:
+            self.watch.note("venue", note)
+        try:
+            changed = self.venue.changed()
+        except VenueError as error:
+            self._api("down", str(error))
+            return False
+        if changed:
+            self.journal.append([("stop", {"why": "inventory or limits have changed"})], at=self.clock.now())
+            self.watch.note("venue", "inventory or limits have changed: a new session begins")
+            self._begin()
+        return changed
+
+    def _api(self, state: str, message: str) -> None:
+        if self._api_down != (state == "down"):
+            self._api_down = state == "down"
+            self.journal.append([("api", {"state": state, "message": message[:300]})], at=self.clock.now())
+            self.watch.api(state, message)
+
+    def _write(self, records: Sequence[tuple[str, dict[str, Any]]]) -> None:
+        """Append to the journal, and let the twin read it; a decision that it makes otherwise is drift."""
+        self.journal.append(records, at=self.clock.now())
+        self._follow()
+
+    def _follow(self) -> None:
+        if self.twin is not None:
+            self.twin.follow(self.journal)
+            self.watch.drift(self.twin.drift.different)
+
+    def _is_done(self) -> bool:
+        if self.config.rows is not None and self._rows >= self.config.rows:
+            return True
+        newest = self.feed.newest
+        return self.venue.exhausted and newest is not None and self._row_at is not None and self._row_at >= newest.at
+
+    def _wait(self) -> None:
+        """Until the next look at the prices: sparingly while no row is due, closely when one is."""
+        if self._stopping or self._unread or self._is_done():
+            return
+        due = self._arrived + 0.9 * self.timing.tick - self.clock.monotonic()
+        self.clock.sleep(min(self.timing.poll_early, max(due, self.timing.poll)) if due > 0.0 else self.timing.poll)

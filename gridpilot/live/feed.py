@@ -1,0 +1,172 @@
+"""What is accepted as a price: every row is judged alone, and a bad one is refused as data, never acted on."""
+
+from __future__ import annotations
+
+import bisect
+import math
+import statistics
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from gridpilot.live.api import TICK, PriceRow, parse_time
+from gridpilot.live.config import PriceBand, RiskLimits
+
+__all__ = ["Feed", "Merge", "Refusal"]
+
+REFERENCE_ROWS: Final = 5  # accepted rows whose median a new price is compared with
+LONGEST: Final = 3.0  # a gap widens the band of a jump by the square root of its ticks, as a random walk spreads, up to this power
+AHEAD: Final = 2 * TICK  # a row may be this far in the engine's future: clocks differ
+CHANNELS: Final = ("energy", "hash", "token")
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A row that is not accepted. ``reason`` is a code such as ``price_nan``, ``price_jump`` or ``row_unreadable``."""
+
+    at: datetime | None  # where the row said when it is
+    reason: str
+    message: str
+    row: str  # as received, shortened
+
+
+@dataclass(frozen=True, slots=True)
+class Merge:
+    """What a reading added to what was known."""
+
+    accepted: tuple[PriceRow, ...]  # oldest first
+    refused: tuple[Refusal, ...]  # each told once, however often it is read
+
+
+class Feed:
+    """The rows known so far. Readings may come in any order, repeat rows, leave out old ones, or hold junk."""
+
+    def __init__(self, limits: RiskLimits, keep: int) -> None:
+        self._bands: dict[str, PriceBand] = {name: getattr(limits, name) for name in CHANNELS}
+        self._keep = keep
+        self._rows: list[PriceRow] = []  # accepted, oldest first
+        self._values: dict[Any, Any] = {}  # timestamp as received -> values as received, of rows that need no second look
+        self._refused: dict[str, None] = {}  # refused rows as received, in the order of their refusal
+        self._forgotten: datetime | None = None  # newest row that is no longer kept
+
+    @property
+    def newest(self) -> PriceRow | None:
+        """The newest accepted row."""
+        return self._rows[-1] if self._rows else None
+
+    @property
+    def rows(self) -> tuple[PriceRow, ...]:
+        """The accepted rows that are kept, oldest first."""
+        return tuple(self._rows)
+
+    def restore(self, rows: Iterable[PriceRow]) -> None:
+        """Take rows that were accepted before, as they are."""
+        for row in rows:
+            self._insert(row)
+
+    def merge(self, entries: Iterable[Any], now: datetime) -> Merge:
+        """Judge a reading. ``entries`` are rows as ``GET /prices`` gives them, or ``PriceRow``; ``now`` is the engine's time."""
+        fresh, refused = [], []
+        for entry in entries:
+            parsed = self._parse(entry)
+            if isinstance(parsed, Refusal):
+                refused.append(parsed)
+            elif parsed is not None:
+                fresh.append((parsed, entry))
+        accepted = []
+        for row, entry in sorted(fresh, key=lambda pair: pair[0].at):  # so that a jump is seen against the rows before it
+            problem = self._judge(row, now)
+            if problem is None:
+                self._insert(row)
+                accepted.append(row)
+            else:
+                refused.append(Refusal(row.at, *problem, _shorten(entry)))
+            if problem is None or problem[0] == "row_repeated":
+                self._remember(entry)
+        told = [refusal for refusal in refused if refusal.reason != "row_repeated" and self._is_news(refusal)]
+        return Merge(tuple(accepted), tuple(told))
+
+    def _parse(self, entry: Any) -> PriceRow | Refusal | None:
+        """A row, why it is none, or None where it was accepted before."""
+        if isinstance(entry, PriceRow):
+            return entry
+        if not isinstance(entry, Mapping):
+            return Refusal(None, "row_unreadable", f"expected an object, got {type(entry).__name__}", _shorten(entry))
+        known = self._values.get(_hashable(entry.get("timestamp")))
+        if known is not None and known == _prices(entry):
+            return None
+        at = None
+        try:
+            at = parse_time(entry.get("timestamp"))
+            return PriceRow(at, *(_number(entry.get(f"{name}_price"), name) for name in CHANNELS))
+        except ValueError as error:
+            return Refusal(at, "row_unreadable", str(error), _shorten(entry))
+
+    def _judge(self, row: PriceRow, now: datetime) -> tuple[str, str] | None:
+        """Code and message of what is wrong with a row, or None."""
+        if row.at > now + AHEAD:
+            return "row_from_the_future", f"{row.at:%Y-%m-%d %H:%M:%S} is more than {AHEAD} ahead of the engine's clock"
+        place = bisect.bisect_left(self._rows, row.at, key=lambda known: known.at)
+        if place < len(self._rows) and self._rows[place].at == row.at:
+            if self._rows[place].raw == row.raw:
+                return "row_repeated", ""
+            return "row_changed", f"{row.at:%Y-%m-%d %H:%M:%S} was {self._rows[place].raw} before and is {row.raw} now"
+        if self._forgotten is not None and row.at <= self._forgotten:
+            return "row_repeated", ""
+        before = self._rows[max(0, place - REFERENCE_ROWS) : place]
+        for name in CHANNELS:
+            price, band = float(getattr(row, name)), self._bands[name]
+            if not math.isfinite(price):
+                return "price_nan", f"{name} price is {price}, expected a finite number"
+            if band.low is not None and price < band.low:
+                code = "price_negative" if price < 0.0 <= band.low else "price_band"
+                return code, f"{name} price is {price}, expected at least {band.low}"
+            if band.high is not None and price > band.high:
+                return "price_band", f"{name} price is {price}, expected at most {band.high}"
+            if band.jump is None or not before:
+                continue
+            usual = statistics.median(float(getattr(known, name)) for known in before)
+            ticks = max(1.0, (row.at - before[-1].at) / TICK)
+            factor = band.jump ** min(math.sqrt(ticks), LONGEST)
+            if usual > 0.0 and not usual / factor <= price <= usual * factor:
+                return "price_jump", f"{name} price is {price} after {usual}, expected a factor of at most {factor:.3g}"
+        return None
+
+    def _insert(self, row: PriceRow) -> None:
+        bisect.insort(self._rows, row, key=lambda known: known.at)
+        if len(self._rows) > self._keep:
+            self._forgotten = self._rows.pop(0).at
+
+    def _remember(self, entry: Any) -> None:
+        if isinstance(entry, Mapping):
+            self._values[_hashable(entry.get("timestamp"))] = _prices(entry)
+
+    def _is_news(self, refusal: Refusal) -> bool:
+        if refusal.row in self._refused:
+            return False
+        self._refused[refusal.row] = None
+        if len(self._refused) > self._keep:
+            del self._refused[next(iter(self._refused))]
+        return True
+
+
+def _prices(entry: Mapping[str, Any]) -> tuple[Any, ...]:
+    return tuple(entry.get(f"{name}_price") for name in CHANNELS)
+
+
+def _hashable(value: Any) -> Any:
+    return value if isinstance(value, str) else repr(value)
+
+
+def _number(value: Any, name: str) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        raise ValueError(f"{name} price is {value!r:.60}, expected a number")
+    try:
+        return float(value)
+    except (ValueError, OverflowError) as error:
+        raise ValueError(f"{name} price is {value!r:.60}, expected a number") from error
+
+
+def _shorten(entry: Any) -> str:
+    return repr(entry)[:300]

@@ -1,0 +1,59 @@
+"""Whole machines within a power limit: the bounded knapsack, solved exactly."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from gridpilot.live.api import Counts
+
+__all__ = ["best_counts"]
+
+
+def best_counts(values: Sequence[float], powers: Sequence[int], units: Sequence[int], limit: int) -> Counts:
+    """Machines of each class that are worth the most together: maximise sum n v, with sum n p <= ``limit`` and 0 <= n <= ``units``.
+
+    ``values (C,)`` of a machine, in any unit; classes worth nothing or less stay off. ``powers (C,)`` and ``limit`` in W, whole numbers,
+    ``powers`` > 0. Among equal optima the classes worth most a watt come first.
+
+    Depth-first branch and bound (Horowitz and Sahni 1974, https://doi.org/10.1145/321812.321823): classes in descending value a watt,
+    counts from the greatest down, bounded by filling up with fractions of machines. That bound falls with the count, so the first count
+    that cannot win ends the loop; a room that was reached before with as much gained is not searched again, which keeps tied classes cheap.
+
+    >>> best_counts([3.0, 2.0], [4, 3], [9, 9], 10)
+    (1, 2)
+    """
+    order = sorted((c for c in range(len(values)) if values[c] > 0.0), key=lambda c: (-values[c] / powers[c], c))
+    depth = len(order)
+    v, p, u = [values[c] for c in order], [powers[c] for c in order], [units[c] for c in order]
+    seen: list[dict[int, float]] = [{} for _ in order]
+    chosen, best, best_value = [0] * depth, [0] * depth, 0.0
+
+    def bound(k: int, room: int) -> float:
+        total = 0.0
+        for j in range(k, depth):
+            if u[j] * p[j] >= room:
+                return total + v[j] * (room / p[j])
+            total += u[j] * v[j]
+            room -= u[j] * p[j]
+        return total
+
+    def search(k: int, room: int, gained: float) -> None:
+        nonlocal best_value
+        if gained > best_value:
+            best_value = gained
+            best[:k], best[k:] = chosen[:k], [0] * (depth - k)
+        if k == depth or seen[k].get(room, -1.0) >= gained:
+            return
+        seen[k][room] = gained
+        for count in range(min(u[k], room // p[k]), -1, -1):
+            rest = room - count * p[k]
+            if gained + count * v[k] + bound(k + 1, rest) <= best_value:
+                break
+            chosen[k] = count
+            search(k + 1, rest, gained + count * v[k])
+
+    search(0, max(limit, 0), 0.0)
+    counts = [0] * len(values)
+    for c, count in zip(order, best, strict=True):
+        counts[c] = count
+    return tuple(counts)

@@ -1,0 +1,161 @@
+"""``gridpilot live``: run an agent on a venue. ``live status | halt | resume | verify | export`` and ``live register`` are commands of their own."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import os
+import re
+import signal
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Annotated, Any, Final
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, StrictBool
+
+from gridpilot import configuration, presets
+from gridpilot.errors import AgentError, ConfigError
+from gridpilot.live.config import LiveConfig, RiskLimits
+
+__all__ = ["main"]
+
+OTHERS: Final = {
+    **dict.fromkeys(("status", "halt", "resume", "verify", "export"), "gridpilot.live.operations"),
+    "register": "gridpilot.live.register_command",
+}
+KEY_VARIABLE: Final = "MARA_API_KEY"
+
+
+class LiveRun(BaseModel):
+    """``conf/live.yaml``."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    agent: dict[str, Any]
+    live: LiveConfig
+    deployment: Path | None
+    as_json: Annotated[StrictBool, Field(alias="json")]
+
+
+@dataclass(frozen=True)
+class Pilot:
+    """Who decides, and within which limits."""
+
+    target: str
+    params: Mapping[str, Any]
+    risk: RiskLimits
+    name: str
+    origin: dict[str, Any]
+
+
+def main(argv: list[str]) -> int:
+    """Run the command with Hydra overrides. Raises :class:`~gridpilot.errors.LiveError` where the engine cannot start."""
+    if argv and argv[0] in OTHERS:
+        module = importlib.import_module(OTHERS[argv[0]])
+        return int(module.main(argv[1:] if argv[0] == "register" else argv))
+    if argv and re.fullmatch(r"[a-z]+", argv[0]):
+        raise ConfigError(f"live: there is no {argv[0]!r}, expected {', '.join(OTHERS)}, or overrides such as live=stand_in")
+    return configuration.run("live", _own_agent(argv), _run)
+
+
+def _own_agent(argv: Sequence[str]) -> list[str]:
+    """``agent=my_file.MyAgent`` is no choice of the group: it replaces the target of an agent without parameters."""
+    rewritten = []
+    for argument in argv:
+        key, _, value = argument.partition("=")
+        own = key == "agent" and value not in presets.registered("agent") and re.fullmatch(r"\w+(\.\w+)+", value)
+        rewritten += ["agent=truthful", f"agent.target={value}"] if own else [argument]
+    return rewritten
+
+
+def _run(config: dict[str, Any]) -> int:
+    settings = configuration.validate(LiveRun, config, "live")
+    pilot = _pilot(settings)
+    live = settings.live.model_copy(update={"risk": pilot.risk})
+    keys = [SecretStr(key.strip()) for key in os.environ.get(KEY_VARIABLE, "").split(",") if key.strip()]
+    if live.mode == "live" and live.venue == "mara" and not keys:
+        raise ConfigError(
+            f"live.mode=live needs a key in {KEY_VARIABLE}, which is not set; gridpilot live register --name NAME makes a site"
+        )
+    return _operate(live, pilot, keys, lines=settings.as_json)
+
+
+def _pilot(settings: LiveRun) -> Pilot:
+    from gridpilot.agents.registry import build_agent
+
+    agent = dict(settings.agent)
+    pilot = Pilot(str(agent.pop("target", "")), agent, settings.live.risk, "", {})
+    if settings.deployment is not None:
+        from gridpilot.live.deployment import load_deployment
+
+        deployment = load_deployment(settings.deployment)
+        for warning in deployment.warnings:
+            print(f"gridpilot live: {settings.deployment}: {warning}", file=sys.stderr)
+        origin = {"deployment": deployment.label, "fingerprint": deployment.fingerprint}
+        params = dict(deployment.agent["params"])
+        pilot = Pilot(str(deployment.agent["target"]), params, deployment.risk, deployment.label, origin)
+    built = build_agent(pilot.target, pilot.params)  # an unknown name or a wrong parameter is told before anything else happens
+    if built.clairvoyant:
+        raise AgentError(f"agent {pilot.target!r} is shown the future, which no venue can do; expected another")
+    return pilot if pilot.name else Pilot(pilot.target, pilot.params, pilot.risk, type(built).__name__, pilot.origin)
+
+
+def _operate(live: LiveConfig, pilot: Pilot, keys: Sequence[SecretStr], *, lines: bool) -> int:
+    from gridpilot.agents.seating import AgentSpec
+    from gridpilot.live.engine import Engine
+    from gridpilot.live.journal import Journal
+    from gridpilot.live.logs import configure
+    from gridpilot.live.metrics import Metrics, MetricsServer
+    from gridpilot.live.table import Heading, LiveTable
+    from gridpilot.live.venues import open_venue
+    from gridpilot.live.watch import Watch
+
+    shown = not lines and live.table is not False
+    terminal = shown and (live.table or sys.stdout.isatty())
+    log = configure(table=shown, secrets=keys)
+    with contextlib.ExitStack() as stack:
+        journal = stack.enter_context(Journal(live.journal))
+        venue = open_venue(live, keys)
+        stack.callback(venue.close)
+        wall = venue.clock.monotonic
+        metrics = Metrics(wall)
+        venue.observe_calls(metrics.called)
+        if live.metrics_port is not None:
+            limits = {"heartbeat_limit": max(5.0, venue.timing.tick), "correct_limit": max(15.0, 3.0 * venue.timing.tick)}
+            server = stack.enter_context(MetricsServer(metrics, live.metrics_port, **limits))
+            print(f"gridpilot live: http://127.0.0.1:{server.port}/metrics and /health", file=sys.stderr)
+        table = None
+        if shown:
+            address = live.url if live.venue == "mara" else str(live.file or live.feed)
+            sites = tuple(site.name for site in venue.open().sites)
+            table = LiveTable(Heading(venue.name, address, pilot.name, sites, venue.clock.speed, live.mode))
+            stack.enter_context(table)
+        watch = Watch(log, metrics, monotonic=wall, table=table, lines=lines)
+        engine = Engine(venue, [AgentSpec(pilot.target, pilot.params)], live, journal, watch, origin=pilot.origin)
+        with _signals(engine):
+            engine.run()
+        if not lines:
+            stack.callback(_say_where, live.journal, journal.head, terminal)
+    return 0
+
+
+def _say_where(path: Path, head: tuple[int, str], terminal: bool) -> None:
+    print(f"{chr(10) if terminal else ''}journal {path}, {head[0]} records, head {head[1][:16]}; gridpilot live verify live.journal={path}")
+
+
+@contextlib.contextmanager
+def _signals(engine: Any) -> Iterator[None]:
+    """End gracefully on SIGTERM and Ctrl-C: the cycle is finished, machines stay as they are."""
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        engine.stop(signal.Signals(number).name)
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

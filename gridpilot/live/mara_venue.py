@@ -1,0 +1,87 @@
+"""The real API, and whatever else speaks it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar, Final
+
+from gridpilot.errors import LiveError
+from gridpilot.live.allocation import Plant
+from gridpilot.live.api import Counts, Inventory, build_site
+from gridpilot.live.client import MaraClient
+from gridpilot.live.clock import Clock
+from gridpilot.live.config import Timing
+from gridpilot.live.venue import Venue
+
+__all__ = ["MaraVenue"]
+
+DOCUMENTED_W: Final = 1_000_000  # power of a site, as the organisers documented it
+SKEW_S: Final = 60.0  # a server's clock that is off by more is worth a word
+
+
+class MaraVenue(Venue):
+    """``n_keys`` sites of one account behind a connection of ``power_w`` (None: as much as they have together).
+
+    Without a key the site is taken to have ``power_w``, or what is documented; nothing can be sent then.
+    """
+
+    name: ClassVar[str] = "mara"
+
+    def __init__(self, client: MaraClient, n_keys: int, *, clock: Clock, timing: Timing, power_w: int | None) -> None:
+        self.client, self.clock, self.timing = client, clock, timing
+        self._n_keys, self._power_w = n_keys, power_w
+        self._opened: tuple[Inventory, tuple[int, ...]] | None = None
+        self._unlike: list[str] = []
+
+    def open(self) -> Plant:
+        """Read the inventory and every site's power; the limit is the smaller of theirs and the configured one."""
+        inventory, powers = self._opened = self._read()
+        limit = sum(powers) if self._power_w is None else min(self._power_w, sum(powers))
+        if limit <= 0:
+            raise LiveError(f"mara: the sites' power is {limit} W, expected more than 0")
+        names = ("mara",) if len(powers) == 1 else tuple(f"mara {i + 1}" for i in range(len(powers)))
+        return Plant(
+            tuple(build_site(name, inventory, min(power, limit)) for name, power in zip(names, powers, strict=True)), limit
+        )
+
+    def prices(self) -> Sequence[Any]:
+        """The whole history."""
+        return self.client.prices()
+
+    def machines(self, site: int) -> Counts:
+        """What ``GET /machines`` reports; its power must be what the inventory says, or ``changed`` will say so."""
+        report = self.client.machines(site)
+        if self._opened is not None and report.power_w is not None:
+            expected = sum(n * kind.power for n, kind in zip(report.counts, self._opened[0].types, strict=True))
+            self._unlike = [] if report.power_w == expected else [f"draws {report.power_w} W where {expected} W were expected"]
+        return report.counts
+
+    def set_machines(self, site: int, counts: Counts) -> Counts:
+        """``PUT /machines``, all five fields."""
+        return self.client.set_machines(site, counts)
+
+    def changed(self) -> bool:
+        """Whether the inventory or a site's power is another than at ``open``."""
+        return self._opened is not None and self._read() != self._opened
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """A clock that is off, and a power that does not fit the inventory."""
+        skew = self.client.skew
+        late = skew is not None and self.clock.speed == 1.0 and abs(skew.total_seconds()) > SKEW_S
+        clock = [f"the server's clock is off by {skew.total_seconds():.0f} s"] if late and skew is not None else []
+        return (*clock, *self._unlike)
+
+    def observe_calls(self, observer: Callable[[str, str, float], None]) -> None:
+        """Tell ``observer`` each call's endpoint, result and wall seconds."""
+        self.client.observer = observer
+
+    def close(self) -> None:
+        """Close the client."""
+        self.client.close()
+
+    def _read(self) -> tuple[Inventory, tuple[int, ...]]:
+        inventory = self.client.inventory()
+        if not self._n_keys:
+            return inventory, (DOCUMENTED_W if self._power_w is None else self._power_w,)
+        return inventory, tuple(self.client.site_power_w(i) for i in range(self._n_keys))

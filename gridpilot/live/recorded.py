@@ -1,0 +1,87 @@
+"""Venues without a server: a feed drawn here, or recorded rows. Time passes only when the engine waits for it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import ClassVar, Final
+
+from gridpilot.errors import LiveError
+from gridpilot.live.allocation import Plant
+from gridpilot.live.api import TICK, Counts, Inventory, PriceRow, build_site
+from gridpilot.live.clock import ManualClock
+from gridpilot.live.config import Timing
+from gridpilot.live.venue import Venue
+
+__all__ = ["ReplayVenue", "SimulatedVenue"]
+
+BATCH: Final = 1024  # rows drawn at a time
+RECENT: Final = 24  # rows of a reading: the feed knows the older ones
+
+
+class ReplayVenue(Venue):
+    """Plays ``rows`` (oldest first, five minutes apart or more), the first ``start`` of which are there already.
+
+    ``sites`` sites of ``inventory`` with a connection of ``power_w`` each, which they share.
+    """
+
+    name: ClassVar[str] = "replay"
+
+    def __init__(self, rows: Sequence[PriceRow], inventory: Inventory, power_w: int, *, sites: int = 1, start: int = 1) -> None:
+        if not 1 <= start <= len(rows):
+            raise LiveError(f"{self.name}: {len(rows)} rows, expected at least {max(start, 1)}")
+        self._rows = list(rows)
+        self._shown = start  # rows whose time has come
+        self._begun = False
+        self._plant = Plant(tuple(build_site(f"{self.name} {i + 1}", inventory, power_w) for i in range(sites)), power_w)
+        self._running = list(self._plant.off)
+        self.clock = ManualClock(self._rows[start - 1].at)
+        self.timing = Timing.of(1.0)
+
+    def open(self) -> Plant:
+        """The plant."""
+        return self._plant
+
+    def prices(self) -> Sequence[PriceRow]:
+        """The rows whose time has come: all at first, then the newest few."""
+        while self._shown < len(self._rows) and self._rows[self._shown].at <= self.clock.now():
+            self._shown += 1
+        first = max(0, self._shown - RECENT) if self._begun else 0
+        self._begun = True
+        return self._rows[first : self._shown]
+
+    def machines(self, site: int) -> Counts:
+        """The machines that were set last."""
+        return self._running[site]
+
+    def set_machines(self, site: int, counts: Counts) -> Counts:
+        """Set all machines of a site."""
+        self._running[site] = counts
+        return counts
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether the last row has been shown."""
+        return self._shown == len(self._rows)
+
+
+class SimulatedVenue(ReplayVenue):
+    """Plays a feed without end: ``draw(n)`` gives its first n rows."""
+
+    name: ClassVar[str] = "simulated"
+
+    def __init__(
+        self, draw: Callable[[int], Sequence[PriceRow]], inventory: Inventory, power_w: int, *, sites: int = 1, start: int = 1
+    ) -> None:
+        self._draw = draw
+        super().__init__(draw(start + BATCH), inventory, power_w, sites=sites, start=start)
+
+    def prices(self) -> Sequence[PriceRow]:
+        """The rows whose time has come: all at first, then the newest few."""
+        while self._rows[-1].at <= self.clock.now() + TICK:
+            self._rows = list(self._draw(2 * len(self._rows)))
+        return super().prices()
+
+    @property
+    def exhausted(self) -> bool:
+        """Never."""
+        return False

@@ -1,0 +1,133 @@
+"""Beginning: what there is to run, what runs, and what an earlier session left behind. Without an answer to each nothing starts."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final, TypeVar
+
+from gridpilot.agents.seating import AgentSpec
+from gridpilot.errors import LiveError, UnavailableError, VenueError
+from gridpilot.live.api import format_time
+from gridpilot.live.config import LiveConfig
+from gridpilot.live.controller import Controller
+from gridpilot.live.execution import Execution
+from gridpilot.live.feed import Feed, Refusal
+from gridpilot.live.journal import Journal
+from gridpilot.live.past import Past, read_past
+from gridpilot.live.records import counts_to_json, plant_to_json, refusal_to_json, row_to_json, state_to_json
+from gridpilot.live.twin import Twin
+from gridpilot.live.venue import Venue
+
+__all__ = ["Session", "begin"]
+
+FIRST_ASK: Final = 0.5  # of a tick's wall length, for an agent that begins
+_FAR_FUTURE: Final = datetime.max.replace(tzinfo=UTC) - timedelta(days=2)
+_PACKAGES: Final = ("gridpilot", "numpy", "numba", "httpx2")
+
+Answer = TypeVar("Answer")
+
+
+@dataclass(frozen=True)
+class Session:
+    """What one run of the loop works with, until inventory or limits change."""
+
+    past: Past
+    feed: Feed
+    controller: Controller
+    execution: Execution
+    twin: Twin | None
+    refused: tuple[Refusal, ...]  # rows of the first reading
+    body: dict[str, Any]  # of the journal's record
+
+
+def begin(
+    venue: Venue, agents: Sequence[AgentSpec], config: LiveConfig, journal: Journal, *, sends: bool, origin: dict[str, Any]
+) -> Session:
+    """Open the venue, read prices and, where commands will be sent, the machines that run; write the session down.
+
+    ``agents`` is one for each site, or one for all. ``origin`` says where they come from. Raises :class:`~gridpilot.errors.LiveError`
+    where the limit, the prices or the machines cannot be read within a tick.
+    """
+    past = read_past(journal, config.history)
+    plant = _insist(venue, venue.open, "the site")
+    feed, refused = _first_rows(venue, config, past)
+    execution = Execution(venue, plant)
+    running = _insist(venue, execution.reconcile, "the machines that run") if sends else past.state(plant).counts
+    state = past.state(plant, running)
+    specs = tuple(agents) * len(plant.sites) if len(agents) == 1 else tuple(agents)
+    if len(specs) != len(plant.sites):
+        raise LiveError(f"{venue.name}: {len(specs)} agents for {len(plant.sites)} sites, expected one for all or one a site")
+    timing = venue.timing
+    controller = Controller(
+        plant, specs, config.risk, state, keep=config.history, seed=config.seed,
+        time_limit=timing.deadline, first_limit=max(timing.deadline, FIRST_ASK * timing.tick),
+    )  # fmt: skip
+    controller.book.add(feed.rows)
+    described = [{"target": spec.target, "params": dict(spec.params)} for spec in specs]
+    body = {
+        "id": f"{format_time(venue.clock.now())} {past.head}",
+        "mode": config.mode,
+        "venue": venue.name,
+        "url": config.url if venue.name == "mara" else None,
+        "speed": venue.clock.speed,
+        "agent": described[0],
+        "agents": described,
+        "origin": origin,
+        "seed": config.seed,
+        **plant_to_json(plant),
+        "state": state_to_json(state),
+        "config": config.model_dump(mode="json"),
+        "versions": {"python": platform.python_version(), **{name: importlib.metadata.version(name) for name in _PACKAGES}},
+    }
+    known = {row.at for row in past.rows}
+    fresh = [row_to_json(row) for row in feed.rows if row.at not in known]
+    records: list[tuple[str, dict[str, Any]]] = [("rows", {"rows": fresh})] if fresh else []
+    records += [("refused_row", refusal_to_json(refusal)) for refusal in refused]
+    records.append(("session", body))
+    if sends:
+        reconciled = {"counts": counts_to_json(running), "power_w": plant.total_w(running), "message": "at start"}
+        records.append(("reconciliation", reconciled))
+    journal.append(records, at=venue.clock.now())
+    controller.rehearse()
+    return Session(past, feed, controller, execution, Twin(past) if config.twin else None, refused, body)
+
+
+def _first_rows(venue: Venue, config: LiveConfig, past: Past) -> tuple[Feed, tuple[Refusal, ...]]:
+    """The rows known so far; an accelerated clock is set to the newest one that can be believed."""
+    until = venue.clock.monotonic() + venue.timing.tick
+    while True:
+        entries = _insist(venue, venue.prices, "prices")
+        if venue.clock.speed != 1.0:
+            trial = Feed(config.risk, config.history)
+            trial.merge(entries, _FAR_FUTURE)
+            if trial.newest is not None:
+                venue.clock.anchor(trial.newest.at)
+        feed = Feed(config.risk, config.history)
+        feed.restore(past.rows)
+        merge = feed.merge(entries, venue.clock.now())
+        if feed.newest is not None:
+            return feed, merge.refused
+        if venue.clock.monotonic() >= until:
+            reasons = "; ".join(f"{refusal.reason}: {refusal.message}" for refusal in merge.refused[:3])
+            raise LiveError(f"{venue.name}: no price row that can be used, expected at least one; {reasons or 'the feed is empty'}")
+        venue.clock.sleep(venue.timing.poll)
+
+
+def _insist(venue: Venue, ask: Callable[[], Answer], what: str) -> Answer:
+    """Ask until there is an answer, for a tick at the most."""
+    clock, timing = venue.clock, venue.timing
+    until, wait = clock.monotonic() + timing.tick, timing.backoff
+    while True:
+        try:
+            return ask()
+        except UnavailableError as error:
+            if clock.monotonic() >= until:
+                raise LiveError(f"{venue.name}: cannot start without {what}: {error}") from error
+            clock.sleep(max(wait, min(error.retry_after or 0.0, timing.longest_wait)))
+            wait = min(2.0 * wait, timing.longest_wait)
+        except VenueError as error:
+            raise LiveError(f"{venue.name}: cannot start without {what}: {error}") from error

@@ -1,0 +1,109 @@
+"""A second mind that knows only the journal: what it decides differently is drift, and there should be none.
+
+Beside a running engine it is live against shadow, since it decides for the same rows and sends nothing; over a finished journal it is live
+against replay.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from gridpilot.agents.seating import AgentSpec
+from gridpilot.live.api import PriceRow, parse_time
+from gridpilot.live.config import RiskLimits
+from gridpilot.live.controller import LATE, Controller, Decision
+from gridpilot.live.journal import Journal, Record
+from gridpilot.live.past import Past, keep_newest
+from gridpilot.live.records import counts_from_json, plant_from_json, row_from_json, state_from_json
+
+__all__ = ["Drift", "Twin", "replay"]
+
+
+@dataclass
+class Drift:
+    """How many decisions were made again, and how many came out otherwise."""
+
+    decisions: int = 0
+    different: int = 0
+    first: str = ""  # time and kind of the first that differs
+
+
+class Twin:
+    """Follows a journal and decides again what is decided there.
+
+    ``past`` is what was known before the first record it reads; without it the journal is read from its beginning.
+    """
+
+    def __init__(self, past: Past | None = None) -> None:
+        self.drift = Drift()
+        self._rows: dict[datetime, PriceRow] = {} if past is None else {row.at: row for row in past.rows}
+        self._seen = 0 if past is None else past.head
+        self._controller: Controller | None = None
+        self._decision: Decision | None = None
+        self._keep = 0
+
+    def follow(self, journal: Journal) -> None:
+        """Read what was added to the journal since the last call."""
+        for record in journal.records(after=self._seen):
+            self._seen = record.seq
+            self._read(record)
+
+    def _read(self, record: Record) -> None:
+        body = record.body
+        match record.kind:
+            case "session":
+                self._begin(body)
+            case "rows":
+                rows = [row_from_json(row) for row in body["rows"]]
+                self._rows.update((row.at, row) for row in rows)
+                if self._controller is not None:
+                    self._controller.book.add(rows)
+                    if len(self._rows) > 2 * self._keep:
+                        self._rows = {row.at: row for row in keep_newest(self._rows, self._keep)}
+            case "decision":
+                self._decide(body)
+            case "outcome" if self._controller is not None and self._decision is not None:
+                self._controller.settle(self._decision, counts_from_json(body["counts"]))
+                self._decision = None
+            case "reconciliation" if self._controller is not None:
+                self._controller.reconcile(counts_from_json(body["counts"]))
+            case "stop":
+                self._controller = None
+
+    def _begin(self, body: dict[str, Any]) -> None:
+        config = body["config"]
+        self._keep = config["history"]
+        agents = [AgentSpec(agent["target"], agent["params"]) for agent in body["agents"]]
+        self._controller = Controller(
+            plant_from_json(body), agents, RiskLimits.model_validate(config["risk"]), state_from_json(body["state"]),
+            keep=self._keep, seed=body["seed"],
+        )  # fmt: skip
+        self._controller.book.add(keep_newest(self._rows, self._keep))
+        self._decision = None
+
+    def _decide(self, body: dict[str, Any]) -> None:
+        if self._controller is None:
+            return
+        given = body["causes"][: body["given"]]
+        forced = {LATE}.intersection(body["causes"])
+        decision = self._controller.decide(body["kind"], parse_time(body["at"]), given, forced=forced)
+        self._decision = decision
+        self.drift.decisions += 1
+        again = decision.to_json()
+        if _canonical(again) != _canonical({key: body[key] for key in again}):
+            self.drift.different += 1
+            self.drift.first = self.drift.first or f"{body['at']} {body['kind']}"
+
+
+def replay(journal: Journal) -> Drift:
+    """Make every decision of a journal again, from its rows, its sessions and its outcomes alone."""
+    twin = Twin()
+    twin.follow(journal)
+    return twin.drift
+
+
+def _canonical(body: dict[str, Any]) -> str:
+    return json.dumps(body, sort_keys=True)

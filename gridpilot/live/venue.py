@@ -1,0 +1,67 @@
+"""Where an agent's decisions go: a simulation, a recording, or the API. One engine runs them all.
+
+A venue gives prices and machine counts as they are reported and carries commands out. It decides nothing: what a row is worth is judged by
+:mod:`gridpilot.live.feed`, and bids are cleared by :mod:`gridpilot.live.allocation`, for every venue alike. The risk gate and the journal
+stand between a bid and the machines, which is why a venue takes machine counts rather than a bid.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar
+
+from gridpilot.live.allocation import Plant
+from gridpilot.live.api import Counts
+from gridpilot.live.clock import Clock
+from gridpilot.live.config import Timing
+
+__all__ = ["Venue"]
+
+
+class Venue(ABC):
+    """N sites behind one connection."""
+
+    name: ClassVar[str]
+    clock: Clock
+    timing: Timing
+
+    @abstractmethod
+    def open(self) -> Plant:
+        """Find out what there is to run. May be called again, when it may have changed. Raises :class:`~gridpilot.errors.VenueError`."""
+
+    @abstractmethod
+    def prices(self) -> Sequence[Any]:
+        """Price rows as they are reported, in any order: mappings as ``GET /prices`` gives them, or ``PriceRow``."""
+
+    @abstractmethod
+    def machines(self, site: int) -> Counts:
+        """The machines a site reports to be running."""
+
+    @abstractmethod
+    def set_machines(self, site: int, counts: Counts) -> Counts:
+        """Set all machines of a site, once; return what the venue says it set.
+
+        Raises :class:`~gridpilot.errors.UnavailableError` where it was not asked and :class:`~gridpilot.errors.RefusedError` where it
+        said no: nothing was applied; and :class:`~gridpilot.errors.UnknownOutcomeError` where only a reading can tell.
+        """
+
+    def changed(self) -> bool:
+        """Whether machines or limits are others than ``open`` said."""
+        return False
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether no further row will come."""
+        return False
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What an operator should know about the connection, such as a clock that is off."""
+        return ()
+
+    def observe_calls(self, observer: Callable[[str, str, float], None]) -> None:  # noqa: B027 - most venues make no calls
+        """Tell ``observer`` each call's endpoint, result and wall seconds."""
+
+    def close(self) -> None:  # noqa: B027 - most venues hold nothing open
+        """Let go of connections."""

@@ -1,0 +1,128 @@
+"""Everybody who watches a running engine, told through one object: metrics, the live table, the log, and systemd."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
+import structlog
+
+from gridpilot.live.api import PriceRow, format_time
+from gridpilot.live.logs import log_cycle, log_event
+from gridpilot.live.metrics import Metrics, is_correct, notify
+from gridpilot.live.report import CycleReport
+from gridpilot.live.table import LiveTable
+
+__all__ = ["Watch"]
+
+
+class Watch:
+    """Passes on what the engine says; ``lines`` writes a line of JSON a cycle to stdout instead of the table."""
+
+    def __init__(
+        self,
+        log: structlog.typing.FilteringBoundLogger,
+        metrics: Metrics,
+        *,
+        monotonic: Callable[[], float],
+        table: LiveTable | None = None,
+        lines: bool = False,
+    ) -> None:
+        self._log, self.metrics, self._table, self._lines, self._monotonic = log, metrics, table, lines, monotonic
+        self._halted: str | None = None
+        self._drift = 0
+        self._correct = True
+
+    def started(self, session: dict[str, Any], newest: PriceRow) -> None:
+        """A session has begun."""
+        log_event(
+            self._log, "started", venue=session["venue"], mode=session["mode"], agent=session["agent"]["target"],
+            cap_w=session["cap_w"], newest_row=format_time(newest.at),
+        )  # fmt: skip
+        notify("READY=1")
+
+    def cycle(self, report: CycleReport, message: str = "") -> None:
+        """A decision and its outcome."""
+        self.metrics.cycle(report)
+        self._correct = is_correct(report)
+        log_cycle(self._log, report)
+        if message and report.status not in ("applied", "shadow", "held"):
+            self._say(message)
+        if self._table is not None:
+            self._table.update(report)
+        if self._lines:
+            body = {
+                "at": format_time(report.at), "kind": report.kind, "reason": report.reason, "causes": report.causes,
+                "prices": report.prices, "counts": report.counts, "power_w": report.power_w, "profit": report.profit,
+                "best": report.alternatives["best"], "status": report.status, "latency": round(report.latency, 6),
+            }  # fmt: skip
+            print(json.dumps(body), flush=True)
+
+    def heartbeat(self) -> None:
+        """The loop has turned."""
+        self.metrics.heartbeat(self._monotonic())
+        if self._correct:
+            notify("WATCHDOG=1")
+
+    def feed(self, newest: PriceRow, now: datetime) -> None:
+        """The newest row there is."""
+        self.metrics.feed((now - newest.at).total_seconds())
+
+    def halted(self, why: str | None) -> None:
+        """Whether the site is halted by hand, and why."""
+        self.metrics.halted(why is not None)
+        if why != self._halted:
+            log_event(self._log, "halted" if why is not None else "resumed", why=why)
+            self._halted = why
+        if self._table is not None:
+            self._table.halted(why)
+
+    def drift(self, count: int) -> None:
+        """How many decisions the twin has made otherwise."""
+        self.metrics.drift(count)
+        if count != self._drift:
+            log_event(self._log, "drift", decisions=count)
+            self._drift = count
+        if self._table is not None:
+            self._table.drift(count)
+
+    def refused_row(self, reason: str, message: str) -> None:
+        """A price row was refused as data."""
+        self.metrics.refused_row(reason)
+        log_event(self._log, "refused_row", reason=reason, message=message)
+        self._say(f"row refused: {message}")
+
+    def mismatch(self, message: str) -> None:
+        """The venue reports other machines than it had confirmed."""
+        self.metrics.mismatch()
+        log_event(self._log, "mismatch", message=message)
+
+    def api(self, state: str, message: str) -> None:
+        """The venue has become unreachable, or reachable again."""
+        self.metrics.breaker(state == "down")
+        log_event(self._log, f"api_{state}", message=message)
+        self._say(f"API {state}: {message}" if message else f"API {state}")
+
+    def note(self, event: str, message: str) -> None:
+        """Anything else worth a word."""
+        self._log.warning(event, message=message)
+        self._say(message)
+
+    def reconciled(self, counts: list[list[int]]) -> None:
+        """A doubt about what runs has ended."""
+        log_event(self._log, "reconciled", counts=counts)
+
+    def skew(self, seconds: float) -> None:
+        """The venue's clock minus this one's."""
+        self.metrics.skew(seconds)
+
+    def stopped(self, why: str) -> None:
+        """The session is over."""
+        notify("STOPPING=1")
+        log_event(self._log, "stopped", why=why)
+
+    def _say(self, text: str) -> None:
+        if self._table is not None:
+            self._table.note(text)
