@@ -27,20 +27,22 @@ ORDER = (
     ("agents",),
     ("envs", "simulation"),
     ("tournament", "training", "live", "backtest"),
-    ("insight", "benchmark", "warm_up", "cli"),
+    ("insight", "benchmark", "deploy", "warm_up", "cli"),
     ("__main__",),
 )
 RANK = {room: rank for rank, rooms in enumerate(ORDER) for room in rooms}
 
 # What may be imported from everywhere; but the market does without configuration.
-SHARED = {"errors", "configuration", "presets"}
+SHARED = {"errors", "configuration", "presets", "provenance"}
 
 HEAVY = {
     "arch",
     "cvxpy",
+    "fastapi",
     "filterpy",
     "gymnasium",
     "highspy",
+    "httpx2",
     "hydra",
     "lightgbm",
     "matplotlib",
@@ -175,6 +177,7 @@ SURFACE: dict[str, set[str]] = {
     "gridpilot.benchmark": set(),
     "gridpilot.envs": {"MarketEnv", "MarketParallelEnv", "MarketVectorEnv", "parallel_env"},
     "gridpilot.forecasting": {"CHANNELS", "LEVELS", "Forecast", "Forecaster", "Row", "build_forecaster"},
+    "gridpilot.live": set(),
     "gridpilot.market": set(),
     "gridpilot.planning": {
         "CVaRProgramme",

@@ -1,4 +1,4 @@
-"""``gridpilot live``: run an agent on a venue. ``live status | halt | resume | verify | export`` and ``live register`` are commands of their own."""
+"""``gridpilot live``: run an agent on a venue; ``live status``, ``halt``, ``register`` and so on are commands of their own."""
 
 from __future__ import annotations
 

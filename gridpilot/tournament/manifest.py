@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from gridpilot.errors import AgentError, TournamentError
+from gridpilot.provenance import agent_files, code_hash, sha256
 from gridpilot.tournament.config import EXECUTION_KEYS, TournamentConfig, agent_specs
 from gridpilot.tournament.schedule import BASELINES
 
@@ -28,14 +29,6 @@ __all__ = ["MANIFEST_NAME", "Manifest", "build_manifest", "open_run", "read_mani
 MANIFEST_NAME: Final = "manifest.json"
 _FORMAT: Final = 1
 _PACKAGES: Final = ("gridpilot", "numpy", "numba", "scipy", "pandas", "pyarrow", "arch")
-_ROOMS: Final = (
-    "market",
-    "prices",
-    "agents",
-    "setup.py",
-    "tournament/play.py",
-    "tournament/schedule.py",
-)  # code that rows depend on
 
 Manifest = dict[str, Any]
 
@@ -49,7 +42,8 @@ def build_manifest(config: TournamentConfig, matches: int) -> Manifest:
     episodes = config.episode_numbers
     agents = {}
     for label, spec in agent_specs(config.agents).items():
-        agents[label] = {**spec, "baseline": label in BASELINES, "source": _source(spec["target"])}
+        source = _source(spec["target"])
+        agents[label] = {**spec, "baseline": label in BASELINES, "source": source, **_more_files(spec, source)}
     return {
         "format": _FORMAT,
         "command": "tournament",
@@ -67,7 +61,7 @@ def build_manifest(config: TournamentConfig, matches: int) -> Manifest:
         "chunk": config.chunk,
         "agents": agents,
         "files": _files(resolved),
-        "code": _code_hash(),
+        "code": code_hash(),
         "versions": {"python": platform.python_version(), **{name: _version(name) for name in _PACKAGES}},
         "platform": platform.platform(),
         "git": _git(),
@@ -150,7 +144,7 @@ def _flatten(value: Any, prefix: str = "") -> dict[str, Any]:
 def _difference(key: str, there: Any, here: Any) -> str:
     if key == "code":
         return "code (the library's source has changed since)"
-    if key.endswith(".source") or key.startswith("files."):
+    if key.endswith(".source") or key.startswith("files.") or ".files." in key:
         return f"{key} (the file has changed since)"
     return f"{key} is {there!r:.60} there and {here!r:.60} here"
 
@@ -168,7 +162,15 @@ def _source(target: str) -> dict[str, str] | None:
         raise AgentError(f"agents: {target}: no module {module!r} in the current folder or on the Python path")
     if spec.origin is None or not Path(spec.origin).is_file():
         return {"file": str(spec.origin), "sha256": ""}
-    return {"file": spec.origin, "sha256": hashlib.sha256(Path(spec.origin).read_bytes()).hexdigest()}
+    return {"file": spec.origin, "sha256": sha256(Path(spec.origin))}
+
+
+def _more_files(spec: Mapping[str, Any], source: Mapping[str, str] | None) -> dict[str, dict[str, str]]:
+    # What the agent imports from beside its source, and what its parameters point to, is as much a part of it.
+    main = Path(source["file"]) if source and source["sha256"] else None
+    found = agent_files(spec["target"], spec["params"], main)
+    files = {name: sha256(path) for name, path in {**found.code, **found.data}.items() if path != main}
+    return {"files": files} if files else {}
 
 
 def _files(config: Mapping[str, Any]) -> dict[str, str]:
@@ -176,18 +178,7 @@ def _files(config: Mapping[str, Any]) -> dict[str, str]:
     path = config["prices"].get("file")
     if path is None or not Path(path).is_file():
         return {}
-    return {"prices.file": hashlib.sha256(Path(path).read_bytes()).hexdigest()}
-
-
-def _code_hash() -> str:
-    root = Path(__file__).resolve().parent.parent
-    digest = hashlib.sha256()
-    for room in _ROOMS:
-        place = root / room
-        for path in sorted(place.rglob("*.py")) if place.is_dir() else [place]:
-            if path.is_file():
-                digest.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes())
-    return digest.hexdigest()
+    return {"prices.file": sha256(Path(path))}
 
 
 def _version(package: str) -> str | None:

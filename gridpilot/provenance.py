@@ -1,0 +1,151 @@
+"""What results came from: the library's code, and the files behind an agent. Tournaments record it, deployments are held to it."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import os
+import re
+import sys
+import sysconfig
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+__all__ = ["AgentFiles", "agent_files", "code_hash", "is_installed", "sha256"]
+
+_ROOMS: Final = (
+    "market",
+    "prices",
+    "forecasting",
+    "planning",
+    "risk",
+    "agents",
+    "presets.py",
+    "setup.py",
+    "tournament/play.py",
+    "tournament/schedule.py",
+    "conf/agent",
+    "conf/climatology",
+    "conf/forecaster",
+    "conf/planner",
+)  # what rows depend on; markets, prices and sites are recorded as they are composed
+_DOTTED: Final = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+")
+_FILE: Final = re.compile(r"/|\.(ya?ml|json|toml|txt|csv|parquet|zip|np[yz]|pth?|pkl|joblib|onnx)$")
+_OURS: Final = "gridpilot"
+
+
+class AgentFiles(NamedTuple):
+    """The files behind an agent that are neither the library's nor an installed package's."""
+
+    code: dict[str, Path]  # by path below the folder that is on sys.path: "my_file.py", "mine/bidder.py"
+    data: dict[str, Path]  # by the parameter that names it: "climatologies.0"
+    absent: dict[str, str]  # parameters that look like the path of a file, and there is none
+
+
+def code_hash() -> str:
+    """SHA-256 of the library's source and presets that rows depend on."""
+    root = Path(__file__).resolve().parent
+    digest = hashlib.sha256()
+    for room in _ROOMS:
+        place = root / room
+        found = sorted(path for path in place.rglob("*") if path.suffix in (".py", ".yaml")) if place.is_dir() else [place]
+        for path in found:
+            if path.is_file():
+                digest.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()
+
+
+def sha256(path: Path) -> str:
+    """SHA-256 of a file, in hexadecimal. Raises ``OSError``."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def is_installed(file: Path) -> bool:
+    """Whether a source file belongs to an installed package or to Python itself, and so is no file of the user's."""
+    installed = {"site-packages", "dist-packages"}.intersection(file.parts)
+    return bool(installed) or file.is_relative_to(Path(sysconfig.get_path("stdlib")))
+
+
+def agent_files(target: str, params: Mapping[str, Any], source: Path | None) -> AgentFiles:
+    """The files that an agent consists of besides the library.
+
+    ``target``  its name or dotted path; ``source`` is the file of that path's module, ``None`` for a registered name.
+    ``params``  the strings among them that name a file, relative to the working directory, make ``data``; a string like
+                ``my_file.MyPlanner`` whose module lies beside the agent's source, or in the working directory, counts as code.
+
+    Code is followed through its import statements, as far as they lead to files in the folder they are imported from. Nothing is
+    imported. Raises ``OSError`` for a file that cannot be read.
+    """
+    root, modules = Path.cwd(), []
+    module = target.rpartition(".")[0]
+    if source is not None and module.partition(".")[0] != _OURS and not is_installed(source):
+        depth = len(module.split(".")) + (source.name == "__init__.py")
+        root = source.absolute().parents[depth - 1]
+        modules.append(module)
+    data, absent = {}, {}
+    for key, text in _strings(params):
+        if ("/" in text or "." in text) and os.path.isfile(text):  # unlike Path.is_file it takes text of any length
+            data[key] = Path(text)
+        elif _FILE.search(text):
+            absent[key] = text
+        elif _DOTTED.fullmatch(text):
+            modules.append(text.rpartition(".")[0])
+    return AgentFiles(_sources(root, modules), data, absent)
+
+
+def _strings(value: Any, key: str = "") -> Iterator[tuple[str, str]]:
+    """Every string of nested mappings and lists, with its dotted path."""
+    if isinstance(value, str):
+        yield key, value
+    elif isinstance(value, Mapping):
+        for name, item in value.items():
+            yield from _strings(item, f"{key}.{name}" if key else str(name))
+    elif isinstance(value, list | tuple):
+        for i, item in enumerate(value):
+            yield from _strings(item, f"{key}.{i}" if key else str(i))
+
+
+def _sources(root: Path, modules: list[str]) -> dict[str, Path]:
+    found: dict[str, Path] = {}
+    waiting = list(modules)
+    while waiting:
+        for path in _files_of(root, waiting.pop()):
+            name = path.relative_to(root).as_posix()
+            if name not in found:
+                found[name] = path
+                waiting += _imports(path, name)
+    return dict(sorted(found.items()))
+
+
+def _files_of(root: Path, module: str) -> Iterator[Path]:
+    """The files below ``root`` that importing ``module`` runs; what follows the last of them may be a name within it."""
+    first, *_ = parts = module.split(".")
+    if first == _OURS or first in sys.stdlib_module_names:
+        return
+    place = root
+    for part in parts:
+        place = place / part
+        if (place / "__init__.py").is_file():
+            yield place / "__init__.py"
+        elif place.with_suffix(".py").is_file():
+            yield place.with_suffix(".py")
+            return
+        elif not place.is_dir():
+            return
+
+
+def _imports(path: Path, name: str) -> Iterator[str]:
+    package = name.removesuffix(".py").split("/")[:-1]  # that relative imports start from
+    try:
+        tree = ast.parse(path.read_bytes())
+    except (SyntaxError, ValueError):  # importing it tells what is wrong with it
+        return
+    for node in ast.walk(tree):
+        match node:
+            case ast.Import(names=names):
+                yield from (alias.name for alias in names)
+            case ast.ImportFrom(module=base, names=names, level=level):
+                above = package[: len(package) - level + 1] if level else []
+                stem = ".".join([*above, *([base] if base else [])])
+                yield from (f"{stem}.{alias.name}" if stem else alias.name for alias in names)

@@ -1,0 +1,313 @@
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import yaml
+
+from gridpilot import deploy
+from gridpilot.errors import ConfigError, DeploymentError, TournamentError
+from gridpilot.live.deployment import load_deployment
+from gridpilot.tournament import tournament_command
+from gridpilot.tournament.fitness import CODES
+from gridpilot.tournament.manifest import read_manifest, run_id
+
+# A module of its own name: the tests' process imports it from here, from copies, and from deployments.
+OWN = """
+from pathlib import Path
+
+from gridpilot.agents.truthful import Truthful
+from deploy_test_pkg import taste
+
+class Mine(Truthful):
+    def __init__(self, table="ercot", greed=1.0):
+        self.table = Path(table).read_text() if table.endswith(".yaml") else table
+        self.greed, self.taste = greed, taste.TASTE
+
+class Seer(Truthful):
+    clairvoyant = True
+"""
+FAULTY = """
+from gridpilot import Agent
+
+class Faulty(Agent):
+    def bid(self, observation):
+        if observation.tick == 3:
+            raise ValueError("the third tick")
+        return observation.truthful_bid()
+"""
+AGENTS = (
+    "agents=[truthful,foresight,deploy_test_faulty.Faulty,deploy_test_bidder.Seer,"
+    "{name: mpc, label: warm, climatologies: [data/hot.yaml]},"
+    "{name: deploy_test_bidder.Mine, label: mine, table: data/hot.yaml, greed: 2.0}]"
+)
+MARKET = "market.sites=[{name: hydro, fleet: {hydro: 118}},{name: gpu, fleet: {gpu: 62}}]"
+QUICK = ["tournament=quick", "backend=serial", "episodes=6", "ticks=24", "history=24", "deadline=60", "chunk=6", MARKET]
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Where a tournament was played: ``run``, and the files of its agents."""
+    folder, before, path = tmp_path_factory.mktemp("home"), Path.cwd(), list(sys.path)
+    os.chdir(folder)
+    Path("data").mkdir()
+    climatology = resources.files("gridpilot.conf") / "climatology" / "mara_event.yaml"
+    Path("data/hot.yaml").write_bytes(climatology.read_bytes())
+    Path("deploy_test_bidder.py").write_text(OWN)
+    Path("deploy_test_faulty.py").write_text(FAULTY)
+    Path("deploy_test_pkg").mkdir()
+    Path("deploy_test_pkg/__init__.py").write_text("")
+    Path("deploy_test_pkg/taste.py").write_text("from .grain import TASTE\n")
+    Path("deploy_test_pkg/grain.py").write_text("TASTE = 'salt'\n")
+    try:
+        assert tournament_command.main([*QUICK, AGENTS, "out=run"]) == 0
+        yield folder
+    finally:
+        os.chdir(before)
+        sys.path[:] = path
+
+
+@pytest.fixture
+def place(home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of ``home`` to spoil, as the working directory; its manifest speaks of its own files."""
+    here = Path.cwd() / "home"
+    shutil.copytree(home, here)
+    text = (here / "run/manifest.json").read_text()
+    (here / "run/manifest.json").write_text(text.replace(str(home), str(here)))
+    monkeypatch.chdir(here)
+    monkeypatch.setattr(sys, "path", [entry for entry in sys.path if entry != str(home)])
+    monkeypatch.setattr(sys, "dont_write_bytecode", sys.dont_write_bytecode)
+    return here
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Loads what was written in this process, which takes a second less than in one of its own."""
+
+    def load(folder: Path, _: Path) -> None:
+        load_deployment(folder)
+
+    monkeypatch.setattr(deploy, "_load_elsewhere", load)
+
+
+def refused(*argv: str) -> str:
+    with pytest.raises((DeploymentError, TournamentError, ConfigError)) as error:
+        deploy.main(["run", *argv])
+    assert not Path("deployments").exists()
+    return str(error.value)
+
+
+def test_an_agent_of_the_library(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert deploy.main(["run", "--agent", "truthful", "--risk", "max_loss_per_day=500", "energy.high=50"]) == 0
+    manifest = read_manifest(Path("run"))
+    folder = Path("deployments") / f"truthful-{run_id(manifest)}"
+    out = capsys.readouterr().out
+    assert "truthful: 6 episodes of 24 ticks, 2 seats, run " in out
+    assert out.count(" ok ") == len(CODES)
+    assert "0 of 576 decisions" in out  # mixed: 6 episodes x 24 ticks x 2 seats; self: as many
+    assert f"next     gridpilot live deployment={folder}  decides, and sends nothing" in out
+    loaded = load_deployment(folder)
+    assert loaded.agent == {"target": "truthful", "params": {}}
+    assert (loaded.risk.max_loss_per_day, loaded.risk.energy.high, loaded.risk.energy.jump) == (500.0, 50.0, 3.0)
+    assert [site.name for site in loaded.sites] == ["hydro", "gpu"]
+    assert loaded.sites[1].fleet[0].units == 62
+    assert loaded.manifest == manifest
+    assert loaded.record.source["code"] == manifest["code"] == loaded.record.code
+    assert loaded.record.despite == loaded.warnings == ()
+    assert "Nothing had to be copied" in (folder / "policy/NOTE.txt").read_text()
+
+
+def test_the_evaluation_is_the_leaderboards(place: Path, quick: None, capsys: pytest.CaptureFixture[str]) -> None:
+    assert deploy.main(["run", "--agent", "warm", "--out", "site", "--site", "gpu", "--json"]) == 0
+    made = json.loads(capsys.readouterr().out)
+    board = json.loads(Path("run/leaderboard.json").read_text())
+    (line,) = [agent for agent in board["agents"] if agent["agent"] == "warm"]
+    loaded = load_deployment(Path("site"))
+    assert made["evaluation"] == loaded.evaluation
+    assert {key: loaded.evaluation[key] for key in line} == line
+    assert (loaded.evaluation["episodes"], loaded.evaluation["winner_set"]) == (6, board["winner_set"])
+    assert loaded.evaluation["profit"]["low"] < loaded.evaluation["profit"]["value"]
+    sites = loaded.evaluation["sites"]
+    assert sum(site["profit"] for site in sites.values()) / 2 == pytest.approx(line["profit"]["value"])
+    assert loaded.evaluation["worst_site"]["profit"] == min(site["profit"] for site in sites.values())
+    assert loaded.evaluation["worst_episode"]["profit"] == pytest.approx(line["cvar"])  # of six episodes
+    assert [site.name for site in loaded.sites] == ["gpu"]
+    assert (made["folder"], made["fingerprint"]) == ("site", loaded.fingerprint)
+    assert made["next"] == "gridpilot live deployment=site"
+    assert [check["code"] for check in made["checks"]] == list(CODES)
+
+
+def test_a_file_parameter_comes_along(place: Path, quick: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert deploy.main(["run", "--agent", "warm", "--out", "site"]) == 0
+    described = yaml.safe_load(Path("site/agent.yaml").read_text())
+    assert described["params"]["climatologies"] == ["policy/hot.yaml"]
+    assert described["params"]["horizon"] == 288  # of conf/agent: what was played, whatever that file will say
+    shutil.rmtree("data")
+    folder = Path("site").absolute()
+    monkeypatch.chdir("/")
+    assert load_deployment(folder).agent["params"]["climatologies"] == [str(folder / "policy/hot.yaml")]
+
+
+def test_an_agent_of_ones_own_comes_along_with_what_it_imports(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert deploy.main(["run", "--agent", "mine", "--out", "site"]) == 0  # which loads it in a process of its own
+    copied = sorted(path.relative_to("site/policy").as_posix() for path in Path("site/policy").rglob("*") if path.is_file())
+    package = ["deploy_test_pkg/__init__.py", "deploy_test_pkg/grain.py", "deploy_test_pkg/taste.py"]
+    assert copied == ["NOTE.txt", "deploy_test_bidder.py", *package, "hot.yaml"]
+    folder = shutil.move("site", Path.cwd().parent / "moved")
+    for path in (*place.glob("*.py"), place / "deploy_test_pkg/grain.py"):
+        path.write_text("raise RuntimeError('not this one')\n")
+    loaded = load_deployment(folder)
+    module = sys.modules["deploy_test_bidder"]
+    assert Path(str(module.__file__)) == folder / "policy/deploy_test_bidder.py"
+    mine = module.Mine(**loaded.agent["params"])
+    assert (mine.taste, mine.greed) == ("salt", 2.0)
+    assert mine.table == (place / "data/hot.yaml").read_text()
+
+
+def alter(where: Callable[[pd.DataFrame], Any], column: str, value: float) -> None:
+    """Change the stored rows of ``mine`` in the mixed line-up."""
+    for path in sorted(Path("run/parts").iterdir()):
+        rows = pd.read_parquet(path)
+        chosen = (rows["agent"] == "mine") & where(rows)
+        rows.loc[chosen, column] = rows.loc[chosen, column].dtype.type(value)
+        rows.to_parquet(path)
+
+
+def first(rows: pd.DataFrame) -> Any:
+    return (rows["lineup"] == "mixed") & (rows["episode"] == rows["episode"].min()) & (rows["site"] == "gpu")
+
+
+def record_other_code() -> None:
+    path = Path("run/manifest.json")
+    path.write_text(json.dumps({**json.loads(path.read_text()), "code": "0" * 64}))
+
+
+SPOILT: dict[str, tuple[Callable[[], object], str]] = {
+    # A part is half an episode here: the last one holds its self-play, which the ranking does without.
+    "incomplete": (lambda: max(Path("run/parts").iterdir()).unlink(), "66 of 72 matches are finished"),
+    "code": (record_other_code, "0000000000 was played and [0-9a-f]{10} is here"),
+    "source": (lambda: Path("deploy_test_bidder.py").write_text(OWN + "# better\n"), r"deploy_test_bidder\.py changed since"),
+    "few_episodes": (lambda: [path.unlink() for path in sorted(Path("run/parts").iterdir())[6:]], "3 complete, 6 are needed"),
+    "timeouts": (lambda: alter(first, "timeouts", 2), r"12 of 576 decisions\."),
+    "exceptions": (lambda: alter(first, "exceptions", 1), r"6 of 576 decisions"),
+    "invalid_bids": (lambda: alter(first, "invalid_bids", 1), r"6 of 576 decisions"),
+    "grid_limit": (lambda: alter(first, "drawn_kwh", 2000.001), r"at most 1,000\.0 of 1,000 kW, the mean of episode \d+ at gpu"),
+    "daily_loss": (
+        lambda: alter(first, "profit", -200.5),
+        r"at worst a loss of 200\.5 \$, episode \d+ at gpu; a loss of 200 is allowed",
+    ),
+}
+
+
+def test_every_code_is_tried() -> None:
+    assert list(SPOILT) == list(CODES)
+
+
+@pytest.mark.parametrize("code", SPOILT)
+def test_what_speaks_against_an_agent_is_overridden_by_name_only(place: Path, quick: None, code: str) -> None:
+    spoil, message = SPOILT[code]
+    spoil()
+    arguments = ["--agent", "mine", *(["--risk", "max_loss_per_day=200"] if code == "daily_loss" else [])]
+    reason = refused(*arguments)
+    assert re.match(f"mine is not deployed: .*{code}: {message}", reason)
+    assert f"{code}: " in refused(*arguments, "--despite", ",".join(set(CODES) - {code}))
+    named = reason.rpartition("--despite ")[2].partition(" deploys it all the same")[0]
+    # A run that was ended early is both incomplete and, ended early enough, too short.
+    assert named == {"few_episodes": "incomplete,few_episodes"}.get(code, code)
+    assert deploy.main(["run", *arguments, "--despite", named, "--out", "site"]) == 0
+    loaded = load_deployment(Path("site"))
+    assert [override.code for override in loaded.record.despite] == named.split(",")
+    assert any(warning.startswith(f"deployed despite {code}: ") for warning in loaded.warnings)
+
+
+def test_limits_may_be_reached(place: Path, quick: None) -> None:
+    alter(first, "drawn_kwh", 2000.0)  # in 24 ticks, behind 1,000 kW
+    alter(first, "profit", -200.0)
+    assert deploy.main(["run", "--agent", "mine", "--out", "exact", "--risk", "max_loss_per_day=200"]) == 0
+    alter(first, "profit", -1e6)
+    assert deploy.main(["run", "--agent", "mine", "--out", "none"]) == 0
+
+
+@pytest.mark.parametrize("name", ["data/hot.yaml", "deploy_test_pkg/grain.py"])
+def test_all_files_of_an_agent_are_looked_at(place: Path, name: str) -> None:
+    (place / name).write_text((place / name).read_text() + "\n# other\n")
+    which = "table" if name.endswith("yaml") else name
+    assert f"source: {which} changed since" in refused("--agent", "mine")
+
+
+def test_a_real_failure(place: Path) -> None:
+    reason = refused("--agent", "Faulty")
+    assert "exceptions: 24 of 576 decisions, the first failure: " in reason  # one a seat, episode and match
+    assert "the third tick" in reason
+
+
+def test_files_that_are_gone(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(place / "data")
+    Path("run").symlink_to("../run")
+    assert "its parameter table is 'data/hot.yaml', and there is no such file" in refused("--agent", "mine")
+    monkeypatch.chdir(place)
+    Path("deploy_test_bidder.py").unlink()
+    assert "deploy_test_bidder.py is gone, which has to be copied" in refused("--agent", "mine")
+
+
+@pytest.mark.parametrize("agent", ["foresight", "Seer"])
+def test_the_clairvoyant_are_never_deployed(place: Path, agent: str) -> None:
+    reason = refused("--agent", agent, "--despite", ",".join(CODES))
+    assert "is shown the future, which only a simulated market can do" in reason
+
+
+def test_what_does_not_run_on_its_own_is_refused(place: Path) -> None:
+    # It opens a file that no parameter names, so nothing tells that it is needed until it is missed.
+    text = OWN.replace("self.greed,", "Path('data/hot.yaml').read_text(); self.greed,")
+    Path("deploy_test_bidder.py").write_text(text)
+    reason = refused("--agent", "mine", "--despite", "source", "--out", "new/site")
+    assert (
+        "it does not run on its own: new/site: agent 'deploy_test_bidder.Mine': Mine failed to start: FileNotFoundError" in reason
+    )
+    assert not Path("new").exists()
+
+
+def test_names_that_are_wrong(place: Path) -> None:
+    assert "there is no agent 'wram'; did you mean warm? its agents are truthful, foresight" in refused("--agent", "wram")
+    assert "there is no such code; did you mean exceptions? expected one of incomplete" in refused(
+        "--agent", "mine", "--despite", "exception"
+    )
+    assert "there was none; did you mean hydro? the sites are hydro, gpu" in refused("--agent", "mine", "--site", "hydra")
+    assert "unknown key 'max_loss_per_dy'; did you mean max_loss_per_day?" in refused(
+        "--agent", "mine", "--risk", "max_loss_per_dy=3"
+    )
+    assert "fallback_after is 9, expected at most off_after, 6" in refused("--agent", "mine", "--risk", "fallback_after=9")
+    for wrong in ("energy", "enrgy.high=3", "max_change_kw.high=3", "token=[1"):
+        assert f"--risk {wrong}: " in refused("--agent", "mine", "--risk", wrong)
+    with pytest.raises(TournamentError, match="nowhere does not exist, expected the folder of a tournament run"):
+        deploy.main(["nowhere", "--agent", "mine"])
+
+
+def test_what_was_not_needed_and_what_should_be_known(place: Path, quick: None, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["run", "--agent", "zero_intelligence", "--out", "a site", "--despite", "timeouts,code"]
+    assert deploy.main(arguments) == 0
+    out = capsys.readouterr().out
+    assert "note     --despite timeouts,code was not needed" in out
+    assert "note     zero_intelligence is not in the winner set, which is " in out
+    assert "gridpilot live 'deployment=a site'" in out
+    with pytest.raises(DeploymentError, match="a site exists, and a deployment is never changed"):
+        deploy.main(arguments)
+
+
+def test_a_key_among_the_parameters_is_refused(place: Path) -> None:
+    path = Path("run/manifest.json")
+    manifest = json.loads(path.read_text())
+    manifest["agents"]["mine"]["params"]["greed"] = "3f2504e0-4f89-41d3-9a0c-0305e82c3301"
+    path.write_text(json.dumps(manifest))
+    reason = refused("--agent", "mine")
+    assert "the agent's parameter 'greed' has the form of an API key" in reason
+    assert "3f2504e0" not in reason
