@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, StrictBool
 
 from gridpilot import configuration, presets
 from gridpilot.errors import AgentError, ConfigError
+from gridpilot.live.api import TICK
 from gridpilot.live.config import LiveConfig, RiskLimits
 
 __all__ = ["main"]
@@ -58,6 +59,13 @@ def main(argv: list[str]) -> int:
         return int(module.main(argv[1:] if argv[0] == "register" else argv))
     if argv and re.fullmatch(r"[a-z]+", argv[0]):
         raise ConfigError(f"live: there is no {argv[0]!r}, expected {', '.join(OTHERS)}, or overrides such as live=stand_in")
+    keys = [argument.partition("=")[0] for argument in argv]
+    if "deployment" in keys and "deployment=null" not in argv:
+        for key in keys:
+            if key.startswith(("agent", "live.risk")):
+                raise ConfigError(
+                    f"{key} is part of the deployment, which is never changed; deploy again with another, or leave one out"
+                )
     return configuration.run("live", _own_agent(argv), _run)
 
 
@@ -113,8 +121,7 @@ def _operate(live: LiveConfig, pilot: Pilot, keys: Sequence[SecretStr], *, lines
     from gridpilot.live.venues import open_venue
     from gridpilot.live.watch import Watch
 
-    shown = not lines and live.table is not False
-    terminal = shown and (live.table or sys.stdout.isatty())
+    shown = not lines and (sys.stdout.isatty() if live.table is None else live.table)
     log = configure(table=shown, secrets=keys)
     with contextlib.ExitStack() as stack:
         journal = stack.enter_context(Journal(live.journal))
@@ -122,10 +129,12 @@ def _operate(live: LiveConfig, pilot: Pilot, keys: Sequence[SecretStr], *, lines
         stack.callback(venue.close)
         wall = venue.clock.monotonic
         metrics = Metrics(wall)
+        limits = {"heartbeat_limit": max(5.0, venue.timing.tick), "correct_limit": max(15.0, 3.0 * venue.timing.tick)}
         venue.observe_calls(metrics.called)
         if live.metrics_port is not None:
-            limits = {"heartbeat_limit": max(5.0, venue.timing.tick), "correct_limit": max(15.0, 3.0 * venue.timing.tick)}
-            server = stack.enter_context(MetricsServer(metrics, live.metrics_port, **limits))
+            server = stack.enter_context(
+                MetricsServer(metrics, live.metrics_port, feed_limit=live.risk.fallback_after * TICK.total_seconds(), **limits)
+            )
             print(f"gridpilot live: http://127.0.0.1:{server.port}/metrics and /health", file=sys.stderr)
         table = None
         if shown:
@@ -133,17 +142,17 @@ def _operate(live: LiveConfig, pilot: Pilot, keys: Sequence[SecretStr], *, lines
             sites = tuple(site.name for site in venue.open().sites)
             table = LiveTable(Heading(venue.name, address, pilot.name, sites, venue.clock.speed, live.mode))
             stack.enter_context(table)
-        watch = Watch(log, metrics, monotonic=wall, table=table, lines=lines)
+        watch = Watch(log, metrics, monotonic=wall, table=table, lines=lines, **limits)
         engine = Engine(venue, [AgentSpec(pilot.target, pilot.params)], live, journal, watch, origin=pilot.origin)
         with _signals(engine):
             engine.run()
         if not lines:
-            stack.callback(_say_where, live.journal, journal.head, terminal)
+            stack.callback(_say_where, live.journal, journal.head)
     return 0
 
 
-def _say_where(path: Path, head: tuple[int, str], terminal: bool) -> None:
-    print(f"{chr(10) if terminal else ''}journal {path}, {head[0]} records, head {head[1][:16]}; gridpilot live verify live.journal={path}")
+def _say_where(path: Path, head: tuple[int, str]) -> None:
+    print(f"journal  {path}: {head[0]:,} records, head {head[1][:16]}\nverify   gridpilot live verify live.journal={path} --replay")
 
 
 @contextlib.contextmanager

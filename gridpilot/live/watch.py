@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
 from datetime import datetime
 from typing import Any
@@ -11,7 +12,7 @@ import structlog
 
 from gridpilot.live.api import PriceRow, format_time
 from gridpilot.live.logs import log_cycle, log_event
-from gridpilot.live.metrics import Metrics, is_correct, notify
+from gridpilot.live.metrics import Metrics, notify
 from gridpilot.live.report import CycleReport
 from gridpilot.live.table import LiveTable
 
@@ -19,7 +20,10 @@ __all__ = ["Watch"]
 
 
 class Watch:
-    """Passes on what the engine says; ``lines`` writes a line of JSON a cycle to stdout instead of the table."""
+    """Passes on what the engine says; ``lines`` writes a line of JSON a cycle to stdout instead of the table.
+
+    systemd's watchdog is fed only while the loop turns and decides: the last correct cycle is no older than ``correct_limit`` wall s.
+    """
 
     def __init__(
         self,
@@ -29,11 +33,13 @@ class Watch:
         monotonic: Callable[[], float],
         table: LiveTable | None = None,
         lines: bool = False,
+        heartbeat_limit: float = math.inf,
+        correct_limit: float = math.inf,
     ) -> None:
         self._log, self.metrics, self._table, self._lines, self._monotonic = log, metrics, table, lines, monotonic
         self._halted: str | None = None
         self._drift = 0
-        self._correct = True
+        self._limits = {"heartbeat_limit": heartbeat_limit, "correct_limit": correct_limit, "feed_limit": math.inf}
 
     def started(self, session: dict[str, Any], newest: PriceRow) -> None:
         """A session has begun."""
@@ -46,7 +52,6 @@ class Watch:
     def cycle(self, report: CycleReport, message: str = "") -> None:
         """A decision and its outcome."""
         self.metrics.cycle(report)
-        self._correct = is_correct(report)
         log_cycle(self._log, report)
         if message and report.status not in ("applied", "shadow", "held"):
             self._say(message)
@@ -63,7 +68,7 @@ class Watch:
     def heartbeat(self) -> None:
         """The loop has turned."""
         self.metrics.heartbeat(self._monotonic())
-        if self._correct:
+        if self.metrics.health(**self._limits).status != "stuck":
             notify("WATCHDOG=1")
 
     def feed(self, newest: PriceRow, now: datetime) -> None:
