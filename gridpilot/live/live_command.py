@@ -125,6 +125,8 @@ def _operate(live: LiveConfig, pilot: Pilot, keys: Sequence[SecretStr], *, lines
     log = configure(table=shown, secrets=keys)
     with contextlib.ExitStack() as stack:
         journal = stack.enter_context(Journal(live.journal))
+        if live.venue != "mara" and journal.last("session") is not None:
+            raise ConfigError(f"live.journal={live.journal} holds an earlier run, which a {live.venue} one cannot go on with; choose another")
         venue = open_venue(live, keys)
         stack.callback(venue.close)
         wall = venue.clock.monotonic

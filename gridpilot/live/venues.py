@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from pydantic import SecretStr
 
@@ -15,6 +13,7 @@ from gridpilot.live.api import INVENTORIES, PriceRow
 from gridpilot.live.client import MaraClient
 from gridpilot.live.clock import SystemClock
 from gridpilot.live.config import LiveConfig, Timing
+from gridpilot.live.exchange import check_url, is_loopback
 from gridpilot.live.feeds import generate_rows, read_rows
 from gridpilot.live.mara_venue import MaraVenue
 from gridpilot.live.recorded import ReplayVenue, SimulatedVenue
@@ -44,7 +43,7 @@ def open_venue(live: LiveConfig, keys: Sequence[SecretStr] = ()) -> Venue:
 
 def _speed(live: LiveConfig) -> float:
     """The configured speed, or what a stand-in on this machine says its own is."""
-    loopback = is_loopback(live.url)
+    loopback = is_loopback(check_url(live.url))
     if live.speed is not None:
         if live.speed != 1.0 and not loopback:
             raise ConfigError(f"live.speed is {live.speed:g} for {live.url}, expected 1: only a stand-in on loopback is faster")
@@ -54,17 +53,6 @@ def _speed(live: LiveConfig) -> float:
     with MaraClient(live.url, timing=Timing.of(1.0, timeout=live.timeout), clock=SystemClock()) as client:
         client.prices()
         return client.speed() or 1.0
-
-
-def is_loopback(url: str) -> bool:
-    """Whether an address is of this machine."""
-    host = urlsplit(url).hostname or ""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:  # a name
-        return False
 
 
 def _recorded_rows(file: Path) -> Sequence[PriceRow]:

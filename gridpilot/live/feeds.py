@@ -1,0 +1,182 @@
+"""Price rows without the event: drawn from a price model, or read from a file. Prices are in the API's raw units."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import UTC, datetime
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+from gridpilot.errors import PriceError
+from gridpilot.live.api import TICK, PriceRow, format_time, parse_time
+
+if TYPE_CHECKING:
+    from gridpilot.prices.base import FloatArray, PriceModel
+
+__all__ = ["FEEDS", "OPENING", "FeedName", "generate_rows", "read_rows"]
+
+FeedName = Literal["mara_event", "garch"]
+FEEDS: Final[tuple[FeedName, ...]] = ("mara_event", "garch")
+OPENING: Final = datetime(2025, 6, 21, 12, tzinfo=UTC)  # of the event
+
+# GUESSES: raw units of one $/kWh, one $ per PH/s h and one $ per million tokens. The event had no such feed; these bring the long-run
+# means of the preset `ercot` (0.0273, 2.117, 0.300) to those of the event's walk (1.26, 1.98, 1.25). The floor stands in for prices of 0
+# and below.
+GARCH_SCALES: Final = (46.0, 0.94, 4.2)
+GARCH_ENERGY_FLOOR: Final = 0.05
+
+COLUMNS: Final = ("timestamp", "energy_price", "hash_price", "token_price")
+
+
+def generate_rows(feed: FeedName, seed: int, count: int, *, start: datetime = OPENING) -> list[PriceRow]:
+    """The first ``count`` rows of a feed, oldest first, on five-minute marks from ``start``. A longer list begins with the shorter one.
+
+    ``mara_event``  the bounded walk of ``conf/prices/mara_event.yaml``, from the event's opening 3.0, 4.0, 2.0
+    ``garch``       ``conf/prices/ercot.yaml`` at the event's price levels, which is a guess; hours of the day are those of ``start`` in UTC
+
+    Raises :class:`~gridpilot.errors.PriceError` for an unknown feed, a seed or count below 0, and a start off the five-minute marks.
+    """
+    start = start.astimezone(UTC)
+    if not _on_mark(start):
+        raise PriceError(f"start is {format_time(start)}, expected a five-minute mark")
+    if isinstance(count, bool) or not isinstance(count, int) or count < 0:
+        raise PriceError(f"count is {count!r}, expected a whole number >= 0")
+    match feed:
+        case "mara_event":
+            prices = _event_prices(seed, count)
+        case "garch":
+            prices = _garch_prices(seed, count, start)
+        case _:
+            raise PriceError(f"feed is {feed!r}, expected one of {', '.join(FEEDS)}")
+    return [PriceRow(start + i * TICK, *row) for i, row in enumerate(prices.tolist())]
+
+
+def _event_prices(seed: int, count: int) -> FloatArray:
+    """``(count, 3)``."""
+    paths, _ = _event_model().simulate(seed, [0], count)
+    return paths[:, 0]
+
+
+def _garch_prices(seed: int, count: int, start: datetime) -> FloatArray:
+    """``(count, 3)``."""
+    # Its paths start at midnight, and the time of day matters to it.
+    before = (start - start.replace(hour=0, minute=0)) // TICK
+    paths, _ = _garch_model(start.weekday()).simulate(seed, [0], before + count)
+    prices: FloatArray = paths[before:, 0] * GARCH_SCALES
+    prices[:, 0] = prices[:, 0].clip(min=GARCH_ENERGY_FLOOR)
+    return prices
+
+
+@cache
+def _event_model() -> PriceModel:
+    from gridpilot.prices.load import load_prices
+    from gridpilot.setup import load_preset
+
+    preset = load_preset("prices", "mara_event")
+    raw = {name: {**preset[name], "scale": 1.0} for name in ("energy", "hash", "token")}
+    return load_prices({**preset, **raw, "begin": "opening"})
+
+
+@cache  # its tables take a while, and a feed is drawn again and again as it grows
+def _garch_model(weekday: int) -> PriceModel:
+    from gridpilot.prices.load import load_prices
+    from gridpilot.setup import load_preset
+
+    return load_prices({**load_preset("prices", "ercot"), "weekday": weekday})
+
+
+def read_rows(path: Path) -> list[PriceRow]:
+    """Rows of a ``.csv`` with a heading or of a ``.json`` array such as ``GET /prices`` gives, oldest first.
+
+    Columns ``timestamp`` (naive means UTC), ``energy_price``, ``hash_price`` and ``token_price``; others are ignored. The file may run
+    forwards or backwards in time, and rows may be missing. Raises :class:`~gridpilot.errors.PriceError` for a file that cannot be read or
+    holds no row, a missing column, a price that is no finite number, and times that repeat, go back and forth or are off the marks.
+    """
+    readers = {".csv": _read_csv, ".json": _read_json}
+    if path.suffix not in readers:
+        raise PriceError(f"{path}: expected a name that ends in .csv or .json")
+    rows: list[PriceRow] = []
+    backwards = False
+    try:
+        for where, record in readers[path.suffix](path):
+            row = _row(where, record)
+            if len(rows) == 1:
+                backwards = row.at < rows[0].at
+            if rows and (row.at == rows[-1].at or (row.at < rows[-1].at) is not backwards):
+                order = "falling" if backwards else "rising"
+                times = f"{format_time(row.at)} after {format_time(rows[-1].at)}"
+                raise PriceError(f"{where}: timestamp {times}, expected {order} times")
+            rows.append(row)
+    except OSError as error:
+        raise PriceError(f"{path}: cannot be read: {error.strerror or error}") from error
+    except UnicodeDecodeError as error:
+        raise PriceError(f"{path}: byte {error.start} is not UTF-8 text") from error
+    if not rows:
+        raise PriceError(f"{path}: no price rows, expected at least one")
+    return rows[::-1] if backwards else rows
+
+
+def _read_csv(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        reader = csv.reader(file, strict=True)
+        try:
+            heading = [name.strip() for name in next(reader, [])]
+            if heading:
+                _check_columns(f"{path}", heading)
+            for values in reader:
+                if values:
+                    yield f"{path}: line {reader.line_num}", dict(zip(heading, values, strict=False))
+        except csv.Error as error:
+            raise PriceError(f"{path}: line {reader.line_num} is no CSV: {error}") from error
+
+
+def _read_json(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    text = path.read_text(encoding="utf-8-sig")
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise PriceError(f"{path}: no JSON: {error}, expected an array of price rows") from error
+    if not isinstance(found, list):
+        raise PriceError(f"{path}: holds {type(found).__name__}, expected an array of price rows")
+    for number, record in enumerate(found, 1):
+        where = f"{path}: row {number}"
+        if not isinstance(record, dict):
+            raise PriceError(f"{where} is {record!r:.60}, expected an object")
+        _check_columns(where, record)
+        yield where, record
+
+
+def _check_columns(where: str, names: Iterable[str]) -> None:
+    known = set(names)
+    missing = [name for name in COLUMNS if name not in known]
+    if missing:
+        raise PriceError(f"{where}: {', '.join(missing)} missing, expected {', '.join(COLUMNS)}")
+
+
+def _row(where: str, record: Mapping[str, Any]) -> PriceRow:
+    stamp = record.get("timestamp")
+    try:
+        at = parse_time(stamp.strip() if isinstance(stamp, str) else stamp)
+    except ValueError as error:
+        raise PriceError(f"{where}: timestamp is {stamp!r:.60}, expected a time such as 2025-06-21T12:00:00") from error
+    if not _on_mark(at):
+        raise PriceError(f"{where}: timestamp is {stamp}, expected a five-minute mark")
+    return PriceRow(at, *(_price(where, name, record.get(name)) for name in COLUMNS[1:]))
+
+
+def _price(where: str, name: str, value: Any) -> float:
+    try:
+        number = math.nan if isinstance(value, bool) else float(value)
+    except (TypeError, ValueError, OverflowError):
+        number = math.nan
+    if not math.isfinite(number):
+        raise PriceError(f"{where}: {name} is {value!r:.60}, expected a finite number")
+    return number
+
+
+def _on_mark(at: datetime) -> bool:
+    return at.minute % 5 == 0 and at.second == 0 and at.microsecond == 0

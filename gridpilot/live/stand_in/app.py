@@ -1,0 +1,144 @@
+"""A stand-in as an application, for a server or for a client in the same process."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Final
+
+from fastapi import FastAPI, Request, Response
+from starlette.exceptions import HTTPException
+
+from gridpilot import __version__
+from gridpilot.live.api import PriceRow
+from gridpilot.live.clock import Clock
+from gridpilot.live.stand_in.door import Door
+from gridpilot.live.stand_in.faults import Faults
+from gridpilot.live.stand_in.options import ErrorShape, StandInOptions
+from gridpilot.live.stand_in.pages import docs_page, home_page
+from gridpilot.live.stand_in.rows import Rows, RowSource
+from gridpilot.live.stand_in.schema import ERRORS, Answers, NewSite
+from gridpilot.live.stand_in.stand_in import StandIn
+from gridpilot.live.stand_in.wording import RefusalError
+from datetime import timedelta
+
+__all__ = ["create_app"]
+
+DESCRIPTION: Final = (
+    "A stand-in on this machine for the API of the MARA Hackathon 2025. Times are UTC. Figures are plain products: revenue = count x "
+    "output x price, cost = watts x energy price, for a row of five minutes."
+)
+
+
+def create_app(
+    options: StandInOptions,
+    feed: Sequence[PriceRow] | RowSource,
+    clock: Clock,
+    faults: Faults | None = None,
+    *,
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+) -> FastAPI:
+    """The API over ``feed``: rows oldest first, after whose end it stands still, or a source of as many as are asked for.
+
+    A row is visible when ``clock.now()`` has come to its time, the first ``options.history`` rows always. ``clock`` is anchored to the
+    last of these, and its ``speed`` is told in the header ``X-Stand-In-Speed`` of every answer. ``sleep`` is how slow faults wait, wall
+    seconds. The state is at ``app.state.stand_in``, a :class:`~gridpilot.live.stand_in.stand_in.StandIn`. One event loop at a time.
+
+    In a client's own process, as ``httpx2.ASGITransport(create_app(...))``, faults that end a connection raise
+    ``httpx2.RemoteProtocolError``. Raises :class:`~gridpilot.errors.LiveError` where the feed has fewer rows than ``options.history``.
+    """
+    rows = Rows(feed, options.history, timedelta(seconds=options.row_delay_s))
+    clock.anchor(rows[options.history - 1].at + timedelta(seconds=options.row_delay_s))
+    stand_in = StandIn(options, rows, clock, faults or Faults())
+    app = FastAPI(
+        title="Stand-in of the MARA Hackathon 2025 API",
+        description=DESCRIPTION,
+        version=__version__,
+        docs_url=None,  # FastAPI's own pages fetch their scripts from a public host
+        redoc_url=None,
+        redirect_slashes=False,
+    )
+    app.state.stand_in = stand_in
+    _add_endpoints(app, stand_in)
+    _add_pages(app, stand_in)
+    _add_refusals(app, stand_in)
+    app.add_middleware(
+        Door, faults=stand_in.faults, rows=rows, clock=clock, wording=stand_in.wording, date_skew_s=options.date_skew_s, sleep=sleep
+    )
+    return app
+
+
+def _add_endpoints(app: FastAPI, stand_in: StandIn) -> None:
+    options, answers = stand_in.options, Answers.of(stand_in.options)
+    unauthorised = _refusal(options.unauthorised_status, "No key, or none that is known", options.error_shape)
+    wrong_type = _refusal(options.wrong_type_status, "The body is not what it should be", options.error_shape)
+    over_cap = _refusal(options.over_cap_status, "More power than the site has; nothing was applied", options.over_cap_shape)
+    none_yet = _refusal(404, "No machines have been set yet", options.error_shape) if options.before_first_put == "404" else {}
+    refused_puts = _merged(unauthorised, wrong_type, over_cap)
+
+    def add(method: str, path: str, endpoint: Any, answer: Any, refusals: dict[int | str, Any], status: int = 200, body: Any = None) -> None:
+        schema = {} if body is None else {"requestBody": _json_body(body)}
+        app.add_api_route(
+            path, endpoint, methods=[method], response_model=answer, status_code=status, responses=refusals, openapi_extra=schema,
+            summary=f"{method} {path}", operation_id=f"{method.lower()}{path.replace('/', '_')}",
+        )  # fmt: skip
+
+    add("POST", "/sites", stand_in.post_sites, answers.new_site, wrong_type, options.register_status, NewSite)
+    add("GET", "/sites", stand_in.get_sites, answers.site, unauthorised)
+    add("GET", "/prices", stand_in.get_prices, answers.prices, {})
+    add("GET", "/inventory", stand_in.get_inventory, answers.inventory, {})
+    add("PUT", "/machines", stand_in.put_machines, answers.allocation, refused_puts, options.put_status, stand_in.body)
+    add("GET", "/machines", stand_in.get_machines, answers.machines, _merged(unauthorised, none_yet))
+
+
+def _json_body(model: Any) -> dict[str, Any]:
+    return {"required": True, "content": {"application/json": {"schema": model.model_json_schema()}}}
+
+
+def _refusal(status: int, description: str, shape: ErrorShape) -> dict[int | str, dict[str, Any]]:
+    model = ERRORS[shape]
+    if model is not None:
+        return {status: {"description": description, "model": model}}
+    text = {"content": {"text/plain": {"schema": {"type": "string"}}}} if shape == "text" else {}
+    return {status: {"description": description, **text}}
+
+
+def _merged(*refusals: dict[int | str, dict[str, Any]]) -> dict[int | str, dict[str, Any]]:
+    """One table of refusals; those that share a status share its entry."""
+    merged: dict[int | str, dict[str, Any]] = {}
+    for status, entry in (pair for table in refusals for pair in table.items()):
+        known = merged.get(status)
+        if known is None:
+            merged[status] = entry
+            continue
+        both = {**known, **entry, "description": f"{known['description']}; or: {entry['description']}"}
+        if "model" in known and "model" in entry:
+            both["model"] = known["model"] | entry["model"] if known["model"] is not entry["model"] else known["model"]
+        merged[status] = both
+    return merged
+
+
+def _add_pages(app: FastAPI, stand_in: StandIn) -> None:
+    async def home() -> Response:
+        return Response(home_page(stand_in), media_type="text/html")
+
+    async def docs() -> Response:
+        return Response(docs_page(app.openapi(), stand_in.options), media_type="text/html")
+
+    app.add_api_route("/", home, include_in_schema=False)
+    app.add_api_route("/docs", docs, include_in_schema=False)
+
+
+def _add_refusals(app: FastAPI, stand_in: StandIn) -> None:
+    async def refuse(_: Request, error: Exception) -> Response:
+        assert isinstance(error, RefusalError)
+        return stand_in.wording.refusal(error.status, error.message, error.shape)
+
+    async def no_such_thing(_: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException)  # an unknown path or method
+        answer = stand_in.wording.refusal(error.status_code, str(error.detail), stand_in.options.error_shape)
+        answer.headers.update(error.headers or {})
+        return answer
+
+    app.add_exception_handler(RefusalError, refuse)
+    app.add_exception_handler(HTTPException, no_such_thing)
