@@ -29,7 +29,8 @@ from gridpilot.live.watch import Watch
 __all__ = ["Engine"]
 
 CHECK_EVERY: Final = 12  # ticks between two looks whether inventory or limits have changed
-LATE_ROW: Final = 0.5  # ticks a row may be late before its tick becomes a decision without one
+LATE_ROW: Final = 0.5  # ticks that the next row may be late before its tick becomes a decision without one
+LATE_AGAIN: Final = 0.1  # and each further one: a row is visible within half a minute
 FRESH: Final = 1.5 * TICK  # greatest age of a row that a decision still counts as made in time
 GIVE_UP: Final = 0.8  # of a tick's wall length, after which a command is not repeated any more
 
@@ -165,7 +166,8 @@ class Engine:
     def _trigger(self, newest: PriceRow, now: datetime, halt: HaltState, newer: bool) -> Trigger | None:
         """What there is to decide now, if anything."""
         limits, age = self.config.risk, (now - newest.at) / TICK
-        mark = newest.at + max(0, math.floor(age)) * TICK  # of the tick that it is
+        mark_age = max(0, math.floor(age))
+        mark = newest.at + mark_age * TICK  # of the tick that it is
         if halt.halted:
             due = self._halt_at is None or newer or mark > self._halt_at
             return Trigger("halt", mark, ("halted",)) if due else None
@@ -174,7 +176,7 @@ class Engine:
             return Trigger("row", newest.at, ())
         if self._bad is not None and self._bad.at is not None and self._is_new(self._bad.at) and age <= limits.off_after:
             return Trigger("bad_row", self._bad.at, (self._bad.reason,))
-        if not self._is_new(mark):
+        if not self._is_new(mark) or age < mark_age + LATE_AGAIN:
             return None
         late = "api_down" if self._api_down else "feed_late"
         if age > limits.off_after:

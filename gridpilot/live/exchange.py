@@ -1,4 +1,4 @@
-"""One HTTP request and its answer within a total wall time, over a kept-alive connection, whatever the server does.
+"""One HTTP request and its answer within a total wall time, whatever the server does.
 
 The limit runs from connecting to the last byte, so that a server that dribbles cannot hold the engine. Nothing is followed, stored or
 taken from the environment: no redirects, no cookies, no proxies. What went wrong is a value, not an exception, because what an HTTP
@@ -25,6 +25,7 @@ BODY_LIMIT: Final = 16 * 2**20  # bytes of an answer; a year of prices is about 
 _KEEP_ALIVE: Final = 30.0  # s that an idle connection is kept
 _CONNECT: Final = 0.45  # of a call's time for a TCP connection, and again for TLS
 _LIMITS: Final = httpx2.Limits(max_connections=2, max_keepalive_connections=1, keepalive_expiry=_KEEP_ALIVE)
+_ONE_USE: Final = httpx2.Limits(max_connections=2, max_keepalive_connections=0)
 _HEADERS: Final = {"Accept": "application/json", "Accept-Encoding": "identity", "User-Agent": "gridpilot"}
 
 
@@ -51,10 +52,15 @@ class Exchange:
     """The connection to one server. ``url`` is checked by :func:`check_url`. To be used and closed in one event loop."""
 
     def __init__(self, url: httpx2.URL, transport: httpx2.AsyncBaseTransport | None = None) -> None:
-        self._http = httpx2.AsyncClient(
-            base_url=url, transport=transport, headers=_HEADERS, trust_env=False, follow_redirects=False, timeout=None, limits=_LIMITS,
-            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
-        )  # fmt: skip
+        def connections(limits: httpx2.Limits) -> httpx2.AsyncClient:
+            return httpx2.AsyncClient(
+                base_url=url, transport=transport, headers=_HEADERS, trust_env=False, follow_redirects=False, timeout=None,
+                limits=limits, cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
+            )  # fmt: skip
+
+        self._readings = connections(_LIMITS)
+        # A change goes into a connection of its own: one that the server gives up at that moment would leave its fate unknown.
+        self._changes = connections(_ONE_USE)
         # Their lines quote headers and reason phrases of the server, which may quote a key.
         for library in ("httpx2", "httpcore2"):
             logging.getLogger(library).setLevel(logging.WARNING)
@@ -73,7 +79,8 @@ class Exchange:
 
     async def close(self) -> None:
         """Close the connections."""
-        await self._http.aclose()
+        await self._readings.aclose()
+        await self._changes.aclose()
 
     async def _send(self, method: str, path: str, until: float, key: str | None, body: Any) -> Reply | Silence:
         headers = {} if key is None else {"X-Api-Key": key}
@@ -89,10 +96,11 @@ class Exchange:
             stale = result == "lost" and kept and "http11.receive_response_headers.complete" not in seen
             return Silence(result, result != "connect_error", stale, message)
 
+        client = self._readings if method == "GET" else self._changes
         try:
             async with (
                 asyncio.timeout_at(until),
-                self._http.stream(
+                client.stream(
                     method, path, headers=headers, json=body, timeout=connect, extensions={"trace": trace}
                 ) as response,
             ):

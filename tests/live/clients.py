@@ -7,7 +7,7 @@ import dataclasses
 import json
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from typing import Any
 
 import httpx2
@@ -19,7 +19,7 @@ from gridpilot.live.clock import ManualClock
 from gridpilot.live.config import Timing
 
 URL = "http://127.0.0.1:1"  # where nobody listens
-Handler = Callable[[httpx2.Request], httpx2.Response]
+Handler = Callable[[httpx2.Request], httpx2.Response | Coroutine[None, None, httpx2.Response]]
 COUNTS = (1, 2, 3, 4, 5)
 FIELDS = dict(zip(CLASSES, COUNTS, strict=True))
 ROW = {"energy_price": 1.5, "hash_price": 2.5, "token_price": 3.5, "timestamp": "2025-06-21T12:00:00"}

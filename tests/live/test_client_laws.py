@@ -201,7 +201,8 @@ def test_a_key_is_told_to_the_server_alone(key: str, fault: str, ears: Ears, cap
         "HTTP/1.1 302 OK\r\nLocation: http://{key}\r\nContent-Length: 0\r\n\r\n",
         "HTTP/1.1 200 OK\r\nContent-Length: {key}\r\n\r\n",
         "HTTP/1.1 200 OK\r\nContent-Encoding: {key}\r\n\r\n",
-        "HTTP/1.1 400 OK\r\n\r\n<h1>{key}{key} {key}" + "x" * 150 + "{key}{key}",
+        "HTTP/1.1 400 OK\r\n\r\n" + "{key}{key} " * 40,
+        'HTTP/1.1 200 OK\r\n\r\n{{"power": "the key of this site is {key}"}}',
         'HTTP/1.1 200 OK\r\n\r\n{{"power": "{key}", "miners": "{key}", "{key}": 1, "gpu_compute": ["{key}"], "api_key": " {key}"}}',
         'HTTP/1.1 200 OK\r\n\r\n["{key}"]',
         'HTTP/1.1 200 OK\r\n\r\n"{key}',
@@ -214,5 +215,4 @@ def test_a_key_that_the_server_echoes_is_not_passed_on(
     with server as url, MaraClient(url, [SecretStr(key)], timing=timing(attempts=2), clock=ManualClock()) as client:
         public = [text for text in use(client) if not text.startswith("[")]  # prices are as the server sent them
     for text in (*public, *ears.heard, *capfd.readouterr()):
-        assert key not in text
-        assert key[:-8] not in text  # nor most of it
+        assert key[:8] not in text  # nor a part of it

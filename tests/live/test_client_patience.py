@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import asyncio
+
 import httpx2
 import pytest
 
@@ -43,6 +45,38 @@ def test_a_refused_reading_is_not_repeated(status: int) -> None:
     with made_up(always(status), observer=calls) as client, pytest.raises(RefusedError) as caught:
         client.site_power_w(0)
     assert (caught.value.status, len(calls)) == (status, 1)
+
+
+def test_a_reading_has_one_budget_for_all_its_attempts() -> None:
+    async def answer(_: httpx2.Request) -> httpx2.Response:
+        await asyncio.sleep(0.35)
+        return httpx2.Response(500)
+
+    calls = Calls()
+    with made_up(answer, observer=calls, timing=timing(timeout=0.5)) as client, pytest.raises(UnavailableError):
+        client.prices()
+    # On a machine that has nothing else to do: 500, 500, timeout. The third has what is left of twice 0.5 s, less than it would need.
+    assert len(calls) < 3 or calls.results[-1] == "timeout"
+
+
+def test_a_server_that_is_left_alone_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def no_waiting(_: float) -> None:
+        raise AssertionError("nobody should wait here")
+
+    monkeypatch.setattr("asyncio.sleep", no_waiting)
+    with made_up(always(500), requests_per_tick=10, timing=timing(attempts=1)) as client:
+        for _ in range(8):
+            with pytest.raises(UnavailableError, match="status 500"):
+                client.prices()
+        client.timing = timing(attempts=3)
+        with pytest.raises(UnavailableError, match="calls in this tick are enough"):
+            client.prices()
+    with made_up(always(500), timing=timing(attempts=1, breaker_failures=1)) as client:
+        with pytest.raises(UnavailableError, match="status 500"):
+            client.prices()
+        client.timing = timing(attempts=3)
+        with pytest.raises(UnavailableError, match="resting"):
+            client.prices()
 
 
 def test_nobody_calls_before_a_retry_after_has_passed() -> None:

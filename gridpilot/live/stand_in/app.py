@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from datetime import timedelta
 from typing import Any, Final
 
 from fastapi import FastAPI, Request, Response
@@ -13,14 +14,13 @@ from gridpilot import __version__
 from gridpilot.live.api import PriceRow
 from gridpilot.live.clock import Clock
 from gridpilot.live.stand_in.door import Door
+from gridpilot.live.stand_in.endpoints import StandIn
 from gridpilot.live.stand_in.faults import Faults
 from gridpilot.live.stand_in.options import ErrorShape, StandInOptions
 from gridpilot.live.stand_in.pages import docs_page, home_page
 from gridpilot.live.stand_in.rows import Rows, RowSource
 from gridpilot.live.stand_in.schema import ERRORS, Answers, NewSite
-from gridpilot.live.stand_in.stand_in import StandIn
 from gridpilot.live.stand_in.wording import RefusalError
-from datetime import timedelta
 
 __all__ = ["create_app"]
 
@@ -42,7 +42,7 @@ def create_app(
 
     A row is visible when ``clock.now()`` has come to its time, the first ``options.history`` rows always. ``clock`` is anchored to the
     last of these, and its ``speed`` is told in the header ``X-Stand-In-Speed`` of every answer. ``sleep`` is how slow faults wait, wall
-    seconds. The state is at ``app.state.stand_in``, a :class:`~gridpilot.live.stand_in.stand_in.StandIn`. One event loop at a time.
+    seconds. The state is at ``app.state.stand_in``, a :class:`~gridpilot.live.stand_in.endpoints.StandIn`. One event loop at a time.
 
     In a client's own process, as ``httpx2.ASGITransport(create_app(...))``, faults that end a connection raise
     ``httpx2.RemoteProtocolError``. Raises :class:`~gridpilot.errors.LiveError` where the feed has fewer rows than ``options.history``.
@@ -73,10 +73,14 @@ def _add_endpoints(app: FastAPI, stand_in: StandIn) -> None:
     unauthorised = _refusal(options.unauthorised_status, "No key, or none that is known", options.error_shape)
     wrong_type = _refusal(options.wrong_type_status, "The body is not what it should be", options.error_shape)
     over_cap = _refusal(options.over_cap_status, "More power than the site has; nothing was applied", options.over_cap_shape)
-    none_yet = _refusal(404, "No machines have been set yet", options.error_shape) if options.before_first_put == "404" else {}
+    none_yet = (
+        _refusal(404, "No machines have been set yet", options.error_shape) if options.before_first_put == "not_found" else {}
+    )
     refused_puts = _merged(unauthorised, wrong_type, over_cap)
 
-    def add(method: str, path: str, endpoint: Any, answer: Any, refusals: dict[int | str, Any], status: int = 200, body: Any = None) -> None:
+    def add(
+        method: str, path: str, endpoint: Any, answer: Any, refusals: dict[int | str, Any], status: int = 200, body: Any = None
+    ) -> None:
         schema = {} if body is None else {"requestBody": _json_body(body)}
         app.add_api_route(
             path, endpoint, methods=[method], response_model=answer, status_code=status, responses=refusals, openapi_extra=schema,

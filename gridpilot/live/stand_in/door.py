@@ -28,7 +28,9 @@ ROWS: Final = "gridpilot.rows"
 ROW_FAULT: Final = "gridpilot.row_fault"
 """Key of the scope: the fault of the rows it is shown, or None."""
 
-_PAGE: Final = b"<!DOCTYPE html><html><head><title>Welcome</title></head><body><h1>This page is under construction</h1></body></html>"
+_PAGE: Final = (
+    b"<!DOCTYPE html><html><head><title>Welcome</title></head><body><h1>This page is under construction</h1></body></html>"
+)
 _PIECES: Final = 20  # of a dribbling body
 
 
@@ -101,7 +103,10 @@ class Door:
                 start = _replaced(start, {b"content-length": str(len(pieces[0])).encode()})
             case "junk_html":
                 pieces = [_PAGE]
-                start = {**_replaced(start, {b"content-length": str(len(_PAGE)).encode(), b"content-type": b"text/html"}), "status": 200}
+                start = {
+                    **_replaced(start, {b"content-length": str(len(_PAGE)).encode(), b"content-type": b"text/html"}),
+                    "status": 200,
+                }
             case "slow_first_byte":
                 await self._sleep(seconds)
             case "slow_body":
@@ -125,7 +130,10 @@ class Door:
         async def stamped(message: Message) -> None:
             if message["type"] == "http.response.start":
                 at = self._clock.now() + timedelta(seconds=self._date_skew_s + skew)
-                headers = {b"date": format_datetime(at, usegmt=True).encode(), b"x-stand-in-speed": f"{self._clock.speed!r}".encode()}
+                headers = {
+                    b"date": format_datetime(at, usegmt=True).encode(),
+                    b"x-stand-in-speed": f"{self._clock.speed!r}".encode(),
+                }
                 message = _replaced(message, headers)
             await send(message)
 

@@ -44,8 +44,17 @@ from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, NonNegativeFloat, NonNegativeInt, PositiveInt, ValidationError
-from pydantic import model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveInt,
+    ValidationError,
+    model_validator,
+)
 
 from gridpilot.errors import ConfigError
 
@@ -92,7 +101,11 @@ class Fault(_Model):
             named = [name for name in data if name in KINDS]
             if len(named) != 1:
                 raise ValueError(f"expected one of {', '.join(KINDS)}")
-            return {"kind": named[0], "amount": data[named[0]], **{name: value for name, value in data.items() if name not in KINDS}}
+            return {
+                "kind": named[0],
+                "amount": data[named[0]],
+                **{name: value for name, value in data.items() if name not in KINDS},
+            }
         return data
 
     @model_validator(mode="after")

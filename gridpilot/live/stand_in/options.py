@@ -25,10 +25,12 @@ class StandInOptions(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     # What is documented or was observed; not guesses.
-    inventory: Literal["documented", "live"] = Field("live", description="machine types: as documented, or as the API answered at the event")
+    inventory: Literal["documented", "live"] = Field("live", description="machine types: as documented, or as at the event")
     power_w: PositiveInt = Field(1_000_000, description="power of a site, W; documented")
     history: PositiveInt = Field(1, description="rows that are there at the start")
-    row_delay_s: NonNegativeFloat = Field(0.0, description="age at which a row becomes visible, feed seconds; at the event up to 26")
+    row_delay_s: NonNegativeFloat = Field(
+        0.0, description="age at which a row becomes visible, feed seconds; at the event up to 26"
+    )
 
     # Sites.
     register_status: Literal[200, 201] = Field(200, description="status of POST /sites; a guess")
@@ -39,16 +41,20 @@ class StandInOptions(BaseModel):
 
     # Prices.
     order: Literal["newest_first", "oldest_first"] = Field("newest_first", description="order of GET /prices; observed")
-    keep_rows: PositiveInt | None = Field(None, description="GET /prices gives the last so many rows; null, all, was observed for days")
+    keep_rows: PositiveInt | None = Field(
+        None, description="GET /prices gives the last so many rows; null, all, was observed for days"
+    )
     row_skew_s: Skew = Field(0.0, description="seconds added to the rows' timestamps")
 
     # Machines.
     omitted: Literal["keep", "reset"] = Field("keep", description="what PUT does to a field that it leaves out; a guess")
     put_status: Literal[200, 201, 202] = Field(200, description="status of PUT /machines; a guess")
     numeric_strings: bool = Field(True, description='whether PUT takes "10" for 10; inferred')
-    unknown_fields: Literal["ignore", "refuse"] = Field("ignore", description="what PUT does with fields it does not know; inferred")
-    before_first_put: Literal["zeros", "404", "null", "empty", "nulls"] = Field(
-        "zeros", description="GET /machines before the first PUT: all 0, status 404, null, {}, or every field null; a guess"
+    unknown_fields: Literal["ignore", "refuse"] = Field(
+        "ignore", description="what PUT does with fields it does not know; inferred"
+    )
+    before_first_put: Literal["zeros", "not_found", "nothing", "empty_object", "null_fields"] = Field(
+        "zeros", description="GET /machines before the first PUT: all 0, status 404, null, {} or every field null; a guess"
     )
 
     # Refusals.
@@ -85,7 +91,9 @@ def describe_options() -> str:
     """Every option with its choices, default and meaning, two lines each."""
     lines = []
     for name, field in StandInOptions.model_fields.items():
-        default = "null" if field.default is None else str(field.default).lower() if field.default in (True, False) else field.default
+        default = (
+            "null" if field.default is None else str(field.default).lower() if field.default in (True, False) else field.default
+        )
         lines.append(f"{name}={default}  ({_choices(name)})\n    {field.description}")
     return "\n".join(lines)
 

@@ -11,7 +11,7 @@ from gridpilot.live.api import format_time
 from gridpilot.live.stand_in.options import StandInOptions
 
 if TYPE_CHECKING:
-    from gridpilot.live.stand_in.stand_in import StandIn
+    from gridpilot.live.stand_in.endpoints import StandIn
 
 __all__ = ["docs_page", "home_page"]
 
@@ -43,7 +43,7 @@ def home_page(stand_in: StandIn) -> str:
         f"{_table(facts)}"
         "<h2>Make a site</h2>"
         "<pre>curl -X POST $HOST/sites -H 'Content-Type: application/json' -d '{\"name\": \"my site\"}'\n"
-        "curl $HOST/machines -H \"X-Api-Key: $KEY\"</pre>"
+        'curl $HOST/machines -H "X-Api-Key: $KEY"</pre>'
     )
     return _page("Stand-in of the MARA API", body)
 
@@ -58,7 +58,9 @@ def docs_page(document: Mapping[str, Any], options: StandInOptions) -> str:
     parts.append("<h2>Options</h2><p>What the API's description leaves open, and what it is here.</p><table>")
     for name, value in options.model_dump().items():
         shown = escape(json.dumps(value))
-        parts.append(f"<tr><td><code>{name}</code></td><td><code>{shown}</code></td><td>{escape(fields[name].description or '')}</td></tr>")
+        parts.append(
+            f"<tr><td><code>{name}</code></td><td><code>{shown}</code></td><td>{escape(fields[name].description or '')}</td></tr>"
+        )
     parts.append("</table>")
     return _page(document["info"]["title"], "\n".join(parts))
 
@@ -101,7 +103,9 @@ def _shape(schema: Mapping[str, Any], document: Mapping[str, Any], indent: str =
 
 
 def _table(facts: Mapping[str, str]) -> str:
-    return "<table>" + "".join(f"<tr><th>{escape(name)}</th><td>{escape(fact)}</td></tr>" for name, fact in facts.items()) + "</table>"
+    return (
+        "<table>" + "".join(f"<tr><th>{escape(name)}</th><td>{escape(fact)}</td></tr>" for name, fact in facts.items()) + "</table>"
+    )
 
 
 def _page(title: str, body: str) -> str:

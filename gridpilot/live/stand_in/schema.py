@@ -23,7 +23,7 @@ RealText = Annotated[str, Field(pattern=r"^-?[0-9]+(\.[0-9]+)?(e[-+]?[0-9]+)?$")
 
 class _Answer(BaseModel):
     @classmethod
-    def model_parametrized_name(cls, params: tuple[type[Any], ...]) -> str:
+    def model_parametrized_name(cls, params: tuple[Any, ...]) -> str:
         """A server has one kind of number, so that the plain name will do."""
         return cls.__name__
 
@@ -198,28 +198,27 @@ class Answers:
     @classmethod
     def of(cls, options: StandInOptions) -> Answers:
         """What these options mean."""
-        # Indexed by what is known at run time only, which a type checker cannot follow.
-        site, bare, entry, inventory, allocation, machines, wrapped = map(
-            _unchecked, (SiteAnswer, SiteWithoutKey, PriceEntry, InventoryAnswer, Allocation, Machines, WrappedSite)
-        )
+        # Their arguments are known at run time only, which a type checker cannot follow.
+        generic: Any = (SiteAnswer, SiteWithoutKey, WrappedSite, list, PriceEntry, InventoryAnswer, Allocation, Machines)
+        site, bare, wrapped, listed, entry, inventory, allocation, machines = generic
         whole: Any = WholeText if options.numbers_as_strings else int
         real: Any = RealText if options.numbers_as_strings else float
         shown = site[whole] if options.sites_with_key else bare[whole]
-        shapes = {"object": shown, "list": list[shown], "wrapped": wrapped[shown]}
+        shapes = {"object": shown, "list": listed[shown], "wrapped": wrapped[shown]}
         running = machines[whole, real]
-        before: dict[str, Any] = {"null": running | None, "empty": running | NoMachines, "nulls": running | NullMachines}
+        before: dict[str, Any] = {
+            "nothing": running | None,
+            "empty_object": running | NoMachines,
+            "null_fields": running | NullMachines,
+        }
         return cls(
             new_site=site[whole],
             site=shapes[options.sites_shape],
-            prices=list[entry[real]],
+            prices=listed[entry[real]],
             inventory=inventory[whole],
             allocation=allocation[whole],
             machines=before.get(options.before_first_put, running),
         )
-
-
-def _unchecked(generic: Any) -> Any:
-    return generic
 
 
 # Refusals.

@@ -53,12 +53,11 @@ def listen(host: str, port: int) -> socket.socket:
 
 def make_server(app: FastAPI, *, access_log: bool = False) -> uvicorn.Server:
     """A uvicorn server for ``server.run(sockets=[listener])``."""
-    return uvicorn.Server(
-        uvicorn.Config(
-            app, http=HangUpProtocol, loop="asyncio", ws="none", lifespan="off", log_level="info" if access_log else "error",
-            access_log=access_log, date_header=False, server_header=False, timeout_keep_alive=75, timeout_graceful_shutdown=1,
-        )  # fmt: skip
-    )
+    config = uvicorn.Config(
+        app, http=HangUpProtocol, loop="asyncio", ws="none", lifespan="off", log_level="info" if access_log else "error",
+        access_log=access_log, date_header=False, server_header=False, timeout_keep_alive=75, timeout_graceful_shutdown=1,
+    )  # fmt: skip
+    return uvicorn.Server(config)
 
 
 def run(server: uvicorn.Server, listener: socket.socket) -> None:

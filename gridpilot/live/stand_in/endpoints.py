@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from typing import Annotated, Any, Final
 
 from fastapi import Request, Response, Security
@@ -91,9 +90,9 @@ class StandIn:
         """What runs, what it draws, and what it earns and costs at the newest row. Nothing accrues."""
         site, before = self._find(key), self.options.before_first_put
         if site.counts is None and before != "zeros":
-            if before == "404":
+            if before == "not_found":
                 raise RefusalError(404, "no machines have been set yet", self.options.error_shape)
-            nothing: dict[str, Any] = {"null": None, "empty": {}, "nulls": dict.fromkeys(CLASSES)}
+            nothing: dict[str, Any] = {"nothing": None, "empty_object": {}, "null_fields": dict.fromkeys(CLASSES)}
             return self.wording.answer(nothing[before])
         counts, row = site.counts or OFF, self.rows[request.scope[ROWS] - 1]
         figures = earnings(counts, self.sites.watts(counts), self.sites.inventory, row)
