@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import logging
+import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
 from http.cookiejar import CookieJar, DefaultCookiePolicy
@@ -52,10 +53,13 @@ class Exchange:
     """The connection to one server. ``url`` is checked by :func:`check_url`. To be used and closed in one event loop."""
 
     def __init__(self, url: httpx2.URL, transport: httpx2.AsyncBaseTransport | None = None) -> None:
+        # Reading the authorities takes tens of milliseconds; without TLS a context that trusts nobody will do.
+        tls = httpx2.create_ssl_context(trust_env=False) if url.scheme == "https" else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+
         def connections(limits: httpx2.Limits) -> httpx2.AsyncClient:
             return httpx2.AsyncClient(
                 base_url=url, transport=transport, headers=_HEADERS, trust_env=False, follow_redirects=False, timeout=None,
-                limits=limits, cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
+                verify=tls, limits=limits, cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
             )  # fmt: skip
 
         self._readings = connections(_LIMITS)
@@ -100,9 +104,7 @@ class Exchange:
         try:
             async with (
                 asyncio.timeout_at(until),
-                client.stream(
-                    method, path, headers=headers, json=body, timeout=connect, extensions={"trace": trace}
-                ) as response,
+                client.stream(method, path, headers=headers, json=body, timeout=connect, extensions={"trace": trace}) as response,
             ):
                 encoding = response.headers.get("content-encoding", "identity").strip().lower()
                 if encoding not in ("", "identity"):

@@ -90,7 +90,7 @@ class Feed:
     def _parse(self, entry: Any) -> PriceRow | Refusal | None:
         """A row, why it is none, or None where it was accepted before."""
         if isinstance(entry, PriceRow):
-            return entry
+            return None if self._values.get(entry.at) == entry.raw else entry
         if not isinstance(entry, Mapping):
             return Refusal(None, "row_unreadable", f"expected an object, got {type(entry).__name__}", _shorten(entry))
         known = self._values.get(_hashable(entry.get("timestamp")))
@@ -139,7 +139,9 @@ class Feed:
             self._forgotten = self._rows.pop(0).at
 
     def _remember(self, entry: Any) -> None:
-        if isinstance(entry, Mapping):
+        if isinstance(entry, PriceRow):
+            self._values[entry.at] = entry.raw
+        elif isinstance(entry, Mapping):
             self._values[_hashable(entry.get("timestamp"))] = _prices(entry)
 
     def _is_news(self, refusal: Refusal) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from typing import ClassVar, Final
 
@@ -35,7 +36,8 @@ class ReplayVenue(Venue):
         self._plant = Plant(tuple(build_site(f"{self.name} {i + 1}", inventory, power_w) for i in range(sites)), power_w)
         self._running = list(self._plant.off)
         self.clock = ManualClock(self._rows[start - 1].at)
-        self.timing = Timing.of(1.0)
+        tick = TICK.total_seconds()
+        self.timing = dataclasses.replace(Timing.of(1.0), poll=tick / 10.0, poll_early=tick)  # nobody waits: no need to look often
 
     def open(self) -> Plant:
         """The plant."""

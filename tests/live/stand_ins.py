@@ -22,12 +22,15 @@ from tests.live.worlds import START, walk
 
 
 class Caller:
-    """Calls an application without a server. ``naps`` are the wall seconds that slow faults would have waited."""
+    """Calls an application without a server.
+
+    ``naps`` holds the wall seconds that each slow fault would have waited, and how many commands had been applied by then.
+    """
 
     def __init__(
         self, feed: Sequence[PriceRow] | None = None, *, clock: Clock | None = None, faults: Faults | None = None, **options: Any
     ) -> None:
-        self.naps: list[float] = []
+        self.naps: list[tuple[float, int]] = []
         self.clock = clock or ManualClock(START)
         self.app = create_app(
             StandInOptions(**options), walk(50) if feed is None else feed, self.clock, faults, sleep=self._nap
@@ -37,7 +40,7 @@ class Caller:
         self._http = httpx2.AsyncClient(transport=httpx2.ASGITransport(self.app), base_url="http://stand-in")
 
     async def _nap(self, seconds: float) -> None:
-        self.naps.append(seconds)
+        self.naps.append((seconds, len(self.stand_in.sites.puts)))
 
     def __call__(self, endpoint: str, key: str | None = None, body: Any = None, content: bytes | None = None) -> httpx2.Response:
         method, path = endpoint.split(" ")

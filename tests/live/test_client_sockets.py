@@ -7,6 +7,7 @@ import gc
 import json
 import math
 import socket
+import ssl
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -132,6 +133,14 @@ def test_nothing_holds_the_caller(fault: str, call: Callable[[MaraClient], objec
     assert len(calls) <= 2
 
 
+def test_certificates_are_checked() -> None:
+    with MaraClient("https://mara.example", timing=timing(), clock=ManualClock()) as client:
+        for http in (client._exchange._readings, client._exchange._changes):
+            context = http._transport._pool._ssl_context  # type: ignore[attr-defined]
+            assert context.verify_mode is ssl.CERT_REQUIRED
+            assert context.check_hostname
+
+
 def test_a_server_that_takes_the_connection_and_says_nothing_was_sent_nothing() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"https://127.0.0.1:{silent.getsockname()[1]}"
@@ -152,12 +161,12 @@ def test_a_server_that_is_not_there_was_sent_nothing() -> None:
     assert calls.results == ["connect_error"] * 3
 
 
-def test_connections_are_kept() -> None:
+def test_readings_share_a_connection_and_changes_have_their_own() -> None:
     with OtherServer() as server, connect(server, server.key()) as client:
         for _ in range(5):
             client.prices()
             client.set_machines(0, COUNTS)
-        assert server.connections == 1
+        assert server.connections == 1 + 5
 
 
 def test_a_kept_connection_that_has_died_is_no_failure_of_a_reading() -> None:
@@ -172,13 +181,12 @@ def test_a_kept_connection_that_has_died_is_no_failure_of_a_reading() -> None:
     assert calls.results == ["200"] * 5
 
 
-def test_a_kept_connection_that_has_died_leaves_a_change_in_doubt() -> None:
+def test_a_kept_connection_that_has_died_does_not_touch_a_change() -> None:
     with OtherServer(drop_idle=True) as server, connect(server, server.key()) as client:
         client.inventory()
-        with pytest.raises(UnknownOutcomeError):
-            client.set_machines(0, COUNTS)
-        assert server.calls == ["GET /inventory"]
         assert client.set_machines(0, COUNTS) == COUNTS
+        assert client.set_machines(0, COUNTS) == COUNTS
+        assert server.calls == ["GET /inventory", "PUT /machines", "PUT /machines"]
 
 
 def test_a_server_that_went_away_and_came_back_is_found_again() -> None:

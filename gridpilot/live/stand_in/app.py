@@ -15,7 +15,7 @@ from gridpilot.live.api import PriceRow
 from gridpilot.live.clock import Clock
 from gridpilot.live.stand_in.door import Door
 from gridpilot.live.stand_in.endpoints import StandIn
-from gridpilot.live.stand_in.faults import Faults
+from gridpilot.live.stand_in.faults import ENDPOINTS, Faults
 from gridpilot.live.stand_in.options import ErrorShape, StandInOptions
 from gridpilot.live.stand_in.pages import docs_page, home_page
 from gridpilot.live.stand_in.rows import Rows, RowSource
@@ -138,10 +138,12 @@ def _add_refusals(app: FastAPI, stand_in: StandIn) -> None:
         assert isinstance(error, RefusalError)
         return stand_in.wording.refusal(error.status, error.message, error.shape)
 
-    async def no_such_thing(_: Request, error: Exception) -> Response:
+    async def no_such_thing(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)  # an unknown path or method
         answer = stand_in.wording.refusal(error.status_code, str(error.detail), stand_in.options.error_shape)
-        answer.headers.update(error.headers or {})
+        if error.status_code == 405:  # FastAPI would name the methods of one endpoint of the path, not of all
+            methods = sorted(each.split()[0] for each in ENDPOINTS if each.split()[1] == request.url.path)
+            answer.headers["Allow"] = ", ".join(methods or ["GET"])
         return answer
 
     app.add_exception_handler(RefusalError, refuse)

@@ -12,6 +12,7 @@ from email.utils import format_datetime
 from typing import Any, Final
 
 import httpx2
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gridpilot.live.clock import Clock
@@ -57,7 +58,10 @@ class Door:
             fault, shown = self._faults.choose(endpoint, shown, self._clock.monotonic() - self._begin)
         scope = {**scope, ROWS: shown, ROW_FAULT: fault}
         skew = fault.amount or 0.0 if fault is not None and fault.kind == "clock_skew" else 0.0
-        await self._meet(fault, scope, receive, self._with_headers(send, skew))
+        try:
+            await self._meet(fault, scope, receive, self._with_headers(send, skew))
+        except ClientDisconnect:
+            return  # in the middle of its request; nobody is left to be answered
 
     async def _meet(self, fault: Fault | None, scope: Scope, receive: Receive, send: Send) -> None:
         kind, amount = ("", 0.0) if fault is None else (fault.kind, fault.amount or 0.0)
@@ -75,8 +79,9 @@ class Door:
             case "slow_first_byte" | "truncated_json" | "junk_html" | "slow_body":
                 await self._deliver(kind, amount, *await self._serve(scope, receive), send)
             case "late":
+                again = await _received(receive)
                 await self._sleep(amount)
-                await self._app(scope, receive, send)
+                await self._app(scope, again, send)
             case _:
                 await self._app(scope, receive, send)
 
@@ -143,6 +148,19 @@ class Door:
 def _replaced(start: Message, headers: MutableMapping[bytes, bytes]) -> Message:
     kept = [(name, value) for name, value in start.get("headers", []) if name.lower() not in headers]
     return {**start, "headers": [*kept, *headers.items()]}
+
+
+async def _received(receive: Receive) -> Receive:
+    """Receive the whole request now, so that it can be served when its client has gone."""
+    messages = [await receive()]
+    while messages[-1].get("more_body", False):
+        messages.append(await receive())
+    pending = iter(messages)
+
+    async def replay() -> Message:
+        return next(pending, None) or await receive()
+
+    return replay
 
 
 async def _hang_up(scope: Scope, receive: Receive) -> None:

@@ -37,17 +37,18 @@ class HangUpProtocol(H11Protocol):
 def listen(host: str, port: int) -> socket.socket:
     """A socket that listens; port 0 takes a free one. Raises :class:`~gridpilot.errors.LiveError`."""
     try:
-        family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
     except (OSError, UnicodeError) as error:
         raise LiveError(f"--host is {host!r}, expected a name or address of this machine: {error}") from error
-    listener = socket.socket(family, kind)
+    # With its protocol named, or asyncio would not switch off delays on the connections.
+    listener = socket.socket(family, kind, protocol)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(address)
         listener.listen(128)
     except OSError as error:
         listener.close()
-        raise LiveError(f"{host} port {port}: {error.strerror}, expected a free one; --port 0 picks it") from error
+        raise LiveError(f"{host} port {port}: {error.strerror}, expected a free one; --port 0 picks one") from error
     return listener
 
 
