@@ -19,7 +19,7 @@ from gridpilot.live.api import TICK, PriceRow, format_time
 from gridpilot.live.clock import SystemClock
 from gridpilot.live.feeds import FEEDS, OPENING, FeedName, generate_rows, read_rows
 from gridpilot.live.stand_in import faults as fault_rules
-from gridpilot.live.stand_in.faults import Faults, load_faults, random_rule
+from gridpilot.live.stand_in.faults import LONGEST_FAULT, Faults, Rule, load_faults, random_rule
 from gridpilot.live.stand_in.options import StandInOptions, describe_options, parse_options
 from gridpilot.live.stand_in.rows import RowSource
 
@@ -50,11 +50,9 @@ def main(argv: list[str]) -> int:
     options = _options(arguments)
     if not 0.0 < arguments.speed <= FASTEST:
         raise ConfigError(f"--speed is {arguments.speed:g}, expected a number above 0 and at most {FASTEST:,.0f}")
-    rules = load_faults(arguments.faults) if arguments.faults is not None else ()
-    if not 0.0 <= arguments.fault_rate <= 1.0:
-        raise ConfigError(f"--fault-rate is {arguments.fault_rate:g}, expected a number from 0 to 1")
-    if arguments.fault_rate:
-        rules = (*rules, random_rule(arguments.fault_rate, slow_s=arguments.fault_slow))
+    if not 0 <= arguments.port <= 65535:
+        raise ConfigError(f"--port is {arguments.port}, expected a number from 0 to 65535")
+    rules = _rules(arguments)
     feed = _feed(arguments, options)
     _serve(arguments, options, feed, Faults(rules, arguments.fault_seed))
     return 0
@@ -99,6 +97,16 @@ def _options(arguments: argparse.Namespace) -> StandInOptions:
         except yaml.YAMLError as error:
             raise ConfigError(f"--set {setting!r}: the value cannot be read") from error
     return parse_options(values)
+
+
+def _rules(arguments: argparse.Namespace) -> tuple[Rule, ...]:
+    """The rules of the file, then the one for faults at random."""
+    rules = load_faults(arguments.faults) if arguments.faults is not None else ()
+    if not 0.0 <= arguments.fault_rate <= 1.0:
+        raise ConfigError(f"--fault-rate is {arguments.fault_rate:g}, expected a number from 0 to 1")
+    if not 0.0 <= arguments.fault_slow <= LONGEST_FAULT:
+        raise ConfigError(f"--fault-slow is {arguments.fault_slow:g}, expected a number from 0 to {LONGEST_FAULT:g}")
+    return (*rules, random_rule(arguments.fault_rate, slow_s=arguments.fault_slow)) if arguments.fault_rate else rules
 
 
 def _feed(arguments: argparse.Namespace, options: StandInOptions) -> Sequence[PriceRow] | RowSource:

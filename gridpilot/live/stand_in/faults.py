@@ -58,7 +58,7 @@ from pydantic import (
 
 from gridpilot.errors import ConfigError
 
-__all__ = ["ENDPOINTS", "Fault", "Faults", "Rule", "When", "load_faults"]
+__all__ = ["ENDPOINTS", "LONGEST_FAULT", "Fault", "Faults", "Rule", "When", "load_faults", "random_rule"]
 
 Endpoint = Literal["any", "POST /sites", "GET /sites", "GET /prices", "GET /inventory", "PUT /machines", "GET /machines"]
 ENDPOINTS: Final[frozenset[str]] = frozenset(Endpoint.__args__) - {"any"}  # type: ignore[attr-defined]
@@ -68,11 +68,12 @@ Kind = Literal[
     "nan_row", "null_row", "negative_row", "jump_row", "repeat_rows", "reorder_rows", "stale", "clock_skew",
 ]  # fmt: skip
 KINDS: Final[tuple[str, ...]] = Kind.__args__  # type: ignore[attr-defined]
+LONGEST_FAULT: Final = 3600.0  # s
 BOUNDS: Final[Mapping[str, tuple[float, float]]] = {
     "status": (400.0, 599.0),
-    "slow_first_byte": (0.0, 3600.0),
-    "late": (0.0, 3600.0),
-    "slow_body": (0.0, 3600.0),
+    "slow_first_byte": (0.0, LONGEST_FAULT),
+    "late": (0.0, LONGEST_FAULT),
+    "slow_body": (0.0, LONGEST_FAULT),
     "jump_row": (0.0, 1e12),
     "clock_skew": (-1e9, 1e9),
 }

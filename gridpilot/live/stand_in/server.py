@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import signal
 import socket
 from collections.abc import Callable
@@ -71,9 +72,16 @@ def run(server: uvicorn.Server, listener: socket.socket) -> None:
     before: dict[signal.Signals, Callable[..., Any] | int | None] = {
         number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)
     }
+    log = logging.getLogger("uvicorn.error")
+
+    def matters(_: logging.LogRecord) -> bool:
+        return not server.should_exit  # then, slow answers are cut off, and it would tell each with its traceback
+
+    log.addFilter(matters)
     try:
         server.run(sockets=[listener])
     finally:
+        log.removeFilter(matters)
         for number, handler in before.items():
             signal.signal(number, handler)
         listener.close()

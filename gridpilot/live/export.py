@@ -1,0 +1,108 @@
+"""A journal as files for other programs: price rows as a replay reads them, decisions as a table, records as JSON lines."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import sys
+from collections.abc import Callable, Collection, Iterator, Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Final, TextIO
+
+from gridpilot.errors import JournalError
+from gridpilot.live.api import CLASSES
+from gridpilot.live.journal import Journal
+from gridpilot.live.past import read_past
+from gridpilot.live.records import row_to_json
+
+__all__ = ["EXPORTS", "write_export"]
+
+ROW_HEADING: Final = ("timestamp", "energy_price", "hash_price", "token_price")
+DECISION_HEADING: Final = (
+    "time", "site", "kind", "reason", "causes", "energy_price", "hash_price", "token_price", *CLASSES, "power_w", "revenue", "cost",
+    "profit", "status",
+)  # fmt: skip
+
+
+def write_export(journal: Journal, what: str, out: str, *, kinds: Collection[str] | None = None, force: bool = False) -> int:
+    """Write ``what`` of ``EXPORTS`` to the file ``out``, or to stdout where that is ``-``; return the number of lines without a heading.
+
+    Raises :class:`~gridpilot.errors.JournalError` where the file is there and not to be replaced, or cannot be written.
+    """
+    if out == "-":
+        return _write(journal, what, sys.stdout, kinds)
+    path = Path(out)
+    if path.exists() and not force:
+        raise JournalError(f"{path} is there already; --force replaces it")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with temporary.open("w", encoding="utf-8", newline="") as file:
+            lines = _write(journal, what, file, kinds)
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise JournalError(f"cannot write {path}: {error.strerror or error}") from error
+    return lines
+
+
+def _write(journal: Journal, what: str, file: TextIO, kinds: Collection[str] | None) -> int:
+    lines = 0
+    if what == "records":
+        for record in journal.records(kinds=kinds):
+            line = {"seq": record.seq, "at": record.at.isoformat(), "kind": record.kind, "body": record.body, "hash": record.hash}
+            file.write(json.dumps(line) + "\n")
+            lines += 1
+        return lines
+    writer = csv.writer(file, lineterminator="\n")
+    for lines, row in enumerate(EXPORTS[what](journal)):  # noqa: B007 - the heading is row 0
+        writer.writerow(row)
+    return lines
+
+
+def _rows(journal: Journal) -> Iterator[tuple[Any, ...]]:
+    yield ROW_HEADING
+    for row in read_past(journal, keep=sys.maxsize).rows:
+        at, *prices = row_to_json(row)
+        yield (at, *map(repr, prices))
+
+
+def _decisions(journal: Journal) -> Iterator[tuple[Any, ...]]:
+    """A line a decision and site: what was decided, what it earned where it took effect, and what became of the command."""
+    yield DECISION_HEADING
+    pending: dict[str, Any] | None = None
+    sites: list[dict[str, Any]] = []
+    for record in journal.records(kinds={"session", "decision", "outcome"}):
+        body = record.body
+        if record.kind == "session":
+            sites = body["sites"]
+        elif record.kind == "decision":
+            if pending is not None:
+                yield from _lines(pending, sites, "")
+            pending = body
+        elif pending is not None and pending["at"] == body["at"]:
+            yield from _lines(pending, sites, body["status"])
+            pending = None
+    if pending is not None:
+        yield from _lines(pending, sites, "")
+
+
+def _lines(decision: dict[str, Any], sites: list[dict[str, Any]], status: str) -> Iterator[tuple[Any, ...]]:
+    energy, hashing, token = decision["prices"]
+    price = {"hash": hashing, "token": token}
+    for site, counts in zip(sites, decision["counts"], strict=True):
+        power = sum(n * kind["power_w"] for n, kind in zip(counts, site["fleet"], strict=True))
+        # The API's own products: count x output x price, and watts x price; output is an hour's.
+        revenue = sum(n * (kind["output"] / 12.0) * price[kind["product"]] for n, kind in zip(counts, site["fleet"], strict=True))
+        cost = power * energy
+        yield (
+            decision["at"], site["name"], decision["kind"], decision["reason"], " ".join(decision["causes"]),
+            *map(repr, decision["prices"]), *counts, power, revenue, cost, revenue - cost, status,
+        )  # fmt: skip
+
+
+EXPORTS: Final[Mapping[str, Callable[[Journal], Iterator[tuple[Any, ...]]]]] = MappingProxyType(
+    {"rows": _rows, "decisions": _decisions, "records": lambda journal: iter(())}
+)
+"""What can be exported."""

@@ -1,0 +1,292 @@
+"""``gridpilot live status | halt | resume | verify | export``: what an operator asks of a journal, while the engine runs or without it."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import sys
+from collections import Counter
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from gridpilot.errors import ConfigError, JournalError
+from gridpilot.live.api import parse_time
+from gridpilot.live.audit import compare, find_breaches
+from gridpilot.live.cycles import money, short_name
+from gridpilot.live.export import EXPORTS, write_export
+from gridpilot.live.journal import Journal
+
+__all__ = ["main"]
+
+DEFAULT: Final = Path("runs/live.db")
+DAY: Final = 288  # decisions that the counts by reason are over
+
+
+def main(argv: list[str]) -> int:
+    """Run ``argv[0]`` with the arguments after it.
+
+    Raises :class:`~gridpilot.errors.JournalError` for a journal that cannot be used and :class:`~gridpilot.errors.ConfigError` for an
+    argument that is not known.
+    """
+    command, *rest = argv
+    parser, run = _COMMANDS[command]
+    arguments, unknown = parser().parse_known_args([_plain(argument) for argument in rest])
+    if unknown:
+        raise ConfigError(f"live {command}: {unknown[0]!r} is not known; gridpilot live {command} --help lists what is")
+    return run(arguments)
+
+
+def _plain(argument: str) -> str:
+    """``live.journal=FILE``, as the engine takes it, is ``--journal=FILE`` here."""
+    return "--journal=" + argument.removeprefix("live.journal=") if argument.startswith("live.journal=") else argument
+
+
+def _parser(command: str, description: str) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog=f"gridpilot live {command}", description=description)
+    parser.add_argument("--journal", metavar="FILE", type=Path, default=DEFAULT, help=f"or live.journal=FILE; by default {DEFAULT}")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    return parser
+
+
+# halt and resume
+
+
+def _halt_parser() -> argparse.ArgumentParser:
+    parser = _parser("halt", "Switch everything off within one cycle, and keep it off across restarts until a resume.")
+    parser.add_argument("--why", metavar="TEXT", default="by hand", help="for the record")
+    return parser
+
+
+def _halt(arguments: argparse.Namespace) -> int:
+    with Journal(arguments.journal) as journal:
+        before = journal.halt
+        if not before.halted:
+            journal.append([("halt", {"why": arguments.why})], at=datetime.now(UTC))
+        state = journal.halt
+    since = "" if state.since is None else f" since {state.since:%Y-%m-%d %H:%M:%S} UTC"
+    text = (
+        f"halted already{since}: {state.why}"
+        if before.halted
+        else f"halted: within one cycle every machine is off, and stays so until gridpilot live resume live.journal={arguments.journal}"
+    )
+    print(json.dumps({"halted": True, "why": state.why, "new": not before.halted}) if arguments.json else text)
+    return 0
+
+
+def _resume_parser() -> argparse.ArgumentParser:
+    parser = _parser("resume", "End a halt: the next price row has its decision again.")
+    parser.add_argument("--why", metavar="TEXT", default="by hand", help="for the record")
+    return parser
+
+
+def _resume(arguments: argparse.Namespace) -> int:
+    _must_exist(arguments.journal)
+    with Journal(arguments.journal) as journal:
+        if not journal.halt.halted:
+            raise JournalError(f"journal {arguments.journal} is not halted, there is nothing to resume")
+        journal.append([("resume", {"why": arguments.why})], at=datetime.now(UTC))
+    print(json.dumps({"halted": False}) if arguments.json else "resumed: the next price row has its decision again")
+    return 0
+
+
+# status
+
+
+def _status_parser() -> argparse.ArgumentParser:
+    return _parser("status", "What runs, what was decided last and what came of it, from the journal alone.")
+
+
+def _status(arguments: argparse.Namespace) -> int:
+    with Journal(arguments.journal, read_only=True) as journal:
+        status = _read_status(journal)
+    if arguments.json:
+        print(json.dumps(status, indent=2))
+        return 0
+    console = Console() if sys.stdout.isatty() else Console(width=100)
+    table = Table(box=None, show_header=False, pad_edge=False)
+    table.add_column(style="dim")
+    table.add_column(overflow="fold")
+    for name, value in _describe(status, arguments.journal):
+        table.add_row(name, value)
+    console.print(table)
+    return 0
+
+
+def _read_status(journal: Journal) -> dict[str, Any]:
+    def body(kind: str) -> dict[str, Any] | None:
+        record = journal.last(kind)
+        return None if record is None else record.body
+
+    session, rows, decision, outcome, halt = journal.last("session"), body("rows"), body("decision"), body("outcome"), journal.halt
+    stop = journal.last("stop")
+    last = None if session is None else session.body
+    newest = None if rows is None else max(row[0] for row in rows["rows"])
+    head = journal.head
+    reasons: Counter[str] = Counter()
+    first = max(0, head[0] - 6 * DAY)
+    decisions = [record.body for record in journal.records(kinds={"decision"}, after=first)][-DAY:]
+    reasons.update(each["reason"] for each in decisions)
+    causes = Counter(cause for each in decisions for cause in each["causes"])
+    return {
+        "session": None if last is None else {key: last[key] for key in ("id", "mode", "venue", "url", "speed", "agent", "cap_w")},
+        "running": session is not None and (stop is None or stop.seq < session.seq),
+        "stopped": None if stop is None or (session is not None and stop.seq < session.seq) else stop.body["why"],
+        "newest_row": newest,
+        "decision": None if decision is None else {k: decision[k] for k in ("at", "kind", "reason", "causes", "counts", "power_w")},
+        "outcome": None if outcome is None else {k: outcome[k] for k in ("at", "status", "counts", "message")},
+        "classes": [] if last is None else [kind["name"] for kind in last["sites"][0]["fleet"]],
+        "day": None if outcome is None else {"date": outcome["state"]["day"], "profit": outcome["state"]["day_profit"]},
+        "reasons": dict(reasons),
+        "causes": dict(causes),
+        "halted": halt.halted,
+        "halt_why": halt.why if halt.halted else None,
+        "api": (body("api") or {"state": "up"})["state"],
+        "records": head[0],
+        "head": head[1],
+    }
+
+
+def _describe(status: dict[str, Any], path: Path) -> list[tuple[str, Text]]:
+    session, decision, outcome, day = status["session"], status["decision"], status["outcome"], status["day"]
+    halted = Text(f"HALTED: {status['halt_why']}", style="bold red") if status["halted"] else Text("no")
+    if session is None:
+        return [("journal", Text(f"{path}: no session yet")), ("halted", halted)]
+    state = "as far as the journal tells running" if status["running"] else f"stopped: {status['stopped']}"
+    lines = [
+        ("agent", Text(f"{session['agent']['target'].rpartition('.')[2]} on {session['venue']} {session['url'] or ''}")),
+        ("mode", Text(session["mode"].upper(), style="bold green" if session["mode"] == "live" else "bold blue") + f", {state}"),
+        ("halted", halted),
+        ("newest row", Text(f"{_time(status['newest_row'])}{_age(status['newest_row'], session['speed'])}")),
+    ]
+    if decision is not None:
+        causes = f" after {', '.join(decision['causes'])}" if decision["causes"] else ""
+        lines.append(("decided", Text(f"{_time(decision['at'])} by {decision['reason']}{causes}")))
+    if outcome is not None:
+        counts = [sum(site) for site in zip(*outcome["counts"], strict=True)]
+        runs = ", ".join(f"{n:,} {short_name(name)}" for name, n in zip(status["classes"], counts, strict=False) if n)
+        power = decision["power_w"] if decision is not None else 0
+        lines.append(
+            ("runs", Text(f"{runs or 'nothing'}; {power / 1000:,.0f} of {session['cap_w'] / 1000:,.0f} kW; {outcome['status']}"))
+        )
+        if outcome["message"]:
+            lines.append(("", Text(outcome["message"], style="yellow")))
+    if day is not None and day["date"] is not None:
+        lines.append(("profit", Text(f"{money(day['profit'])} $ on {day['date']}")))
+    chain = ", ".join(f"{reason} {n}" for reason, n in sorted(status["reasons"].items(), key=lambda pair: -pair[1]))
+    causes = ", ".join(f"{cause} {n}" for cause, n in sorted(status["causes"].items(), key=lambda pair: -pair[1]))
+    lines += [
+        ("lately", Text(f"{chain or 'no decision'}" + (f"; causes: {causes}" if causes else ""))),
+        ("API", Text("reachable" if status["api"] == "up" else "DOWN", style="" if status["api"] == "up" else "bold red")),
+        ("journal", Text(f"{path}, {status['records']:,} records, head {status['head'][:16]}")),
+    ]
+    return lines
+
+
+def _time(text: str | None) -> str:
+    return "none" if text is None else f"{parse_time(text):%Y-%m-%d %H:%M}"
+
+
+def _age(text: str | None, speed: float) -> str:
+    if text is None or speed != 1.0:
+        return ""
+    minutes = (datetime.now(UTC) - parse_time(text)).total_seconds() / 60.0
+    return f", {minutes:,.0f} min ago"
+
+
+# verify
+
+
+def _verify_parser() -> argparse.ArgumentParser:
+    parser = _parser(
+        "verify", "Check the chain of hashes and what must hold in every journal; exit code 1 where something is wrong."
+    )
+    parser.add_argument("--head", metavar="HASH", help="a head noted earlier, or its beginning, which must still be in the chain")
+    parser.add_argument("--replay", action="store_true", help="make every decision again, from the journal alone")
+    parser.add_argument("--against", metavar="FILE", type=Path, help="compare decisions with those of another journal, row by row")
+    return parser
+
+
+def _verify(arguments: argparse.Namespace) -> int:
+    with Journal(arguments.journal, read_only=True) as journal:
+        verification = journal.verify()
+        problems = [] if verification.problem is None else [verification.problem]
+        result: dict[str, Any] = {"records": verification.records, "head": verification.head}
+        if not problems:
+            if arguments.head is not None:
+                found = any(record.hash.startswith(arguments.head) for record in journal.records())
+                problems += (
+                    [] if found else [f"the head {arguments.head} is not in the chain: records were cut off, or it is another's"]
+                )
+            problems += find_breaches(journal)
+            if arguments.replay:
+                from gridpilot.live.twin import replay
+
+                drift = replay(journal)
+                result["replay"] = dataclasses.asdict(drift)
+                if drift.different:
+                    problems.append(f"{drift.different} of {drift.decisions} decisions come out otherwise, first {drift.first}")
+            if arguments.against is not None:
+                with Journal(arguments.against, read_only=True) as other:
+                    comparison = compare(journal, other)
+                result["against"] = dataclasses.asdict(comparison)
+                if comparison.different:
+                    problems.append(
+                        f"{comparison.different} decisions differ from those of {arguments.against}, first {comparison.first}"
+                    )
+    if arguments.json:
+        print(json.dumps({**result, "problems": problems}, indent=2))
+    else:
+        print(f"{verification.records:,} records, head {verification.head}")
+        if "replay" in result:
+            print(f"{result['replay']['decisions']:,} decisions made again, {result['replay']['different']} otherwise")
+        if "against" in result:
+            told = result["against"]
+            print(
+                f"{told['equal']:,} decisions equal, {told['different']} different, {told['here_only'] + told['there_only']} in one only"
+            )
+        print("\n".join(f"WRONG: {problem}" for problem in problems) or "chain and record are sound")
+    return 1 if problems else 0
+
+
+# export
+
+
+def _export_parser() -> argparse.ArgumentParser:
+    parser = _parser("export", "Write what a journal holds as CSV or JSON lines.")
+    parser.add_argument(
+        "--what", choices=sorted(EXPORTS), default="decisions", help="rows and decisions are CSV, records JSON lines"
+    )
+    parser.add_argument("--kind", metavar="KIND", nargs="+", help="of records, only these")
+    parser.add_argument("--out", metavar="FILE", required=True, help="a new file; - for stdout")
+    parser.add_argument("--force", action="store_true", help="replace a file that is there")
+    return parser
+
+
+def _export(arguments: argparse.Namespace) -> int:
+    with Journal(arguments.journal, read_only=True) as journal:
+        lines = write_export(journal, arguments.what, arguments.out, kinds=arguments.kind, force=arguments.force)
+    if arguments.out != "-":
+        print(
+            json.dumps({"out": arguments.out, "lines": lines}) if arguments.json else f"{arguments.out}: {lines:,} {arguments.what}"
+        )
+    return 0
+
+
+def _must_exist(path: Path) -> None:
+    Journal(path, read_only=True).close()
+
+
+_COMMANDS: Final[dict[str, tuple[Callable[[], argparse.ArgumentParser], Callable[[argparse.Namespace], int]]]] = {
+    "status": (_status_parser, _status),
+    "halt": (_halt_parser, _halt),
+    "resume": (_resume_parser, _resume),
+    "verify": (_verify_parser, _verify),
+    "export": (_export_parser, _export),
+}
