@@ -29,7 +29,7 @@ from gridpilot.live.watch import Watch
 __all__ = ["Engine"]
 
 CHECK_EVERY: Final = 12  # ticks between two looks whether inventory or limits have changed
-LATE_ROW: Final = 0.5  # ticks that the next row may be late before its tick becomes a decision without one
+LATE_ROW: Final = 0.5  # ticks that a row may arrive late before its tick becomes a decision without one
 LATE_AGAIN: Final = 0.1  # and each further one: a row is visible within half a minute
 FRESH: Final = 1.5 * TICK  # greatest age of a row that a decision still counts as made in time
 GIVE_UP: Final = 0.8  # of a tick's wall length, after which a command is not repeated any more
@@ -94,7 +94,10 @@ class Engine:
             self.watch.stopped(why)
 
     def _begin(self) -> None:
-        session = begin(self.venue, self.agents, self.config, self.journal, sends=self.sends, origin=self._origin)
+        session = begin(
+            self.venue, self.agents, self.config, self.journal, sends=self.sends, origin=self._origin,
+            is_stopping=lambda: bool(self._stopping),
+        )  # fmt: skip
         self.feed, self.controller, self.execution = session.feed, session.controller, session.execution
         self.twin = session.twin
         self._row_at, self._mark_at = (
@@ -108,6 +111,8 @@ class Engine:
         newest = self.feed.newest
         assert newest is not None
         self.watch.started(session.body, newest)
+        for note in self.venue.notes:
+            self.watch.note("venue", note)
         self._follow()
         for refusal in session.refused:
             self._refuse(refusal)
@@ -124,6 +129,7 @@ class Engine:
         newest, now = self.feed.newest, self.clock.now()
         assert newest is not None
         self.watch.feed(newest, now)
+        self.watch.skew(self.venue.skew_s)
         if self.clock.monotonic() - self._checked > CHECK_EVERY * self.timing.tick and self._has_changed():
             return
         trigger = self._trigger(newest, now, halt, newer)
@@ -183,7 +189,9 @@ class Engine:
             return Trigger("no_row", mark, ("feed_off", late))
         if age > limits.fallback_after:
             return Trigger("no_row", mark, ("feed_stale", late))
-        return Trigger("no_row", mark, (late,), held=True) if age > 1.0 + LATE_ROW else None
+        # A server whose clock is behind is always late by it: what counts is the rhythm in which its rows arrive.
+        overdue = self.clock.monotonic() - self._arrived > (1.0 + LATE_ROW) * self.timing.tick
+        return Trigger("no_row", mark, (late,), held=True) if overdue and age > 1.0 else None
 
     def _is_new(self, at: datetime) -> bool:
         return self._mark_at is None or at > self._mark_at
@@ -227,6 +235,8 @@ class Engine:
                 return None
             return halting or (self.feed.newest is not None and self.feed.newest.at == row.at)
 
+        if self.journal.halt.halted != halting:  # since the turn began
+            return Result("abandoned", self.execution.counts, 0, 0.0, 0, "a halt came first" if not halting else "resumed")
         until = self.clock.monotonic() + GIVE_UP * self.timing.tick
         return self.execution.carry_out(desired, is_current=is_current, started=started, until=until)
 

@@ -115,6 +115,7 @@ def _operate(live: LiveConfig, pilot: Pilot, keys: Sequence[SecretStr], *, lines
     from gridpilot.agents.seating import AgentSpec
     from gridpilot.live.engine import Engine
     from gridpilot.live.journal import Journal
+    from gridpilot.live.lock import sole_engine
     from gridpilot.live.logs import configure
     from gridpilot.live.metrics import Metrics, MetricsServer
     from gridpilot.live.table import Heading, LiveTable
@@ -124,9 +125,12 @@ def _operate(live: LiveConfig, pilot: Pilot, keys: Sequence[SecretStr], *, lines
     shown = not lines and (sys.stdout.isatty() if live.table is None else live.table)
     log = configure(table=shown, secrets=keys)
     with contextlib.ExitStack() as stack:
+        stack.enter_context(sole_engine(live.journal))
         journal = stack.enter_context(Journal(live.journal))
         if live.venue != "mara" and journal.last("session") is not None:
-            raise ConfigError(f"live.journal={live.journal} holds an earlier run, which a {live.venue} one cannot go on with; choose another")
+            raise ConfigError(
+                f"live.journal={live.journal} holds an earlier run, which a {live.venue} one cannot go on with; choose another"
+            )
         venue = open_venue(live, keys)
         stack.callback(venue.close)
         wall = venue.clock.monotonic

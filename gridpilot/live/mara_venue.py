@@ -65,12 +65,18 @@ class MaraVenue(Venue):
         return self._opened is not None and self._read() != self._opened
 
     @property
-    def notes(self) -> tuple[str, ...]:
-        """A clock that is off, and a power that does not fit the inventory."""
+    def skew_s(self) -> float | None:
+        """The server's clock minus this one's, s; None where it is not known, and against an accelerated one."""
         skew = self.client.skew
-        late = skew is not None and self.clock.speed == 1.0 and abs(skew.total_seconds()) > SKEW_S
-        clock = [f"the server's clock is off by {skew.total_seconds():.0f} s"] if late and skew is not None else []
-        return (*clock, *self._unlike)
+        return None if skew is None or self.clock.speed != 1.0 else skew.total_seconds()
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """No key, a clock that is off, a power that does not fit the inventory."""
+        skew = self.skew_s
+        no_key = () if self._n_keys else ("no key in MARA_API_KEY: the site is taken to have the power configured, or documented",)
+        clock = () if skew is None or abs(skew) <= SKEW_S else (f"the server's clock is off by {skew:.0f} s",)
+        return (*no_key, *clock, *self._unlike)
 
     def observe_calls(self, observer: Callable[[str, str, float], None]) -> None:
         """Tell ``observer`` each call's endpoint, result and wall seconds."""

@@ -45,7 +45,14 @@ class Session:
 
 
 def begin(
-    venue: Venue, agents: Sequence[AgentSpec], config: LiveConfig, journal: Journal, *, sends: bool, origin: dict[str, Any]
+    venue: Venue,
+    agents: Sequence[AgentSpec],
+    config: LiveConfig,
+    journal: Journal,
+    *,
+    sends: bool,
+    origin: dict[str, Any],
+    is_stopping: Callable[[], bool],
 ) -> Session:
     """Open the venue, read prices and, where commands will be sent, the machines that run; write the session down.
 
@@ -53,10 +60,10 @@ def begin(
     where the limit, the prices or the machines cannot be read within a tick.
     """
     past = read_past(journal, config.history)
-    plant = _insist(venue, venue.open, "the site")
-    feed, refused = _first_rows(venue, config, past)
+    plant = _insist(venue, venue.open, "the site", is_stopping)
+    feed, refused = _first_rows(venue, config, past, is_stopping)
     execution = Execution(venue, plant)
-    running = _insist(venue, execution.reconcile, "the machines that run") if sends else past.state(plant).counts
+    running = _insist(venue, execution.reconcile, "the machines that run", is_stopping) if sends else past.state(plant).counts
     state = past.state(plant, running)
     specs = tuple(agents) * len(plant.sites) if len(agents) == 1 else tuple(agents)
     if len(specs) != len(plant.sites):
@@ -96,11 +103,11 @@ def begin(
     return Session(past, feed, controller, execution, Twin(past) if config.twin else None, refused, body)
 
 
-def _first_rows(venue: Venue, config: LiveConfig, past: Past) -> tuple[Feed, tuple[Refusal, ...]]:
+def _first_rows(venue: Venue, config: LiveConfig, past: Past, is_stopping: Callable[[], bool]) -> tuple[Feed, tuple[Refusal, ...]]:
     """The rows known so far; an accelerated clock is set to the newest one that can be believed."""
     until = venue.clock.monotonic() + venue.timing.tick
     while True:
-        entries = _insist(venue, venue.prices, "prices")
+        entries = _insist(venue, venue.prices, "prices", is_stopping)
         if venue.clock.speed != 1.0:
             trial = Feed(config.risk, config.history)
             trial.merge(entries, _FAR_FUTURE)
@@ -111,21 +118,21 @@ def _first_rows(venue: Venue, config: LiveConfig, past: Past) -> tuple[Feed, tup
         merge = feed.merge(entries, venue.clock.now())
         if feed.newest is not None:
             return feed, merge.refused
-        if venue.clock.monotonic() >= until:
+        if is_stopping() or venue.clock.monotonic() >= until:
             reasons = "; ".join(f"{refusal.reason}: {refusal.message}" for refusal in merge.refused[:3])
             raise LiveError(f"{venue.name}: no price row that can be used, expected at least one; {reasons or 'the feed is empty'}")
         venue.clock.sleep(venue.timing.poll)
 
 
-def _insist(venue: Venue, ask: Callable[[], Answer], what: str) -> Answer:
-    """Ask until there is an answer, for a tick at the most."""
+def _insist(venue: Venue, ask: Callable[[], Answer], what: str, is_stopping: Callable[[], bool]) -> Answer:
+    """Ask until there is an answer, for a tick at the most, or until the engine is to stop."""
     clock, timing = venue.clock, venue.timing
     until, wait = clock.monotonic() + timing.tick, timing.backoff
     while True:
         try:
             return ask()
         except UnavailableError as error:
-            if clock.monotonic() >= until:
+            if is_stopping() or clock.monotonic() >= until:
                 raise LiveError(f"{venue.name}: cannot start without {what}: {error}") from error
             clock.sleep(max(wait, min(error.retry_after or 0.0, timing.longest_wait)))
             wait = min(2.0 * wait, timing.longest_wait)

@@ -56,6 +56,11 @@ class Venue(ABC):
         return False
 
     @property
+    def skew_s(self) -> float | None:
+        """The venue's clock minus this one's, s; None where it is not known or means nothing."""
+        return None
+
+    @property
     def notes(self) -> tuple[str, ...]:
         """What an operator should know about the connection, such as a clock that is off."""
         return ()

@@ -119,9 +119,10 @@ class Watch:
         """A doubt about what runs has ended."""
         log_event(self._log, "reconciled", counts=counts)
 
-    def skew(self, seconds: float) -> None:
-        """The venue's clock minus this one's."""
-        self.metrics.skew(seconds)
+    def skew(self, seconds: float | None) -> None:
+        """The venue's clock minus this one's, where it is known."""
+        if seconds is not None:
+            self.metrics.skew(seconds)
 
     def stopped(self, why: str) -> None:
         """The session is over."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -51,16 +51,13 @@ class TiedClock(ManualClock):
     """Engine time that takes a server along whose rows come by hand: one every five minutes."""
 
     def __init__(self, server: OtherServer, delay: float = 2.0) -> None:
-        super().__init__(server.now())
+        super().__init__(server.now() - timedelta(seconds=server.choices.clock_off_s))  # its own clock is right
         self.server, self._next = server, 300.0 + delay
-        self.held = 0  # rows that are still to stay out
 
     def advance(self, seconds: float) -> None:
         super().advance(seconds)
         while self.monotonic() >= self._next:
             self._next += 300.0
-            if self.held:
-                self.held -= 1
             self.server.advance_rows(1)
 
 

@@ -32,9 +32,7 @@ class Caller:
     ) -> None:
         self.naps: list[tuple[float, int]] = []
         self.clock = clock or ManualClock(START)
-        self.app = create_app(
-            StandInOptions(**options), walk(50) if feed is None else feed, self.clock, faults, sleep=self._nap
-        )
+        self.app = create_app(StandInOptions(**options), walk(50) if feed is None else feed, self.clock, faults, sleep=self._nap)
         self.stand_in: StandIn = self.app.state.stand_in
         self._runner = asyncio.Runner()
         self._http = httpx2.AsyncClient(transport=httpx2.ASGITransport(self.app), base_url="http://stand-in")

@@ -45,6 +45,8 @@ CHOICES: list[dict[str, Any]] = [
     {"before_first_put": "nulls", "keep_alive": False, "date_header": False},
     {"before_first_put": "zeros", "unauthorised_status": 403, "key_style": "hex"},
     {"power_w": 123_456},
+    {"clock_off_s": 180.0},
+    {"clock_off_s": -180.0, "trailing_z": True},
 ]
 
 

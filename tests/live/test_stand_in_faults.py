@@ -104,7 +104,7 @@ def test_truncated_json_is_http_but_no_json() -> None:
         assert isinstance(answer, httpx2.Response)
         assert (answer.status_code, answer.content[:1], applied) == (200, b"{", True)
         assert answer.headers.get_list("content-length") == [str(len(answer.content))]
-        with pytest.raises(ValueError, match="Expecting|Unterminated"):
+        with pytest.raises(ValueError, match=r"Expecting|Unterminated"):
             answer.json()
 
 
@@ -256,7 +256,10 @@ def test_the_example_of_the_documentation_is_a_file_of_rules() -> None:
         (None, "faults.yaml: cannot be read: No such file or directory"),
         ("{", "faults.yaml: neither YAML nor JSON: "),
         ("when: {}", "faults.yaml: expected a list of rules"),
-        ("- {fault: drop}\n- {fault: explode}", "faults.yaml: rule 2: fault.0.kind='explode': input should be 'status', 'lost_answer'"),
+        (
+            "- {fault: drop}\n- {fault: explode}",
+            "faults.yaml: rule 2: fault.0.kind='explode': input should be 'status', 'lost_answer'",
+        ),
         ("- {when: {}}", "faults.yaml: rule 1: fault="),
         ("- {fault: []}", "rule 1: fault="),
         ("- 7", "rule 1: =7: input should be a valid dictionary"),
@@ -268,7 +271,10 @@ def test_the_example_of_the_documentation_is_a_file_of_rules() -> None:
         ("- {fault: {slow_body: -1}}", "slow_body is -1.0, expected a number from 0 to 3600"),
         ("- {fault: {slow_body: 1, late: 1}}", "expected one of status, lost_answer"),
         ("- {fault: {slow_body: 1, retry_after: 1}}", "slow_body takes no retry_after"),
-        ("- {when: {endpoint: GET /price}, fault: drop}", "rule 1: when.endpoint='GET /price': input should be 'any', 'POST /sites'"),
+        (
+            "- {when: {endpoint: GET /price}, fault: drop}",
+            "rule 1: when.endpoint='GET /price': input should be 'any', 'POST /sites'",
+        ),
         ("- {when: {calls: [3]}, fault: drop}", "rule 1: when.calls"),
         ("- {when: {probability: 5}, fault: drop}", "rule 1: when.probability=5: input should be less than or equal to 1"),
     ],

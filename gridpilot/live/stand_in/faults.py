@@ -155,12 +155,13 @@ class _Progress:
     calls: int = 0  # of its endpoint
     held: int | None = None  # rows that a stale feed shows
 
-    def matches(self, endpoint: str, newest: int, elapsed: float) -> bool:
-        """Count a call of ``endpoint`` and say whether all conditions hold."""
+    def meet(self, newest: int, elapsed: float) -> Fault | None:
+        """Count a call of the endpoint; its fault, if all conditions hold."""
         when, call = self.rule.when, self.calls
         self.calls += 1
-        drawn = self.chance.random()  # always, so that other conditions do not shift what is drawn
-        return (
+        # Drawn for each call, so that the other conditions do not change what chance decides.
+        drawn, fault = self.chance.random(), self.chance.choice(self.rule.fault)
+        holds = (
             (when.calls is None or when.calls[0] <= call < when.calls[1])
             and (when.every is None or (call + 1) % when.every == 0)
             and (when.probability is None or drawn < when.probability)
@@ -169,6 +170,7 @@ class _Progress:
             and (when.after is None or elapsed >= when.after)
             and (when.until is None or elapsed < when.until)
         )
+        return fault if holds else None
 
 
 class Faults:
@@ -186,18 +188,18 @@ class Faults:
 
     def choose(self, endpoint: str, rows: int, elapsed: float) -> tuple[Fault | None, int]:
         """The fault of a call, and how many of ``rows`` it is shown. ``elapsed`` in wall seconds since the start."""
-        chosen, shown = None, rows
+        chosen: Fault | None = None
+        shown = rows
         for progress in self._progress:
             if progress.rule.when.endpoint not in ("any", endpoint):
                 continue
-            if not progress.matches(endpoint, rows - 1, elapsed):
+            fault = progress.meet(rows - 1, elapsed)
+            if fault is None:
                 progress.held = None
-                continue
-            fault = progress.chance.choice(progress.rule.fault)
-            if chosen is None:
+            elif chosen is None:
                 chosen = fault
                 if fault.kind == "stale":
-                    progress.held = shown = min(rows, rows if progress.held is None else progress.held)
+                    progress.held = shown = rows if progress.held is None else progress.held
         return chosen, shown
 
 

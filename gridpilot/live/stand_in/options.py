@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import json
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
@@ -91,9 +92,7 @@ def describe_options() -> str:
     """Every option with its choices, default and meaning, two lines each."""
     lines = []
     for name, field in StandInOptions.model_fields.items():
-        default = (
-            "null" if field.default is None else str(field.default).lower() if field.default in (True, False) else field.default
-        )
+        default = json.dumps(field.default).strip('"')
         lines.append(f"{name}={default}  ({_choices(name)})\n    {field.description}")
     return "\n".join(lines)
 

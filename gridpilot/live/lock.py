@@ -1,0 +1,35 @@
+"""One engine a journal: two would send twice."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from gridpilot.errors import LiveError
+
+__all__ = ["sole_engine"]
+
+
+@contextlib.contextmanager
+def sole_engine(journal: Path) -> Iterator[None]:
+    """Be the only engine on ``journal`` within the block; a process that dies lets go of it.
+
+    The lock is on a file beside it, ``.lock``: closing a second handle of an SQLite database would end SQLite's own locks. Raises
+    :class:`~gridpilot.errors.LiveError` where another engine runs.
+    """
+    path = journal.with_name(journal.name + ".lock")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle = os.open(path, os.O_CREAT | os.O_RDWR, 0o600)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise LiveError(
+                f"another engine runs on {journal}, and two would send twice; end it, or choose another live.journal"
+            ) from error
+        yield
+    finally:
+        os.close(handle)
