@@ -108,6 +108,8 @@ class Engine:
         self._unread: list[PriceRow] = []  # accepted, and not yet told to anybody
         self._bad: Refusal | None = None  # the newest row, where it was refused
         self._checked = self._arrived = self.clock.monotonic()
+        self._look_again: float | None = None  # when to read back once more, after a command that did not go smoothly
+        self._intent: tuple[dict[str, Any], PriceRow] | None = None  # the last command, and the row it is for
         newest = self.feed.newest
         assert newest is not None
         self.watch.started(session.body, newest)
@@ -137,6 +139,8 @@ class Engine:
             self._cycle(trigger, newest)
         elif self.sends and not self.execution.certain:
             self._resolve()
+        elif self._look_again is not None and self.clock.monotonic() >= self._look_again:
+            self._read_once_more()
 
     def _read(self) -> bool:
         """Read prices and take what is acceptable; whether there is a newer row than before."""
@@ -207,6 +211,7 @@ class Engine:
         if send:
             intent = {"at": format_time(trigger.at), "command": command, "counts": counts_to_json(decision.counts), "attempt": 1}
             records.append(("intent", intent))
+            self._intent = (intent, row)
         self.journal.append(records, at=self.clock.now())
         self._mark_at = trigger.at if self._is_new(trigger.at) else self._mark_at
         if trigger.kind == "row":
@@ -238,7 +243,10 @@ class Engine:
         if self.journal.halt.halted != halting:  # since the turn began
             return Result("abandoned", self.execution.counts, 0, 0.0, 0, "a halt came first" if not halting else "resumed")
         until = self.clock.monotonic() + GIVE_UP * self.timing.tick
-        return self.execution.carry_out(desired, is_current=is_current, started=started, until=until)
+        result = self.execution.carry_out(desired, is_current=is_current, started=started, until=until)
+        smooth = result.status == "applied" and not result.message
+        self._look_again = None if smooth else self.clock.monotonic() + 2.0 * self.timing.timeout
+        return result
 
     def _note(self, decision: Decision, result: Result, command: str, fresh: bool) -> None:
         """Journal the outcome, let the twin check the decision, and tell everybody who watches."""
@@ -276,19 +284,11 @@ class Engine:
             format_time(newest.at) != intent["at"] or halted or [len(each) for each in desired] != [len(each) for each in running]
         )
         if running == desired:
-            result = Result("applied", running, 0, 0.0, 0, "found to be applied after a restart")
+            self._conclude(intent, Result("applied", running, 0, 0.0, 0, "found to be applied after a restart"))
         elif over or plant.total_w(desired) > plant.cap_w:
-            result = Result("abandoned", running, 0, 0.0, 0, "over when the engine was restarted")
+            self._conclude(intent, Result("abandoned", running, 0, 0.0, 0, "over when the engine was restarted"))
         else:
-            self._write([("intent", {**intent, "attempt": intent["attempt"] + 1})])
-            result = self._carry_out(desired, newest, halting=False, started=self.clock.monotonic())
-        self.controller.reconcile(result.counts)
-        self._write(
-            [
-                ("outcome", self._outcome(intent["at"], intent["command"], result, 0.0, 0.0, 0.0)),
-                self._reconciliation("after a restart"),
-            ]
-        )
+            self._repeat(intent, newest)
 
     def _resolve(self) -> None:
         """Find out what runs, where that is in doubt."""
@@ -300,6 +300,35 @@ class Engine:
         self.controller.reconcile(counts)
         self._write([self._reconciliation("after a doubt")])
         self.watch.reconciled(counts_to_json(counts))
+
+    def _read_once_more(self) -> None:
+        """A change that was given up may have arrived after all: then the last command is sent again, while its row lasts."""
+        self._look_again = None
+        self._resolve()
+        if self._intent is None or not self.execution.certain:
+            return
+        intent, row = self._intent
+        desired = counts_from_json(intent["counts"])
+        newest = self.feed.newest
+        if self.execution.counts == desired or newest is None or newest.at != row.at:
+            return
+        self.watch.mismatch(f"{counts_to_json(self.execution.counts)} run, {intent['counts']} were commanded")
+        self._repeat(intent, row)
+
+    def _repeat(self, intent: dict[str, Any], row: PriceRow) -> None:
+        """Send a command again, under its own name."""
+        again = {**intent, "attempt": intent["attempt"] + 1}
+        self._intent = (again, row)
+        self._write([("intent", again)])
+        halting = intent["command"].endswith("halt")
+        result = self._carry_out(counts_from_json(intent["counts"]), row, halting=halting, started=self.clock.monotonic())
+        self._conclude(intent, result)
+
+    def _conclude(self, intent: dict[str, Any], result: Result) -> None:
+        """Write down what became of a command that no decision waits for."""
+        self.controller.reconcile(result.counts)
+        outcome = self._outcome(intent["at"], intent["command"], result, 0.0, 0.0, 0.0)
+        self._write([("outcome", outcome), self._reconciliation(result.message or "after a command was repeated")])
 
     def _reconciliation(self, message: str) -> tuple[str, dict[str, Any]]:
         counts = self.controller.book.counts

@@ -41,6 +41,8 @@ class Execution:
         self.venue, self.plant = venue, plant
         self._known: list[Counts | None] = [None] * len(plant.sites)  # as the venue last said
         self._in_doubt: list[Counts | None] = [None] * len(plant.sites)  # sent, and not known to be applied or not
+        # Sent without an answer, and until when on the clock's monotonic they may still arrive: a read-back cannot see what is under way.
+        self._under_way: list[list[tuple[Counts, float]]] = [[] for _ in plant.sites]
         self._attempts = self._mismatches = 0
 
     @property
@@ -74,11 +76,8 @@ class Execution:
 
         def change(site: int) -> int:
             known = self._known[site]
-            before = site_w(site) if known is None else self.plant.power_w(site, known)
+            before = self._site_w(site) if known is None else self.plant.power_w(site, known)
             return self.plant.power_w(site, desired[site]) - before
-
-        def site_w(site: int) -> int:
-            return round(self.plant.sites[site].grid_kw * 1000.0)
 
         for i in sorted(range(len(desired)), key=change):
             others = sum(self._worst_w(j) for j in range(len(desired)) if j != i)
@@ -120,6 +119,7 @@ class Execution:
                 message = "" if confirmed else f"the venue set {answer} where {desired} was asked for"
             except UnknownOutcomeError as error:
                 confirmed, message = False, str(error)
+                self._under_way[site].append((desired, clock.monotonic() + self.venue.timing.tick))
             except UnavailableError as error:
                 self._attempts -= 1
                 self._in_doubt[site] = None
@@ -151,8 +151,13 @@ class Execution:
         return reported
 
     def _worst_w(self, site: int) -> int:
-        """The most a site may be drawing now, W."""
-        candidates = [counts for counts in (self._known[site], self._in_doubt[site]) if counts is not None]
-        if self._known[site] is None:
-            return round(self.plant.sites[site].grid_kw * 1000.0)
-        return max(self.plant.power_w(site, counts) for counts in candidates)
+        """The most a site may be drawing within the next moments, W."""
+        now, known, doubt = self.venue.clock.monotonic(), self._known[site], self._in_doubt[site]
+        if known is None:
+            return self._site_w(site)
+        self._under_way[site] = [(counts, until) for counts, until in self._under_way[site] if until > now]
+        possible = [known, *(counts for counts, _ in self._under_way[site]), *([] if doubt is None else [doubt])]
+        return max(self.plant.power_w(site, counts) for counts in possible)
+
+    def _site_w(self, site: int) -> int:
+        return round(self.plant.sites[site].grid_kw * 1000.0)

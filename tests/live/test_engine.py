@@ -377,3 +377,30 @@ def test_a_row_that_had_its_decision_does_not_get_another_after_a_restart(tmp_pa
         ats = [format_time(report.at) for watch in (first, second) for report in watch.reports]
         assert len(set(ats)) == 4
         check_record(records)
+
+
+def test_a_change_that_arrives_after_it_was_given_up_is_seen_and_put_right(tmp_path: Path) -> None:
+    with OtherServer(rows=3) as server, Journal(tmp_path / "j.db") as journal:
+        key = server.key()
+        clock = TiedClock(server)
+        venue = mara(server, [key], clock)
+        loop, watch = engine(venue, journal, rows=4)
+
+        def on_report(report: Any) -> None:
+            if len(watch.reports) == 2:
+                server.script("PUT /machines", "drop")  # so that the next command does not go smoothly
+            if len(watch.reports) == 3:
+                server.interfere(key, (3, 0, 0, 0, 0))  # what had been given up arrives
+
+        watch.on_report = on_report
+        loop.run()
+        records = list(journal.records())
+        venue.close()
+        third = watch.reports[2]
+        assert third.status == "applied"
+        again = [record.body for record in records if record.kind == "intent" and record.body["attempt"] == 2]
+        assert [body["counts"] for body in again] == [[list(each) for each in third.counts]]
+        applied = [counts for _, counts in server.puts]
+        assert applied[applied.index((3, 0, 0, 0, 0)) + 1] == third.counts[0]  # within its own row
+        assert replay(journal).different == 0
+        check_record(records)

@@ -33,7 +33,7 @@ def stand_in(rows: list[PriceRow], inventory: str, *, history: int = 1, faults: 
     """The MARA venue on a stand-in in the same process, on the same clock."""
     timing = {"poll": 30.0, "poll_early": 240.0, **timing}
     clock = ManualClock(rows[history - 1].at)
-    app = create_app(StandInOptions(inventory=inventory, history=history), rows, clock, faults)  # type: ignore[arg-type]
+    app = create_app(StandInOptions(inventory=inventory, history=history, keep_rows=600), rows, clock, faults)  # type: ignore[arg-type]
     key = app.state.stand_in.sites.register("parity").key
     client = MaraClient(
         "http://127.0.0.1:1",

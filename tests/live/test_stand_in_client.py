@@ -15,7 +15,6 @@ from gridpilot.live.clock import ManualClock
 from gridpilot.live.config import Timing
 from gridpilot.live.feed import Feed
 from gridpilot.live.stand_in.app import create_app
-from gridpilot.live.stand_in.faults import Faults
 from gridpilot.live.stand_in.options import StandInOptions
 from tests.live.stand_ins import rules
 from tests.live.worlds import START, risk, walk
@@ -88,11 +87,3 @@ def test_the_client_knows_what_it_does_not_know(fault: Any, error: type[Exceptio
         with pytest.raises(error):
             client.set_machines(0, (1, 0, 0, 0, 0))
         assert len(app.state.stand_in.sites.puts) == applied
-
-
-def test_readings_get_through_faults_at_random() -> None:
-    clock = ManualClock(START)
-    app = create_app(StandInOptions(), walk(3), clock, Faults.random(0.1, 5, slow_s=0.0, retry_after=0.0))
-    with client_of(app, clock) as client:
-        for _ in range(60):
-            assert len(client.prices()) == 1
