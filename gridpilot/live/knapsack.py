@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 from gridpilot.live.api import Counts
 
 __all__ = ["best_counts"]
+
+TIE: Final = 1.0 + 1e-12  # what is worth more by less than this is a tie: machines are not moved about for rounding
 
 
 def best_counts(values: Sequence[float], powers: Sequence[int], units: Sequence[int], limit: int) -> Counts:
@@ -39,7 +42,7 @@ def best_counts(values: Sequence[float], powers: Sequence[int], units: Sequence[
 
     def search(k: int, room: int, gained: float) -> None:
         nonlocal best_value
-        if gained > best_value:
+        if gained > best_value * TIE:
             best_value = gained
             best[:k], best[k:] = chosen[:k], [0] * (depth - k)
         if k == depth or seen[k].get(room, -1.0) >= gained:
@@ -47,7 +50,7 @@ def best_counts(values: Sequence[float], powers: Sequence[int], units: Sequence[
         seen[k][room] = gained
         for count in range(min(u[k], room // p[k]), -1, -1):
             rest = room - count * p[k]
-            if gained + count * v[k] + bound(k + 1, rest) <= best_value:
+            if gained + count * v[k] + bound(k + 1, rest) <= best_value * TIE:
                 break
             chosen[k] = count
             search(k + 1, rest, gained + count * v[k])

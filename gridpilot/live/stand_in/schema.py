@@ -168,7 +168,6 @@ class Machines(Allocation[W], Generic[W, R]):
     """The machines that run, priced at the newest row."""
 
     power: Watts[W]
-    bogus: W
     revenue: Revenue[R]
     total_power_used: W  # W
     total_power_cost: R
