@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
-from gridpilot.errors import ConfigError
+from gridpilot.errors import ConfigError, LiveError, VenueError
 from gridpilot.live.api import INVENTORIES, PriceRow
 from gridpilot.live.client import MaraClient
 from gridpilot.live.clock import SystemClock
@@ -51,7 +51,10 @@ def _speed(live: LiveConfig) -> float:
     if not loopback:
         return 1.0
     with MaraClient(live.url, timing=Timing.of(1.0, timeout=live.timeout), clock=SystemClock()) as client:
-        client.prices()
+        try:
+            client.prices()
+        except VenueError as error:
+            raise LiveError(f"live.url={live.url}: {error}; gridpilot serve-mara starts a stand-in there") from error
         return client.speed() or 1.0
 
 

@@ -77,7 +77,7 @@ def run(server: uvicorn.Server, listener: socket.socket) -> None:
     def matters(_: logging.LogRecord) -> bool:
         return not server.should_exit  # then, slow answers are cut off, and it would tell each with its traceback
 
-    pass
+    log.addFilter(matters)
     try:
         server.run(sockets=[listener])
     finally:
