@@ -67,7 +67,7 @@ def _garch_prices(seed: int, count: int, start: datetime) -> FloatArray:
     before = (start - start.replace(hour=0, minute=0)) // TICK
     paths, _ = _garch_model(start.weekday()).simulate(seed, [0], before + count)
     prices: FloatArray = paths[before:, 0] * GARCH_SCALES
-    prices[:, 0] = prices[:, 0].copy()
+    prices[:, 0] = prices[:, 0].clip(min=GARCH_ENERGY_FLOOR)
     return prices
 
 

@@ -18,12 +18,12 @@ OPTION_SETS: dict[str, dict[str, Any]] = {
     "texts": {
         "numbers_as_strings": True, "trailing_z": True, "extra_fields": True, "register_status": 201, "put_status": 202,
         "sites_shape": "list", "sites_with_key": False, "before_first_put": "not_found", "unauthorised_status": 403,
-        "over_cap_status": 409, "over_cap_shape": "nested", "wrong_type_status": 400, "error_shape": "detail_list",
+        "over_cap_status": 400, "over_cap_shape": "nested", "wrong_type_status": 400, "error_shape": "text",
         "inventory": "documented",
     },
     "strict": {
         "unknown_fields": "refuse", "numeric_strings": False, "omitted": "reset", "sites_shape": "wrapped", "keep_rows": 3,
-        "order": "oldest_first", "over_cap_status": 401, "over_cap_shape": "text", "error_shape": "text",
+        "order": "oldest_first", "over_cap_status": 401, "over_cap_shape": "nested", "error_shape": "empty",
         "before_first_put": "null_fields", "history": 20,
     },
 }  # fmt: skip
@@ -58,3 +58,11 @@ def test_answers_are_as_documented_where_all_is_text(case: Any) -> None:
 @settings(max_examples=50)
 def test_answers_are_as_documented_where_less_is_taken(case: Any) -> None:
     check(case)
+
+
+def test_refusals_that_share_a_status_are_both_documented() -> None:
+    app = create_app(StandInOptions(wrong_type_status=400, over_cap_shape="nested"), walk(3), ManualClock(START))
+    answer = app.openapi()["paths"]["/machines"]["put"]["responses"]["400"]
+    named = [part["$ref"].rpartition("/")[2] for part in answer["content"]["application/json"]["schema"]["anyOf"]]
+    assert named == ["DetailError", "NestedError"]
+    assert "; or: More power than the site has" in answer["description"]

@@ -173,6 +173,25 @@ def test_a_stale_feed_stands_still_for_a_while_and_catches_up() -> None:
     assert shown == [0, 1, 2, 3, 3, 3, 6, 7]
 
 
+def test_a_stale_feed_stays_where_it_was_when_another_rule_decides_in_between() -> None:
+    faults = rules({"when": {"calls": [2, 3]}, "fault": "repeat_rows"}, {"when": {"from_row": 1}, "fault": "stale"})
+    shown = []
+    with calling(faults=faults) as call:
+        for newest in range(5):
+            call.clock.at = START + newest * TICK  # type: ignore[attr-defined]
+            shown.append(len(call("GET /prices").json()))
+    assert shown == [1, 2, 6, 2, 2]
+
+
+def test_a_feed_that_was_stale_begins_anew() -> None:
+    shown = []
+    with calling(faults=rules({"when": {"every": 2}, "fault": "stale"})) as call:
+        for newest in range(6):
+            call.clock.at = START + newest * TICK  # type: ignore[attr-defined]
+            shown.append(len(call("GET /prices").json()))
+    assert shown == [1, 2, 3, 4, 5, 6]
+
+
 # Rules.
 
 
@@ -204,6 +223,9 @@ def test_conditions_of_a_rule() -> None:
             seen += statuses(call, "GET /prices", 1)
             call.clock.advance(30.0)  # type: ignore[attr-defined]
         assert seen == [200, 200, 500, 500, 200]
+    with calling(faults=on(after=60)) as call:
+        call.clock.advance(60.0)  # type: ignore[attr-defined]
+        assert statuses(call, "GET /prices", 1) == [500]  # counted from the start, not from the first call
 
 
 def test_the_first_rule_that_matches_decides() -> None:
@@ -322,6 +344,19 @@ def test_a_late_command_comes_after_its_client_has_gone() -> None:
             http.put("/machines", json={"air_miners": 1}, headers={"X-Api-Key": key})
         assert stand_in.sites.puts == []
     assert [put.counts[0] for put in stand_in.sites.puts] == [1]  # the server's end waits for it
+
+
+def test_a_client_that_leaves_in_the_middle_of_its_request_is_no_failure(capfd: pytest.CaptureFixture[str]) -> None:
+    app = create_app(StandInOptions(), walk(3), ManualClock(START), rules({"when": {"calls": [1, 2]}, "fault": "truncated_json"}))
+    key = app.state.stand_in.sites.register("a site").key
+    with served(app) as url:
+        for _ in range(2):
+            with socket.create_connection(("127.0.0.1", int(url.rpartition(":")[2])), timeout=10.0) as connection:
+                head = f"PUT /machines HTTP/1.1\r\nHost: x\r\nX-Api-Key: {key}\r\nContent-Length: 100\r\n\r\n{{"
+                connection.sendall(head.encode())
+        assert httpx2.get(f"{url}/prices").json() == ROWS[:1]
+    assert app.state.stand_in.sites.puts == []
+    assert capfd.readouterr() == ("", "")
 
 
 def test_a_body_dribbles_over_a_socket() -> None:

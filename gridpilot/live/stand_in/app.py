@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import functools
+import operator
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
 from typing import Any, Final
 
 from fastapi import FastAPI, Request, Response
-from starlette.exceptions import HTTPException
 
 from gridpilot import __version__
 from gridpilot.live.api import PriceRow
@@ -63,8 +64,9 @@ def create_app(
     _add_pages(app, stand_in)
     _add_refusals(app, stand_in)
     app.add_middleware(
-        Door, faults=stand_in.faults, rows=rows, clock=clock, wording=stand_in.wording, date_skew_s=options.date_skew_s, sleep=sleep
-    )
+        Door, faults=stand_in.faults, rows=rows, clock=clock, wording=stand_in.wording, date_skew_s=options.date_skew_s,
+        began=clock.monotonic(), sleep=sleep,
+    )  # fmt: skip
     return app
 
 
@@ -111,14 +113,18 @@ def _merged(*refusals: dict[int | str, dict[str, Any]]) -> dict[int | str, dict[
     """One table of refusals; those that share a status share its entry."""
     merged: dict[int | str, dict[str, Any]] = {}
     for status, entry in (pair for table in refusals for pair in table.items()):
-        known = merged.get(status)
-        if known is None:
+        known = merged.get(status, entry)
+        if known is entry:
             merged[status] = entry
             continue
-        both = {**known, **entry, "description": f"{known['description']}; or: {entry['description']}"}
-        if "model" in known and "model" in entry:
-            both["model"] = known["model"] | entry["model"] if known["model"] is not entry["model"] else known["model"]
-        merged[status] = both
+        description = f"{known['description']}; or: {entry['description']}"
+        if not all("model" in each or "content" in each for each in (known, entry)):
+            merged[status] = {"description": description}  # a body that may be missing cannot be described
+            continue
+        models = {each["model"]: None for each in (known, entry) if "model" in each}
+        merged[status] = {**known, **entry, "description": description}
+        if models:
+            merged[status]["model"] = functools.reduce(operator.or_, models)
     return merged
 
 
@@ -138,13 +144,16 @@ def _add_refusals(app: FastAPI, stand_in: StandIn) -> None:
         assert isinstance(error, RefusalError)
         return stand_in.wording.refusal(error.status, error.message, error.shape)
 
-    async def no_such_thing(request: Request, error: Exception) -> Response:
-        assert isinstance(error, HTTPException)  # an unknown path or method
-        answer = stand_in.wording.refusal(error.status_code, str(error.detail), stand_in.options.error_shape)
-        if error.status_code == 405:  # FastAPI would name the methods of one endpoint of the path, not of all
-            methods = sorted(each.split()[0] for each in ENDPOINTS if each.split()[1] == request.url.path)
-            answer.headers["Allow"] = ", ".join(methods or ["GET"])
+    async def no_such_path(_: Request, error: Exception) -> Response:
+        return stand_in.wording.refusal(404, "Not Found", stand_in.options.error_shape)
+
+    async def no_such_method(request: Request, error: Exception) -> Response:
+        # FastAPI would name the methods of one endpoint of the path, not of all.
+        methods = sorted(each.split()[0] for each in ENDPOINTS if each.split()[1] == request.url.path)
+        answer = stand_in.wording.refusal(405, "Method Not Allowed", stand_in.options.error_shape)
+        answer.headers["Allow"] = ", ".join(methods or ["GET"])
         return answer
 
     app.add_exception_handler(RefusalError, refuse)
-    app.add_exception_handler(HTTPException, no_such_thing)
+    app.add_exception_handler(404, no_such_path)
+    app.add_exception_handler(405, no_such_method)

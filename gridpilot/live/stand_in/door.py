@@ -6,21 +6,25 @@ server, as under ``httpx2.ASGITransport``, ``httpx2.RemoteProtocolError`` is rai
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from datetime import timedelta
 from email.utils import format_datetime
 from typing import Any, Final
 
 import httpx2
-from starlette.requests import ClientDisconnect
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gridpilot.live.clock import Clock
 from gridpilot.live.stand_in.faults import ENDPOINTS, Fault, Faults
 from gridpilot.live.stand_in.rows import Rows
 from gridpilot.live.stand_in.wording import Wording
 
-__all__ = ["HANG_UP", "ROWS", "ROW_FAULT", "Door"]
+__all__ = ["HANG_UP", "ROWS", "ROW_FAULT", "ASGIApp", "Door", "Receive", "Scope", "Send"]
+
+Message = MutableMapping[str, Any]
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 HANG_UP: Final = "gridpilot.hang_up"
 """Extension of the ASGI scope by which a server lets an application end a connection without an answer."""
@@ -36,32 +40,31 @@ _PIECES: Final = 20  # of a dribbling body
 
 
 class Door:
-    """ASGI middleware. ``sleep`` waits wall seconds."""
+    """ASGI middleware. ``began`` is when the server did, on the clock's monotonic; ``sleep`` waits wall seconds."""
 
     def __init__(
         self, app: ASGIApp, *, faults: Faults, rows: Rows, clock: Clock, wording: Wording, date_skew_s: float,
-        sleep: Callable[[float], Awaitable[None]],
+        began: float, sleep: Callable[[float], Awaitable[None]],
     ) -> None:  # fmt: skip
         self._app, self._faults, self._rows, self._clock, self._wording = app, faults, rows, clock, wording
-        self._date_skew_s, self._sleep = date_skew_s, sleep
-        self._begin = clock.monotonic()
+        self._date_skew_s, self._began, self._sleep = date_skew_s, began, sleep
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve a request."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        request = await _whole_request(receive)
+        if request[-1]["type"] == "http.disconnect":
+            return  # the client left in the middle of its request; nobody is there to be answered
         shown = self._rows.visible(self._clock.now())
         fault: Fault | None = None
         endpoint = f"{scope['method']} {scope['path']}"
         if endpoint in ENDPOINTS:
-            fault, shown = self._faults.choose(endpoint, shown, self._clock.monotonic() - self._begin)
+            fault, shown = self._faults.choose(endpoint, shown, self._clock.monotonic() - self._began)
         scope = {**scope, ROWS: shown, ROW_FAULT: fault}
         skew = fault.amount or 0.0 if fault is not None and fault.kind == "clock_skew" else 0.0
-        try:
-            await self._meet(fault, scope, receive, self._with_headers(send, skew))
-        except ClientDisconnect:
-            return  # in the middle of its request; nobody is left to be answered
+        await self._meet(fault, scope, _replay(request, receive), self._with_headers(send, skew))
 
     async def _meet(self, fault: Fault | None, scope: Scope, receive: Receive, send: Send) -> None:
         kind, amount = ("", 0.0) if fault is None else (fault.kind, fault.amount or 0.0)
@@ -79,9 +82,8 @@ class Door:
             case "slow_first_byte" | "truncated_json" | "junk_html" | "slow_body":
                 await self._deliver(kind, amount, *await self._serve(scope, receive), send)
             case "late":
-                again = await _received(receive)
                 await self._sleep(amount)
-                await self._app(scope, again, send)
+                await self._app(scope, receive, send)
             case _:
                 await self._app(scope, receive, send)
 
@@ -150,11 +152,15 @@ def _replaced(start: Message, headers: MutableMapping[bytes, bytes]) -> Message:
     return {**start, "headers": [*kept, *headers.items()]}
 
 
-async def _received(receive: Receive) -> Receive:
-    """Receive the whole request now, so that it can be served when its client has gone."""
+async def _whole_request(receive: Receive) -> list[Message]:
+    """Receive all of a request, so that it can be served even when its client has gone."""
     messages = [await receive()]
     while messages[-1].get("more_body", False):
         messages.append(await receive())
+    return messages
+
+
+def _replay(messages: Iterable[Message], receive: Receive) -> Receive:
     pending = iter(messages)
 
     async def replay() -> Message:

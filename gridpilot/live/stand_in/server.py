@@ -11,11 +11,10 @@ from typing import Any
 
 import uvicorn
 from fastapi import FastAPI
-from starlette.types import Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from gridpilot.errors import LiveError
-from gridpilot.live.stand_in.door import HANG_UP
+from gridpilot.live.stand_in.door import HANG_UP, Receive, Scope, Send
 
 __all__ = ["HangUpProtocol", "listen", "make_server", "run"]
 
