@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -18,12 +18,13 @@ class Measurement:
 
     suite: str
     name: str
-    cpu_us: float  # microseconds of CPU a call, median of the repeats
-    best_us: float  # the fastest repeat
+    median: float  # of the repeats, in what `measure` says
+    best: float  # the smallest
     rate: float | None = None  # units of work a CPU second, from the median
     unit: str = ""  # of the rate
     ratio: float | None = None  # of the median to that of `against`
     against: str = ""
+    measure: Literal["cpu_us", "wall_us", "mib"] = "cpu_us"  # microseconds of CPU or of wall time a call, or MiB of memory
 
 
 def cpu_seconds(call: Callable[[], Any], *, repeats: int, at_least: float = 0.02) -> tuple[float, float]:

@@ -18,6 +18,7 @@ import hashlib
 import json
 import os
 import sqlite3
+import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -32,6 +33,7 @@ __all__ = ["HaltState", "Journal", "Record", "Verification"]
 APPLICATION_ID: Final = 0x47504A4C  # "GPJL"
 FORMAT: Final = 1
 BUSY_S: Final = 30.0  # that a writer waits for another
+FIRST: Final = -(2**63)  # the smallest number that a record can be given behind the journal's back
 GENESIS: Final = hashlib.sha256(b"gridpilot live journal, format 1").hexdigest()
 
 _SCHEMA: Final = (
@@ -92,6 +94,8 @@ class Journal:
                     os.close(os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
                 self._check_is_file()
                 self._database = sqlite3.connect(self.path, timeout=BUSY_S, isolation_level=None)
+        # Bytes that are no UTF-8 were changed by somebody: they come back as what they are, for verify to find.
+        self._database.text_factory = lambda raw: raw.decode("utf-8", "surrogateescape")
         try:
             with self._errors():
                 self._prepare()
@@ -102,15 +106,15 @@ class Journal:
     def append(self, records: Sequence[tuple[str, Mapping[str, Any]]], *, at: datetime) -> tuple[Record, ...]:
         """Write ``(kind, body)`` records, all or none; they are on disk when this returns."""
         stamp = at.astimezone(UTC).isoformat()
-        texts = [(kind, _canonical(kind, body)) for kind, body in records]
+        texts = [(kind, *_canonical(kind, body)) for kind, body in records]
         written = []
         with self._errors(), self._transaction():
             seq, head = self.head
-            for kind, text in texts:
+            for kind, text, body in texts:
                 seq += 1
                 head = _hash(head, seq, stamp, kind, text)
                 self._database.execute("INSERT INTO records VALUES (?, ?, ?, ?, ?)", (seq, stamp, kind, text, head))
-                written.append(Record(seq, at.astimezone(UTC), kind, json.loads(text), head))
+                written.append(Record(seq, at.astimezone(UTC), kind, body, head))
         return tuple(written)
 
     def records(self, *, kinds: Collection[str] | None = None, after: int = 0, until: int | None = None) -> Iterator[Record]:
@@ -157,24 +161,26 @@ class Journal:
         return (0, GENESIS) if row is None else (int(row[0]), str(row[1]))
 
     def verify(self) -> Verification:
-        """Recompute the whole chain."""
-        count, head, after = 0, GENESIS, -(2**62)
+        """Recompute the whole chain, and check the index by which a halt is found."""
+        count, head, first = 0, GENESIS, FIRST
         while True:
             with self._errors():
                 page = self._database.execute(
-                    "SELECT seq, at, kind, body, hash FROM records WHERE seq > ? ORDER BY seq LIMIT 1000", (after,)
+                    "SELECT seq, at, kind, body, hash FROM records WHERE seq >= ? ORDER BY seq LIMIT 1000", (first,)
                 ).fetchall()
             for seq, at, kind, body, stored in page:
                 if seq != count + 1:
                     return Verification(count, head, f"record {count + 1} is missing: {seq} follows {count}")
                 if _hash(head, seq, at, kind, body) != stored:
-                    return Verification(
-                        count, head, f"record {seq} ({kind}, {at}) is not what was written, or what precedes it is not"
-                    )
+                    name = f"{kind}, {at}".encode("utf-8", "backslashreplace").decode()
+                    return Verification(count, head, f"record {seq} ({name}) is not what was written, or what precedes it is not")
                 count, head = count + 1, stored
             if len(page) < 1000:
-                return Verification(count, head, None)
-            after = page[-1][0]
+                break
+            first = page[-1][0] + 1
+        with self._errors():
+            (state,) = self._database.execute("PRAGMA integrity_check(1)").fetchone()
+        return Verification(count, head, None if state == "ok" else f"the file is damaged: {' '.join(state.split())}")
 
     def backup(self, path: Path) -> None:
         """Copy the journal to a new file, while it is being written."""
@@ -201,36 +207,62 @@ class Journal:
             raise JournalError(f"journal {self.path} {state}, expected the journal of gridpilot live")
 
     def _connect_to_read(self) -> sqlite3.Connection:
-        """A connection that writes nothing; a journal on a disk that cannot be written is read as it is."""
+        """A connection that writes nothing; a journal in a folder that cannot be written is read as it is."""
         name = self.path.absolute().as_uri()
         database = sqlite3.connect(f"{name}?mode=ro", timeout=BUSY_S, isolation_level=None, uri=True)
         try:
             database.execute("SELECT count(*) FROM sqlite_master").fetchone()
-        except sqlite3.OperationalError:
-            # WAL needs a file beside the journal, which cannot be made here.
+        except sqlite3.OperationalError as error:
             database.close()
+            # WAL needs a file beside the journal, which cannot be made here.
+            if error.sqlite_errorcode not in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY_DIRECTORY):
+                raise
+            ahead = self.path.with_name(self.path.name + "-wal")
+            if ahead.exists() and ahead.stat().st_size:
+                raise JournalError(
+                    f"journal {self.path}: its newest records are in {ahead.name}, which cannot be read in a folder that cannot be "
+                    "written; copy both to one that can"
+                ) from error
             database = sqlite3.connect(f"{name}?immutable=1", timeout=BUSY_S, isolation_level=None, uri=True)
         return database
 
     def _prepare(self) -> None:
-        application, version = (
-            self._database.execute(f"PRAGMA {name}").fetchone()[0] for name in ("application_id", "user_version")
-        )
-        tables = self._database.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+        application, version, tables = self._format()
         if not (self._read_only or application or version or tables):
-            self._database.execute("PRAGMA journal_mode = WAL")
             with self._transaction():
-                if self._database.execute("SELECT count(*) FROM sqlite_master").fetchone()[0] == 0:  # nobody was quicker
+                if self._format() == (0, 0, 0):  # nobody was quicker
                     for statement in _SCHEMA:
                         self._database.execute(statement)
-            application, version = APPLICATION_ID, FORMAT
+            application, version, tables = self._format()
+        if not (application or version or tables):
+            raise JournalError(f"journal {self.path} is empty, expected the journal of gridpilot live")
         if application != APPLICATION_ID:
             raise JournalError(f"journal {self.path} is another program's database, expected the journal of gridpilot live")
         if version != FORMAT:
             raise JournalError(f"journal {self.path} has format {version}, expected {FORMAT}")
         if not self._read_only:
-            self._database.execute("PRAGMA journal_mode = WAL")
+            self._write_ahead()
             self._database.execute("PRAGMA synchronous = FULL")
+
+    def _format(self) -> tuple[int, int, int]:
+        """Application id, format and number of tables and the like, all of one moment; zeros where the file is empty."""
+        row = self._database.execute(
+            "SELECT a.application_id, v.user_version, (SELECT count(*) FROM sqlite_master) "
+            "FROM pragma_application_id AS a, pragma_user_version AS v"
+        ).fetchone()
+        return row[0], row[1], row[2]
+
+    def _write_ahead(self) -> None:
+        """Switch to WAL, which a new journal is not in yet. SQLite does not wait for other connections here, so this does."""
+        pause = 0.01
+        for attempts_left in range(round(BUSY_S / pause), -1, -1):
+            try:
+                self._database.execute("PRAGMA journal_mode = WAL")
+                return
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or not attempts_left:
+                    raise
+            time.sleep(pause)
 
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[None]:
@@ -247,26 +279,32 @@ class Journal:
     def _errors(self) -> Iterator[None]:
         try:
             yield
-        except (sqlite3.Error, OSError) as error:
+        except (sqlite3.Error, OSError, UnicodeError) as error:
             reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
             raise JournalError(f"journal {self.path}: {reason}") from error
 
     def _record(self, row: tuple[Any, ...]) -> Record:
         seq, at, kind, body, digest = row
         try:
-            return Record(seq, datetime.fromisoformat(at), kind, json.loads(body), digest)
-        except (ValueError, TypeError) as error:
+            content = json.loads(body)
+            if not isinstance(content, dict):
+                raise TypeError(f"its body is {body!r:.40}, expected a JSON object")
+            return Record(seq, datetime.fromisoformat(at), kind, content, digest)
+        except (ValueError, TypeError, RecursionError) as error:
             raise JournalError(
                 f"journal {self.path}: record {seq} cannot be read: {error}; gridpilot live verify tells more"
             ) from error
 
 
-def _canonical(kind: str, body: Mapping[str, Any]) -> str:
+def _canonical(kind: str, body: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+    """A body as text, and as it will be read back."""
     try:
-        return json.dumps(dict(body), sort_keys=True, separators=(",", ":"), allow_nan=False)
+        text = json.dumps(dict(body), sort_keys=True, separators=(",", ":"), allow_nan=False)
+        return text, json.loads(text)
     except (TypeError, ValueError, RecursionError) as error:
         raise JournalError(f"journal: the body of a {kind} record is not JSON: {error}") from error
 
 
 def _hash(previous: str, seq: int, at: str, kind: str, body: str) -> str:
-    return hashlib.sha256(json.dumps([previous, seq, at, kind, body]).encode()).hexdigest()
+    # What was changed behind the journal's back need not even be text: as its repr it has a hash too, and another one.
+    return hashlib.sha256(json.dumps([previous, seq, at, kind, body], default=repr).encode()).hexdigest()

@@ -74,7 +74,7 @@ class MaraVenue(Venue):
     def notes(self) -> tuple[str, ...]:
         """No key, a clock that is off, a power that does not fit the inventory."""
         skew = self.skew_s
-        no_key = () if self._n_keys else ("no key in MARA_API_KEY: the site is taken to have the power configured, or documented",)
+        no_key = () if self._n_keys else ("no key in MARA_API_KEY; the site is taken to have the power configured, or documented",)
         clock = () if skew is None or abs(skew) <= SKEW_S else (f"the server's clock is off by {skew:.0f} s",)
         return (*no_key, *clock, *self._unlike)
 

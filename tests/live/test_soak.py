@@ -36,7 +36,7 @@ MIB = 10.0  # that a process may grow by in half a day
 def test_a_day_in_shadow_mode(capsys: pytest.CaptureFixture[str]) -> None:
     with (
         serving("--speed", str(SPEED), "--fault-rate", str(FAULTS)) as (url, server),
-        flying("agent=mpc", "agent.planner=linear", f"live.url={url}", "live.rows=288") as process,
+        flying("agent=mpc", "agent.planner=linear", f"live.url={url}", "live.rows=288", level="DEBUG") as process,
     ):
         memory = list(watched(process, server))
         assert process.returncode == 0, Path("log.txt").read_text()[-2000:]
@@ -46,13 +46,13 @@ def test_a_day_in_shadow_mode(capsys: pytest.CaptureFixture[str]) -> None:
     assert not [record for record in records if record.kind == "intent"]
     assert cli.main(["live", "verify", "--replay", "live.journal=runs/live.db"]) == 0
     told = capsys.readouterr().out
+    assert met_failures() >= 20
     figures = summary(records, memory)
     with capsys.disabled():
         print(f"\nshadow: {figures}; {told.splitlines()[1]}")
     for process_mib in zip(*memory, strict=True):  # of the engine, of the server
         second, last = quarter(process_mib, 1), quarter(process_mib, 3)
         assert last <= second + MIB
-    assert max(engine_mib for engine_mib, _ in memory) <= 200.0
 
 
 @pytest.mark.slow
@@ -65,7 +65,9 @@ def test_an_hour_and_more_in_live_mode(capsys: pytest.CaptureFixture[str]) -> No
     site = sites.register("soak")
     with (
         served(app) as url,
-        flying("agent=mpc", "agent.planner=linear", "live.mode=live", f"live.url={url}", "live.rows=60", key=site.key) as process,
+        flying(
+            "agent=mpc", "agent.planner=linear", "live.mode=live", f"live.url={url}", "live.rows=60", key=site.key, level="DEBUG"
+        ) as process,
     ):
         memory = list(watched(process))
         assert process.returncode == 0, Path("log.txt").read_text()[-2000:]
@@ -74,6 +76,7 @@ def test_an_hour_and_more_in_live_mode(capsys: pytest.CaptureFixture[str]) -> No
     assert len(rows) == len(set(rows)) == 60
     assert cli.main(["live", "verify", "--replay", "live.journal=runs/live.db"]) == 0
     told = capsys.readouterr().out
+    assert met_failures() >= 20
     with capsys.disabled():
         missed = round((rows[-1] - rows[0]) / TICK) + 1 - len(rows)
         print(f"\nlive: {summary(records, memory)}; {missed} rows missed, {len(sites.puts)} PUTs applied; {told.splitlines()[1]}")
@@ -98,6 +101,11 @@ def watched(process: subprocess.Popen[str], *others: subprocess.Popen[str]) -> I
         if None not in sizes:
             yield tuple(size for size in sizes if size is not None)
         time.sleep(0.5)
+
+
+def met_failures() -> int:
+    """Readings that were repeated because the server failed."""
+    return Path("log.txt").read_text().count('"event": "retry"')
 
 
 def quarter(values: Sequence[float], number: int) -> float:
@@ -126,7 +134,8 @@ def summary(records: Sequence[Record], memory: Sequence[tuple[float, ...]]) -> s
     kinds = [each["kind"] for each in decisions]
     fresh = sum(each["fresh"] for each in decisions)
     mib = [f"{quarter(each, 1):.1f} then {quarter(each, 3):.1f} MiB (most {max(each):.1f})" for each in zip(*memory, strict=True)]
+    sent = sum(each["attempts"] for each in outcomes)
     return (
         f"{len(decisions)} decisions ({kinds.count('row')} rows, {fresh} fresh) {json.dumps(reasons)} {json.dumps(statuses)}, "
-        f"causes {sorted(set(causes))}, memory {', '.join(mib)}"
+        f"causes {sorted(set(causes))}, {sent} PUTs sent, {met_failures()} readings repeated, memory {', '.join(mib)}"
     )
