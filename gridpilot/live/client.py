@@ -49,7 +49,7 @@ class MaraClient:
 
     ``timing``             of calls, repetitions and rests, wall seconds
     ``clock``              its ``now`` counts calls a tick and tells the server's skew; its ``monotonic`` times pauses and rests
-    ``requests_per_tick``  most calls in a tick; the last fifth of them is kept for machines
+    ``requests_per_tick``  most calls in a tick of ``clock``; the last fifth of them is kept for machines
     ``observer``           is told of each call: endpoint such as ``GET /prices``; its status, ``timeout``, ``connect_error``, ``lost`` or
                            ``unreadable``; wall seconds
     ``transport``          in place of real sockets

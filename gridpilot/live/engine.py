@@ -88,6 +88,8 @@ class Engine:
             while not self._stopping and not self._is_done():
                 self._turn()
                 self._wait()
+            if self.sends and not self.execution.certain:
+                self._resolve()
             why = self._stopping or "done"
         finally:
             self.journal.append([("stop", {"why": why})], at=self.clock.now())
@@ -107,7 +109,7 @@ class Engine:
         self._halt_at: datetime | None = None  # tick of the last command of the halt in force
         self._unread: list[PriceRow] = []  # accepted, and not yet told to anybody
         self._bad: Refusal | None = None  # the newest row, where it was refused
-        self._checked = self._arrived = self.clock.monotonic()
+        self._checked = self._arrived = self._seen = self.clock.monotonic()
         self._look_again: float | None = None  # when to read back once more, after a command that did not go smoothly
         self._intent: tuple[dict[str, Any], PriceRow] | None = None  # the last command, and the row it is for
         newest = self.feed.newest
@@ -145,7 +147,9 @@ class Engine:
     def _read(self) -> bool:
         """Read prices and take what is acceptable; whether there is a newer row than before."""
         try:
-            self._take(self.venue.prices())
+            entries = self.venue.prices()
+            self._seen = self.clock.monotonic()
+            self._take(entries)
             self._api("up", "")
         except VenueError as error:
             self._api("down", str(error))
@@ -202,7 +206,7 @@ class Engine:
 
     def _cycle(self, trigger: Trigger, row: PriceRow) -> None:
         """Decide, write it down, send it, write down what came of it."""
-        started = self.clock.monotonic()
+        started = self._seen if trigger.kind == "row" else self.clock.monotonic()
         decision = self.controller.decide(trigger.kind, trigger.at, trigger.causes)
         fresh = trigger.kind == "row" and self.clock.now() - trigger.at <= FRESH
         command = f"{format_time(trigger.at)} {trigger.kind}"

@@ -29,11 +29,13 @@ DECISION_HEADING: Final = (
 def write_export(journal: Journal, what: str, out: str, *, kinds: Collection[str] | None = None, force: bool = False) -> int:
     """Write ``what`` of ``EXPORTS`` to the file ``out``, or to stdout where that is ``-``; return the number of lines without a heading.
 
-    Raises :class:`~gridpilot.errors.JournalError` where the file is there and not to be replaced, or cannot be written.
+    Raises :class:`~gridpilot.errors.JournalError` where the file is there and not to be replaced, is the journal, or cannot be written.
     """
     if out == "-":
         return _write(journal, what, sys.stdout, kinds)
     path = Path(out)
+    if path.exists() and path.samefile(journal.path):
+        raise JournalError(f"{path} is the journal itself, expected another file to export to")
     if path.exists() and not force:
         raise JournalError(f"{path} is there already; --force replaces it")
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
@@ -42,8 +44,9 @@ def write_export(journal: Journal, what: str, out: str, *, kinds: Collection[str
             lines = _write(journal, what, file, kinds)
         temporary.replace(path)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
         raise JournalError(f"cannot write {path}: {error.strerror or error}") from error
+    finally:
+        temporary.unlink(missing_ok=True)
     return lines
 
 
@@ -71,7 +74,7 @@ def _rows(journal: Journal) -> Iterator[tuple[Any, ...]]:
 def _decisions(journal: Journal) -> Iterator[tuple[Any, ...]]:
     """A line a decision and site: what was decided, what it earned where it took effect, and what became of the command."""
     yield DECISION_HEADING
-    pending: dict[str, Any] | None = None
+    pending: tuple[dict[str, Any], list[dict[str, Any]]] | None = None  # a decision without an outcome yet, and its sites
     sites: list[dict[str, Any]] = []
     for record in journal.records(kinds={"session", "decision", "outcome"}):
         body = record.body
@@ -79,13 +82,13 @@ def _decisions(journal: Journal) -> Iterator[tuple[Any, ...]]:
             sites = body["sites"]
         elif record.kind == "decision":
             if pending is not None:
-                yield from _lines(pending, sites, "")
-            pending = body
-        elif pending is not None and pending["at"] == body["at"]:
-            yield from _lines(pending, sites, body["status"])
+                yield from _lines(*pending, "")
+            pending = body, sites
+        elif pending is not None and pending[0]["at"] == body["at"]:
+            yield from _lines(*pending, body["status"])
             pending = None
     if pending is not None:
-        yield from _lines(pending, sites, "")
+        yield from _lines(*pending, "")
 
 
 def _lines(decision: dict[str, Any], sites: list[dict[str, Any]], status: str) -> Iterator[tuple[Any, ...]]:

@@ -106,15 +106,15 @@ class Journal:
     def append(self, records: Sequence[tuple[str, Mapping[str, Any]]], *, at: datetime) -> tuple[Record, ...]:
         """Write ``(kind, body)`` records, all or none; they are on disk when this returns."""
         stamp = at.astimezone(UTC).isoformat()
-        texts = [(kind, *_canonical(kind, body)) for kind, body in records]
+        texts = [(kind, _canonical(kind, body)) for kind, body in records]
         written = []
         with self._errors(), self._transaction():
             seq, head = self.head
-            for kind, text, body in texts:
+            for kind, text in texts:
                 seq += 1
                 head = _hash(head, seq, stamp, kind, text)
                 self._database.execute("INSERT INTO records VALUES (?, ?, ?, ?, ?)", (seq, stamp, kind, text, head))
-                written.append(Record(seq, at.astimezone(UTC), kind, body, head))
+                written.append(Record(seq, at.astimezone(UTC), kind, json.loads(text), head))
         return tuple(written)
 
     def records(self, *, kinds: Collection[str] | None = None, after: int = 0, until: int | None = None) -> Iterator[Record]:
@@ -296,11 +296,9 @@ class Journal:
             ) from error
 
 
-def _canonical(kind: str, body: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
-    """A body as text, and as it will be read back."""
+def _canonical(kind: str, body: Mapping[str, Any]) -> str:
     try:
-        text = json.dumps(dict(body), sort_keys=True, separators=(",", ":"), allow_nan=False)
-        return text, json.loads(text)
+        return json.dumps(dict(body), sort_keys=True, separators=(",", ":"), allow_nan=False)
     except (TypeError, ValueError, RecursionError) as error:
         raise JournalError(f"journal: the body of a {kind} record is not JSON: {error}") from error
 

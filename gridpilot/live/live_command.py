@@ -121,18 +121,20 @@ def _operate(live: LiveConfig, pilot: Pilot, keys: Sequence[SecretStr], *, lines
     from gridpilot.live.table import Heading, LiveTable
     from gridpilot.live.venues import open_venue
     from gridpilot.live.watch import Watch
+    from gridpilot.market.compilation import start_without_blas
 
+    start_without_blas()
     shown = not lines and (sys.stdout.isatty() if live.table is None else live.table)
     log = configure(table=shown, secrets=keys)
     with contextlib.ExitStack() as stack:
+        venue = open_venue(live, keys)
+        stack.callback(venue.close)
         stack.enter_context(sole_engine(live.journal))
         journal = stack.enter_context(Journal(live.journal))
         if live.venue != "mara" and journal.last("session") is not None:
             raise ConfigError(
                 f"live.journal={live.journal} holds an earlier run, which a {live.venue} one cannot go on with; choose another"
             )
-        venue = open_venue(live, keys)
-        stack.callback(venue.close)
         wall = venue.clock.monotonic
         metrics = Metrics(wall)
         limits = {"heartbeat_limit": max(5.0, venue.timing.tick), "correct_limit": max(15.0, 3.0 * venue.timing.tick)}

@@ -127,13 +127,14 @@ def _first_rows(venue: Venue, config: LiveConfig, past: Past, is_stopping: Calla
 def _insist(venue: Venue, ask: Callable[[], Answer], what: str, is_stopping: Callable[[], bool]) -> Answer:
     """Ask until there is an answer, for a tick at the most, or until the engine is to stop."""
     clock, timing = venue.clock, venue.timing
-    until, wait = clock.monotonic() + timing.tick, timing.backoff
+    until, wait, first = clock.monotonic() + timing.tick, timing.backoff, ""
     while True:
         try:
             return ask()
         except UnavailableError as error:
+            first = first or str(error)  # later ones may only say that the venue is left alone
             if is_stopping() or clock.monotonic() >= until:
-                raise LiveError(f"{venue.name}: cannot start without {what}: {error}") from error
+                raise LiveError(f"{venue.name}: cannot start without {what}: {first}") from error
             clock.sleep(max(wait, min(error.retry_after or 0.0, timing.longest_wait)))
             wait = min(2.0 * wait, timing.longest_wait)
         except VenueError as error:

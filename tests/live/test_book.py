@@ -1,20 +1,18 @@
-"""What agents are shown, and what a journal gives back to an engine that starts."""
+"""What agents are shown: observations that are made of rows and results alone."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from gridpilot.live.api import INVENTORIES, TICK, PriceRow
+from gridpilot.live.api import TICK, PriceRow
 from gridpilot.live.book import Book, Table, week_tick
-from gridpilot.live.journal import Journal
-from gridpilot.live.past import read_past
-from gridpilot.live.recorded import ReplayVenue
-from gridpilot.live.twin import Twin, replay
-from tests.live.loops import run
+from gridpilot.market.bids import Bid
+from gridpilot.market.units import DT
 from tests.live.worlds import START, plant, walk
 
 
@@ -62,12 +60,84 @@ def test_a_gap_repeats_the_row_before_it_and_a_late_row_takes_its_place() -> Non
     assert book.row == rows[9]
 
 
+@given(late=st.lists(st.integers(1, 29), unique=True), keep=st.integers(2, 40), cut=st.integers(1, 29))
+def test_rows_that_come_late_in_any_order_make_the_same_history(late: list[int], keep: int, cut: int) -> None:
+    rows = walk(30)
+    book, whole = Book(plant("documented"), keep), Book(plant("documented"), keep)
+    whole.add(rows)
+    in_time = [row for i, row in enumerate(rows) if i not in late]
+    for part in (in_time[:cut], in_time[cut:], [rows[i] for i in late]):  # however many come at once
+        book.add(part)
+    for one in (book, whole):
+        one.start()
+    shown, expected = book.observe(0).history, whole.observe(0).history
+    assert np.array_equal(shown, expected)
+    assert book.row == whole.row == rows[-1]
+    assert book.prices == rows[-1].prices
+
+
+def test_a_gap_longer_than_what_is_kept_and_a_row_older_than_that() -> None:
+    rows = walk(3)
+    book = started([rows[0]], keep=10)
+    later = PriceRow(START + 10**6 * TICK, *rows[1].raw)  # nine years
+    book.add([later, PriceRow(START + (10**6 - 10) * TICK, *rows[2].raw), rows[2]])  # too old by one, and by far
+    observation = book.observe(0)
+    assert np.array_equal(observation.history, [rows[0].prices] * 9 + [rows[1].prices])
+    assert (observation.tick, book.row) == (10**6, later)
+    book.add([PriceRow(START + (10**6 - 9) * TICK, *rows[2].raw)])
+    assert np.array_equal(book.observe(0).history[:2], [rows[2].prices, rows[0].prices])
+
+
 def test_only_so_many_rows_are_shown_and_time_goes_on() -> None:
     book = started(walk(1000), keep=50)
     observation = book.observe(0)
     assert observation.history.shape == (50, 3)
     assert observation.tick == 999
     assert len(book._rows._data) <= 64 + 50  # memory does not grow with time
+
+
+def test_a_year_takes_no_more_memory_than_its_results() -> None:
+    keep, ticks, counts = 2016, 365 * 288, plant("documented").off
+    book = Book(plant("documented"), keep)
+    row = walk(1)[0]
+    sizes = set()
+    for i in range(ticks):
+        book.add([PriceRow(START + i * TICK, *row.raw)])
+        if i == 0:
+            book.start()
+        book.settle(None, counts, row.prices)
+        sizes.add(len(book._rows._data))
+    assert max(sizes) <= 2 * keep
+    assert len(sizes) < 10  # it is seldom moved
+    assert (len(book._cleared), book._cleared._data.shape[1]) == (ticks, 2)
+    assert len(book._cleared._data) < 2 * ticks
+    observation = book.observe(0)
+    assert (observation.history.shape, observation.cleared.shape) == ((keep, 3), (ticks - 1, 2))
+
+
+def test_equal_rows_and_results_give_equal_observations() -> None:
+    rows = walk(40)
+
+    def play(parts: int) -> list[object]:
+        book, seen = started(rows[:1]), list[object]()
+        for i in range(1, len(rows), parts):
+            for row in rows[i : i + parts]:
+                book.add([row]) if parts == 1 else None
+            if parts > 1:
+                book.add(rows[i : i + parts])
+            if book.tick % 3 == 0:
+                observation = book.observe(0)
+                seen += [
+                    observation.to_vector().tolist(),
+                    observation.history.tolist(),
+                    observation.cleared.tolist(),
+                    observation.last,
+                ]
+                allocation = book.plant.allocate([observation.truthful_bid()], book.prices, [1_000_000])
+                book.settle(allocation, allocation.counts, book.prices)
+        return seen
+
+    assert play(1) == play(1) == play(3)
 
 
 def test_observations_are_copies() -> None:
@@ -97,6 +167,83 @@ def test_the_result_of_a_tick_is_paid_as_drawn() -> None:
     assert observation.cleared[1].tolist() == [allocation.price, outcome.volume_kw]
 
 
+def test_power_that_was_won_and_is_not_drawn_is_not_paid_for() -> None:
+    rows = walk(1)
+    book = started(rows)
+    allocation = book.plant.allocate([Bid([(997.0, 1e9)])], rows[0].prices, [1_000_000])  # no machines draw 997 kW
+    book.settle(allocation, allocation.counts, rows[0].prices)
+    outcome = book.outcome(0)
+    assert outcome is not None
+    assert outcome.won_kw == pytest.approx(997.0)
+    assert outcome.drawn_kw == book.plant.total_w(allocation.counts) / 1000.0 < 997.0
+    assert outcome.payment == pytest.approx(outcome.drawn_kw * DT * rows[0].prices[0])
+
+
+def test_a_result_without_an_auction_is_paid_at_the_energy_price() -> None:
+    rows, counts = walk(2), (0, 3, 0, 0, 7)
+    book = started(rows[:1])
+    book.settle(None, (counts,), rows[0].prices, ["agent_late"])
+    outcome = book.outcome(0)
+    assert outcome is not None
+    drawn_kw = (3 * 5_000 + 7 * 15_000) / 1000.0
+    assert (outcome.won_kw, outcome.drawn_kw, outcome.volume_kw) == (drawn_kw, drawn_kw, drawn_kw)
+    assert outcome.payment == pytest.approx(drawn_kw * DT * rows[0].prices[0])
+    assert outcome.payment == pytest.approx(drawn_kw * 1000.0 * rows[0].energy)  # the API's own product
+    assert outcome.revenue == pytest.approx(3 * 5_000 * rows[0].hash + 7 * 50_000 * rows[0].token)
+    assert outcome.profit == pytest.approx(outcome.revenue - outcome.payment)
+    assert (outcome.clearing_price, outcome.refused) == (rows[0].prices[0], "agent_late")
+    book.add(rows[1:])
+    assert book.observe(0).last == outcome
+
+
+def test_two_sites_pay_for_what_they_draw_together() -> None:
+    rows = walk(2)
+    book = Book(plant("documented", 600_000, 600_000, cap_w=1_000_000), 10)
+    book.add(rows[:1])
+    book.start()
+    bids = [book.observe(i).truthful_bid() for i in range(2)]
+    allocation = book.plant.allocate(bids, rows[0].prices, [600_000, 600_000])
+    book.settle(allocation, allocation.counts, rows[0].prices)
+    outcomes = [book.outcome(i) for i in range(2)]
+    drawn = sum(outcome.drawn_kw for outcome in outcomes if outcome is not None)
+    assert drawn == pytest.approx(book.plant.total_w(allocation.counts) / 1000.0)
+    assert [outcome.volume_kw for outcome in outcomes if outcome is not None] == [drawn, drawn]
+    book.add(rows[1:])
+    for i in range(2):
+        observation = book.observe(i)
+        assert (observation.market.n_sites, observation.market.seat) == (2, i)
+        assert (observation.capacity_kw, observation.site.grid_kw) == (1000.0, 600.0)
+        assert observation.last == outcomes[i]
+
+
+def test_ticks_without_a_decision_and_a_second_decision_within_one() -> None:
+    rows, on = walk(8), ((0, 10, 0, 0, 0),)
+    book = started(rows[:1])
+    book.settle(None, on, (5.0, 1.0, 1.0))
+    book.add(rows[1:5])  # none for the ticks 1, 2 and 3
+    book.settle(None, on, (6.0, 1.0, 1.0))
+    book.settle(None, book.plant.off, (6.0, 1.0, 1.0), ["halted"])  # of the same tick
+    book.add(rows[5:6])
+    observation = book.observe(0)
+    assert observation.cleared.tolist() == [[5.0, 50.0], [5.0, 0.0], [5.0, 0.0], [5.0, 0.0], [6.0, 0.0]]
+    assert observation.last is not None
+    assert (observation.last.tick, observation.last.drawn_kw, observation.last_price) == (4, 0.0, 6.0)
+    book.start()  # anew
+    observation = book.observe(0)
+    assert (observation.tick, observation.last, observation.cleared.shape) == (0, None, (0, 2))
+    assert len(observation.history) == 6
+
+
+def test_what_runs_is_known_before_the_first_decision() -> None:
+    book = Book(plant("documented"), 5)
+    book.settle(None, ((0, 10, 0, 0, 0),), (1.0, 1.0, 1.0))  # as a venue reports it
+    book.add(walk(1))
+    assert not book.started
+    book.start()
+    assert book.observe(0).state.machine_kw.tolist() == [0.0, 50.0, 0.0, 0.0, 0.0]
+    assert book.outcome(0) is None
+
+
 def test_a_table_grows_keeps_and_forgets() -> None:
     table = Table(2, keep=3)
     for i in range(1000):
@@ -106,34 +253,3 @@ def test_a_table_grows_keeps_and_forgets() -> None:
     endless.append((1.0,), 500)
     endless.truncate(7)
     assert len(endless) == 7
-
-
-def test_a_journal_gives_back_what_an_engine_needs(tmp_path: Path) -> None:
-    watch, _ = run(ReplayVenue(walk(12), INVENTORIES["documented"], 1_000_000), tmp_path / "j.db", rows=10)
-    with Journal(tmp_path / "j.db") as journal:
-        past = read_past(journal, 5)
-        assert past.rows == tuple(walk(12)[5:10])
-        assert past.row_at == past.mark_at == START + 9 * TICK
-        assert past.unfinished is None
-        assert past.state(plant("documented")).counts == watch.reports[-1].counts
-        assert past.state(plant("documented", 500_000, 500_000)).counts == plant("documented", 500_000, 500_000).off
-        journal.append([("intent", {"at": "2025-06-21T13:00:00", "command": "x", "counts": [[0] * 5], "attempt": 1})], at=START)
-        unfinished = read_past(journal, 5).unfinished
-        assert unfinished is not None
-        assert unfinished["command"] == "x"
-
-
-def test_the_twin_follows_sessions_and_names_what_differs(tmp_path: Path) -> None:
-    for _ in range(2):  # two sessions on one journal
-        run(ReplayVenue(walk(8), INVENTORIES["documented"], 1_000_000), tmp_path / "j.db", rows=4)
-    with Journal(tmp_path / "j.db") as journal:
-        assert (replay(journal).decisions, replay(journal).different) == (8, 0)
-        last = journal.last("decision")
-        session = journal.last("session")
-        assert last is not None
-        assert session is not None
-        twin = Twin()
-        twin.follow(journal)
-        journal.append([("session", session.body), ("decision", {**last.body, "power_w": 1})], at=START)
-        twin.follow(journal)
-        assert (twin.drift.different, twin.drift.first) == (1, f"{last.body['at']} row")

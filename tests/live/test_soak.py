@@ -28,6 +28,7 @@ from tests.live.test_serve_command import serving
 
 SPEED = 300
 FAULTS = 0.05  # of all calls
+LIMIT_MIB = 200.0  # of the engine, with the linear planner and its twin
 MIB = 10.0  # that a process may grow by in half a day
 
 
@@ -53,6 +54,7 @@ def test_a_day_in_shadow_mode(capsys: pytest.CaptureFixture[str]) -> None:
     for process_mib in zip(*memory, strict=True):  # of the engine, of the server
         second, last = quarter(process_mib, 1), quarter(process_mib, 3)
         assert last <= second + MIB
+    assert max(mib[0] for mib in memory) < LIMIT_MIB
 
 
 @pytest.mark.slow

@@ -86,3 +86,18 @@ def test_files_without_kernels_do_not_matter(tmp_path: Path) -> None:
     run("example", cache)
     (package / "notes.py").write_text("about = 1\n")
     assert run("example", cache).stdout.split() == ["7.0", "1"]
+
+
+def test_without_blas_kernels_run_and_linear_algebra_still_compiles() -> None:
+    program = """
+import sys
+from gridpilot.market.compilation import start_without_blas
+start_without_blas()
+from gridpilot.market.clearing import clear
+print(clear([[(1, 10)], [(1, 8)]], supply=[(1, 0)]).payment.tolist(), "scipy.linalg" in sys.modules)
+import numba, numpy as np
+solve = numba.njit(lambda a, b: np.linalg.solve(a, b) @ a)
+print(solve(np.eye(2), np.ones(2)).tolist())
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == ["[8.0, 0.0] False", "[1.0, 1.0]"]
