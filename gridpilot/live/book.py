@@ -135,6 +135,8 @@ class Book:
         known = self._cleared.array[:tick]
         cleared = np.zeros((tick, 2))
         cleared[: len(known)] = known
+        if len(known):
+            cleared[len(known) :, 0] = known[-1, 0]  # ticks without a decision, as they will be settled
         before = history[-2] if len(history) > 1 else history[-1]
         machine_kw = np.array([n * kind.unit_kw for n, kind in zip(self.counts[site], own.fleet, strict=True)])
         return Observation(

@@ -34,8 +34,9 @@ def write_export(journal: Journal, what: str, out: str, *, kinds: Collection[str
     if out == "-":
         return _write(journal, what, sys.stdout, kinds)
     path = Path(out)
-    if path.exists() and path.samefile(journal.path):
-        raise JournalError(f"{path} is the journal itself, expected another file to export to")
+    own = [journal.path.with_name(journal.path.name + end) for end in ("", "-wal", "-shm", ".lock")]
+    if path.resolve() in [each.resolve() for each in own] or (path.exists() and path.samefile(journal.path)):
+        raise JournalError(f"{path} is the journal itself, or part of it; expected another file to export to")
     if path.exists() and not force:
         raise JournalError(f"{path} is there already; --force replaces it")
     temporary = path.with_name(f".{path.name}.{os.getpid()}")

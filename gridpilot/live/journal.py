@@ -45,6 +45,8 @@ _SCHEMA: Final = (
     f"PRAGMA user_version = {FORMAT}",
 )
 
+_TRIGGERS: Final = {(text.split()[2], text) for text in _SCHEMA if text.startswith("CREATE TRIGGER")}
+
 
 @dataclass(frozen=True, slots=True)
 class Record:
@@ -161,13 +163,21 @@ class Journal:
         return (0, GENESIS) if row is None else (int(row[0]), str(row[1]))
 
     def verify(self) -> Verification:
-        """Recompute the whole chain, and check the index by which a halt is found."""
+        """Recompute the whole chain, and check the index by which a halt is found and the triggers that refuse changes.
+
+        A file that is damaged is a ``problem``, not an error.
+        """
         count, head, first = 0, GENESIS, FIRST
         while True:
-            with self._errors():
-                page = self._database.execute(
-                    "SELECT seq, at, kind, body, hash FROM records WHERE seq >= ? ORDER BY seq LIMIT 1000", (first,)
-                ).fetchall()
+            try:
+                with self._errors():
+                    page = self._database.execute(
+                        "SELECT seq, at, kind, body, hash FROM records WHERE seq >= ? ORDER BY seq LIMIT 1000", (first,)
+                    ).fetchall()
+            except JournalError as error:
+                if not _is_damage(error.__cause__):
+                    raise
+                return Verification(count, head, f"the file is damaged after record {count}, if not before: {error.__cause__}")
             for seq, at, kind, body, stored in page:
                 if seq != count + 1:
                     return Verification(count, head, f"record {count + 1} is missing: {seq} follows {count}")
@@ -179,17 +189,26 @@ class Journal:
                 break
             first = page[-1][0] + 1
         with self._errors():
+            triggers = set(self._database.execute("SELECT name, sql FROM sqlite_master WHERE type = 'trigger'"))
             (state,) = self._database.execute("PRAGMA integrity_check(1)").fetchone()
+        odd = {name for name, _ in triggers ^ _TRIGGERS}
+        if odd:  # one that is missing lets records be changed, and one too many may swallow a halt
+            names = ", ".join(sorted(odd)).encode("ascii", "backslashreplace").decode()
+            return Verification(count, head, f"the triggers are not those of a journal: {names}")
         return Verification(count, head, None if state == "ok" else f"the file is damaged: {' '.join(state.split())}")
 
     def backup(self, path: Path) -> None:
-        """Copy the journal to a new file, while it is being written."""
+        """Copy the journal to a new file, while it is being written; a copy that fails leaves none."""
         try:
             os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
         except OSError as error:
             raise JournalError(f"backup {path}: {error.strerror}") from error
-        with self._errors(), contextlib.closing(sqlite3.connect(path)) as copy:
-            self._database.backup(copy)
+        try:
+            with self._errors(), contextlib.closing(sqlite3.connect(path)) as copy:
+                self._database.backup(copy)
+        except BaseException:
+            Path(path).unlink()
+            raise
 
     def close(self) -> None:
         """Close the file."""
@@ -301,6 +320,11 @@ def _canonical(kind: str, body: Mapping[str, Any]) -> str:
         return json.dumps(dict(body), sort_keys=True, separators=(",", ":"), allow_nan=False)
     except (TypeError, ValueError, RecursionError) as error:
         raise JournalError(f"journal: the body of a {kind} record is not JSON: {error}") from error
+
+
+def _is_damage(error: BaseException | None) -> bool:
+    """Whether SQLite says that the file is not sound, rather than locked or closed."""
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 
 def _hash(previous: str, seq: int, at: str, kind: str, body: str) -> str:

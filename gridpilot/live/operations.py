@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+import re
 import sys
 from collections import Counter
 from collections.abc import Callable
@@ -27,7 +28,14 @@ __all__ = ["main"]
 
 DEFAULT: Final = Path("runs/live.db")
 DAY: Final = 288  # decisions that the counts by reason are over
-LEAST_HEAD: Final = 8  # digits of a head that tell it from another
+HEAD: Final = re.compile("[0-9a-f]{8,64}")  # fewer digits would not tell a head from another
+EFFECTS: Final = {
+    "none": "no engine has run on this journal yet: one that starts has every machine off within one cycle",
+    "stopped": "the engine has stopped and machines stay as they are: once it runs again every machine is off within one cycle",
+    "shadow": "the engine is in shadow mode and sends nothing: within one cycle it decides that every machine is off",
+    "live": "within one cycle of the engine every machine is off",
+}
+"""What a halt does, by what runs."""
 
 
 def main(argv: list[str]) -> int:
@@ -75,15 +83,22 @@ def _halt(arguments: argparse.Namespace) -> int:
         before = journal.halt
         if not before.halted:
             journal.append([("halt", {"why": arguments.why})], at=datetime.now(UTC))
-        state = journal.halt
+        state, engine = journal.halt, _engine(journal)
+    if arguments.json:
+        print(json.dumps({"halted": True, "why": state.why, "new": not before.halted}))
+        return 0
     since = "" if state.since is None else f" since {state.since:%Y-%m-%d %H:%M:%S} UTC"
-    text = (
-        f"halted already{since}: {state.why}"
-        if before.halted
-        else f"halted: within one cycle every machine is off, and stays so until gridpilot live resume live.journal={arguments.journal}"
-    )
-    print(json.dumps({"halted": True, "why": state.why, "new": not before.halted}) if arguments.json else text)
+    start = f"halted already{since}: {state.why}\n" if before.halted else "halted: "
+    print(f"{start}{EFFECTS[engine]}, and stays so until gridpilot live resume live.journal={arguments.journal}")
     return 0
+
+
+def _engine(journal: Journal) -> str:
+    """What runs, as far as the journal tells, as in ``EFFECTS``; a mistyped path is a journal on which nothing has."""
+    session, stop = journal.last("session"), journal.last("stop")
+    if session is None:
+        return "none"
+    return "stopped" if stop is not None and stop.seq > session.seq else str(session.body["mode"])
 
 
 def _resume_parser() -> argparse.ArgumentParser:
@@ -259,8 +274,8 @@ def _verify_parser() -> argparse.ArgumentParser:
 
 
 def _verify(arguments: argparse.Namespace) -> int:
-    if arguments.head is not None and len(arguments.head) < LEAST_HEAD:
-        raise ConfigError(f"live verify: --head is {arguments.head!r}, expected at least {LEAST_HEAD} digits of it")
+    if arguments.head is not None and not HEAD.fullmatch(arguments.head.lower()):
+        raise ConfigError(f"live verify: --head is {arguments.head!r:.80}, expected 8 to 64 hexadecimal digits")
     with Journal(arguments.journal, read_only=True) as journal:
         verification = journal.verify()
         problems = [] if verification.problem is None else [verification.problem]

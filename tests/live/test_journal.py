@@ -26,12 +26,16 @@ AT = datetime(2025, 6, 21, 12, tzinfo=UTC)
 
 
 def tamper(path: Path, *statements: str) -> None:
-    """Change a journal behind its back."""
+    """Change a journal behind its back, and leave no other trace."""
     database = sqlite3.connect(path, isolation_level=None)
-    for name in ("no_update", "no_delete"):
-        database.execute(f"DROP TRIGGER IF EXISTS {name}")
+    triggers = database.execute("SELECT name, sql FROM sqlite_master WHERE type = 'trigger'").fetchall()
+    for name, _ in triggers:
+        database.execute(f"DROP TRIGGER {name}")
     for statement in statements:
         database.execute(statement)
+    database.execute("PRAGMA writable_schema = OFF")
+    for _, text in triggers:
+        database.execute(text)
     database.close()
 
 
