@@ -468,3 +468,12 @@ def test_unknown_words_are_told(capsys: pytest.CaptureFixture[str]) -> None:
         code, _, err = call(capsys, *argv)
         assert (code, err.count("\n")) == (2, 1)
     assert list(Path.cwd().iterdir()) == []
+
+
+def test_a_backup_is_a_journal(journal: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ("export", f"live.journal={journal}", "--what", "backup", "--out", str(tmp_path / "backup.db"))
+    assert call(capsys, *arguments)[0] == 0
+    assert call(capsys, "verify", f"live.journal={tmp_path / 'backup.db'}", "--against", str(journal))[0] == 0
+    for again in (arguments, (*arguments, "--force"), (*arguments[:-1], "-")):
+        code, _, err = call(capsys, *again)
+        assert (code, err.count("\n")) == (2, 1)
