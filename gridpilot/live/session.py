@@ -7,11 +7,12 @@ import platform
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from gridpilot.agents.seating import AgentSpec
 from gridpilot.errors import LiveError, UnavailableError, VenueError
-from gridpilot.live.api import format_time
+from gridpilot.live.api import TICK, format_time
 from gridpilot.live.config import LiveConfig
 from gridpilot.live.controller import Controller
 from gridpilot.live.execution import Execution
@@ -25,6 +26,7 @@ from gridpilot.live.venue import Venue
 __all__ = ["Session", "begin"]
 
 FIRST_ASK: Final = 0.5  # of a tick's wall length, for an agent that begins
+BACKWARDS: Final = 2 * TICK  # that a feed may be behind the journal's rows: answers come late and out of order
 _FAR_FUTURE: Final = datetime.max.replace(tzinfo=UTC) - timedelta(days=2)
 _PACKAGES: Final = ("gridpilot", "numpy", "numba", "httpx2")
 
@@ -61,7 +63,7 @@ def begin(
     """
     past = read_past(journal, config.history)
     plant = _insist(venue, venue.open, "the site", is_stopping)
-    feed, refused = _first_rows(venue, config, past, is_stopping)
+    feed, refused = _first_rows(venue, config, journal.path, past, is_stopping)
     execution = Execution(venue, plant)
     running = _insist(venue, execution.reconcile, "the machines that run", is_stopping) if sends else past.state(plant).counts
     state = past.state(plant, running)
@@ -103,16 +105,22 @@ def begin(
     return Session(past, feed, controller, execution, Twin(past) if config.twin else None, refused, body)
 
 
-def _first_rows(venue: Venue, config: LiveConfig, past: Past, is_stopping: Callable[[], bool]) -> tuple[Feed, tuple[Refusal, ...]]:
+def _first_rows(
+    venue: Venue, config: LiveConfig, journal: Path, past: Past, is_stopping: Callable[[], bool]
+) -> tuple[Feed, tuple[Refusal, ...]]:
     """The rows known so far; an accelerated clock is set to the newest one that can be believed."""
     until = venue.clock.monotonic() + venue.timing.tick
     while True:
         entries = _insist(venue, venue.prices, "prices", is_stopping)
-        if venue.clock.speed != 1.0:
-            trial = Feed(config.risk, config.history)
-            trial.merge(entries, _FAR_FUTURE)
-            if trial.newest is not None:
-                venue.clock.anchor(trial.newest.at)
+        trial = Feed(config.risk, config.history)
+        trial.merge(entries, _FAR_FUTURE)
+        if trial.newest is not None:
+            venue.clock.anchor(trial.newest.at)
+            if past.rows and trial.newest.at < past.rows[-1].at - BACKWARDS:
+                raise LiveError(
+                    f"{venue.name}: the newest row is of {format_time(trial.newest.at)}, and journal {journal} holds rows up to "
+                    f"{format_time(past.rows[-1].at)}: that is another feed, or the same begun again; choose another live.journal"
+                )
         feed = Feed(config.risk, config.history)
         feed.restore(past.rows)
         merge = feed.merge(entries, venue.clock.now())

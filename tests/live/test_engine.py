@@ -404,3 +404,13 @@ def test_a_change_that_arrives_after_it_was_given_up_is_seen_and_put_right(tmp_p
         assert applied[applied.index((3, 0, 0, 0, 0)) + 1] == third.counts[0]  # within its own row
         assert replay(journal).different == 0
         check_record(records)
+
+
+def test_a_feed_that_began_again_needs_another_journal(tmp_path: Path) -> None:
+    with OtherServer(rows=3) as server:
+        run(mara(server, [server.key()], TiedClock(server)), tmp_path / "j.db", rows=6)
+    with OtherServer(rows=3) as server:
+        key = server.key()
+        with pytest.raises(LiveError, match=r"rows up to 2025-06-21T12:35:00.*choose another live.journal"):
+            run(mara(server, [key], TiedClock(server)), tmp_path / "j.db", rows=6)
+        assert server.puts == []
