@@ -20,7 +20,6 @@ __all__ = [
     "CLASSES",
     "INVENTORIES",
     "KWH_PER_UNIT",
-    "PUBLISHED_URL",
     "TICK",
     "Counts",
     "Inventory",
@@ -32,7 +31,6 @@ __all__ = [
     "parse_time",
 ]
 
-PUBLISHED_URL: Final = "https://mara-hackathon-api.onrender.com"
 TICK: Final = timedelta(minutes=5)
 KWH_PER_UNIT: Final = 1000.0 / DT  # $/kWh of one unit of the API's energy price
 
