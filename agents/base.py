@@ -3,32 +3,25 @@
 An agent plays one seat of a market: it is reset at the start of an episode, bids once a tick, and may learn from each outcome. The same
 object plays in tournaments, environments and live. An agent that can act on arrays plays all its seats of all markets at once instead,
 which is what makes thousands of markets fast; both ways must give the same bids, and the conformance tests hold it to that.
+
+Whatever an agent is handed holds its own seats, the public past and orders of its own: an observation for one seat
+(:mod:`gridpilot.market.observation`), a view for many (:mod:`gridpilot.agents.view`).
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import ClassVar, NamedTuple
+from collections.abc import Sequence
+from typing import ClassVar
 
 import numpy as np
-import numpy.typing as npt
 
-from gridpilot.market.arena import Arena
+from gridpilot.agents.view import ORDERS, READABLE, View
 from gridpilot.market.bids import Bid
 from gridpilot.market.observation import MarketInfo, Observation, Outcome
 from gridpilot.market.site import Site
 
-__all__ = ["Agent", "BatchAgent", "Seats", "generator"]
-
-IntArray = npt.NDArray[np.int64]
-
-
-class Seats(NamedTuple):
-    """Which seats of which markets an agent plays, M of them, with a seed each."""
-
-    market: IntArray  # (M,)
-    seat: IntArray  # (M,)
-    seed: npt.NDArray[np.uint64]  # (M,)
+__all__ = ["Agent", "BatchAgent", "generator"]
 
 
 def generator(seed: int) -> np.random.Generator:
@@ -53,12 +46,23 @@ class Agent(ABC):
 
 
 class BatchAgent(Agent):
-    """A bidder that also plays many seats at once."""
+    """A bidder that also plays many seats at once.
+
+    ``reads``          fields of the view that it needs every tick; fewer are faster
+    ``writes``         orders that it changes from tick to tick, besides those it sets in ``reset_batch``; fewer are faster
+    ``stated_blocks``  blocks a seat that it has room to state in ``view.orders.blocks``
+    ``on_arrays``      whether this instance does: else it is asked seat by seat, one instance each
+    """
+
+    reads: Sequence[str] = READABLE
+    writes: Sequence[str] = ORDERS
+    stated_blocks: int = 0
+    on_arrays: bool = True
 
     @abstractmethod
-    def reset_batch(self, arena: Arena, seats: Seats) -> None:
-        """Begin an episode in all ``seats``; ``arena`` has been started."""
+    def reset_batch(self, view: View) -> None:
+        """Begin an episode in all seats of ``view``, whose orders are to bid the true curve and leave the battery alone."""
 
     @abstractmethod
-    def bid_batch(self, arena: Arena) -> None:
-        """Write the coming tick's bids of all seats into ``arena.orders``; called once a tick, from tick 0."""
+    def bid_batch(self, view: View) -> None:
+        """Write the coming tick's orders into ``view.orders``; called once a tick, from tick 0, with the same view."""

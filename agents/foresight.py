@@ -1,62 +1,22 @@
-"""Perfect foresight: the same planner given the true future. The upper bound that `capture` is measured against."""
+"""Perfect foresight: the planner of mpc given the true future. The upper bound that `capture` is measured against."""
 
 from __future__ import annotations
 
 from typing import ClassVar
 
-import numpy as np
-import numpy.typing as npt
-
-from gridpilot.agents.base import Seats
-from gridpilot.agents.mpc import MPC
-from gridpilot.errors import AgentError
-from gridpilot.market.arena import Arena, Scenario
-from gridpilot.market.bids import Bid
-from gridpilot.market.encoding import MEAN
-from gridpilot.market.observation import Observation
+from gridpilot.agents.bidder import Bidder
+from gridpilot.agents.storage.perfect_plan import PerfectPlan
 
 __all__ = ["Foresight"]
 
-FloatArray = npt.NDArray[np.float64]
 
+class Foresight(Bidder):
+    """Bids its value curve with a stored kWh worth what a plan with perfect foresight says, in simulated markets only.
 
-class Foresight(MPC):
-    """Plans with the prices that will come: clearing prices as they are when everybody bids the truth, hash, token and weather as they are.
-
-    It rehearses the episode with truthful agents in all seats, and plans its storage against the prices of the rehearsal: exact where it
-    is the only one that plans and too small to move them, too hopeful where all do. It plays simulated markets only.
+    Parameters are those of :class:`~gridpilot.agents.storage.perfect_plan.PerfectPlan`.
     """
 
     clairvoyant: ClassVar[bool] = True
 
     def __init__(self, replan: int = 48, hold: float = 1.0, cells: int = 20) -> None:
-        super().__init__(climatologies=(), replan=replan, hold=hold, cells=cells)
-
-    def bid(self, observation: Observation) -> Bid:
-        """Raises :class:`~gridpilot.errors.AgentError`: an observation does not show the future."""
-        raise AgentError("foresight plays only where the future is known: in simulated markets, through reset_batch and bid_batch")
-
-    def reset_batch(self, arena: Arena, seats: Seats) -> None:
-        """Rehearse the markets that are played."""
-        super().reset_batch(arena, seats)
-        whole, played = arena.scenario, self._markets
-        scenario = Scenario(
-            whole.prices[:, played], whole.ambient[:, played], whole.capacity[:, played], whole.start[played], whole.history
-        )
-        rehearsal = Arena(arena.sites, arena.rules, len(played))
-        rehearsal.start(scenario)
-        while not rehearsal.done:
-            rehearsal.step()
-        self._future = scenario.prices[scenario.history :].transpose(1, 0, 2).copy()
-        self._future[:, :, 0] = rehearsal.cleared[:, :, 0].T
-        self._weather = scenario.ambient[scenario.history :].T.copy()
-        self._end = rehearsal.levels[:, MEAN].copy()
-
-    def _outlook(self, tick: int, length: int, prices: FloatArray) -> FloatArray:
-        return np.ascontiguousarray(self._future[:, tick : tick + length])
-
-    def _ambient(self, tick: int, length: int, now: FloatArray) -> FloatArray:
-        return np.ascontiguousarray(self._weather[:, tick : tick + length])
-
-    def _closing_price(self, tick: int, mean: FloatArray) -> FloatArray:
-        return self._end
+        super().__init__(storage=PerfectPlan(replan, hold, cells))

@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from gridpilot.agents.base import Agent, BatchAgent, Seats
+from gridpilot.agents.base import Agent, BatchAgent
 from gridpilot.agents.deadline import Overdue, deadline
 from gridpilot.agents.registry import build_agent
+from gridpilot.agents.view import View, Window
 from gridpilot.errors import AgentError, GridPilotError
 from gridpilot.market.arena import Arena
 from gridpilot.market.bids import Bid
@@ -65,20 +66,21 @@ class Seating:
             raise AgentError(f"seating: labels have shape {names.shape}, expected {(arena.n_markets, arena.n_sites)}")
         self.failures = np.zeros((arena.n_markets, arena.n_sites, len(FAILURES)), dtype=np.int64)
         self.first_error: dict[tuple[int, int], str] = {}
-        self._batch: list[tuple[BatchAgent, npt.NDArray[np.int64], npt.NDArray[np.int64]]] = []
+        self._batch: list[tuple[BatchAgent, Window]] = []
         self._single: list[tuple[Agent, int, int]] = []
         for label in sorted(set(names.ravel()) - {""}):
             if label not in agents:
                 raise AgentError(f"seating: no agent is called {label!r}, expected one of {', '.join(agents)}")
             market, seat = np.nonzero(names == label)
             agent = agents[label].build()
-            if isinstance(agent, BatchAgent):
-                self._batch.append((agent, market, seat))
+            if isinstance(agent, BatchAgent) and agent.on_arrays:
+                self._batch.append((agent, _window(arena, market, seat, agent)))
             else:
                 built = [agent, *(agents[label].build() for _ in range(len(market) - 1))]
                 self._single += [(one, int(b), int(n)) for one, b, n in zip(built, market, seat, strict=True)]
-        if self._single and arena.orders.blocks.shape[2] < STATED_BLOCKS_ROOM:
-            arena.make_room(STATED_BLOCKS_ROOM)
+        room = max([agent.stated_blocks for agent, _ in self._batch] + [STATED_BLOCKS_ROOM] * bool(self._single), default=0)
+        if arena.orders.blocks.shape[2] < room:
+            arena.make_room(room)
         self._reason: dict[tuple[int, int], str] = {}
 
     def reset(self, root: int, episodes: npt.ArrayLike) -> None:
@@ -89,10 +91,13 @@ class Seating:
         self.failures[:] = 0
         self.first_error.clear()
         self._failed: dict[int, int] = {}  # agents on arrays that failed, and how: their orders are in no known state
-        for index, (agent, market, seat) in enumerate(self._batch):
+        self._views: list[View] = []
+        for index, (agent, window) in enumerate(self._batch):
+            self._views.append(window.open(seeds[window.market, window.seat]))
             try:
-                with deadline(max(FIRST_CALL, self.time_limit * len(seat))):
-                    agent.reset_batch(arena, Seats(market, seat, seeds[market, seat]))
+                with deadline(max(FIRST_CALL, self.time_limit * len(window.seat))):
+                    agent.reset_batch(self._views[index])
+                window.take(everything=True)
             except _FAILURE as error:
                 self._fail_all(index, error)
         if self._single:  # compile now what their first decision would otherwise have to wait for
@@ -110,14 +115,16 @@ class Seating:
 
     def bid(self) -> None:
         """Ask everybody for the coming tick's bid."""
-        for index, (agent, _, seat) in enumerate(self._batch):
+        for index, (agent, window) in enumerate(self._batch):
             if index in self._failed:
                 self._fail_all(index, None)
                 continue
-            limit = self.time_limit * len(seat)
+            limit = self.time_limit * len(window.seat)
             try:
+                window.look(self._views[index])
                 with deadline(limit if self.arena.tick else max(FIRST_CALL, limit)):
-                    agent.bid_batch(self.arena)
+                    agent.bid_batch(self._views[index])
+                window.take()
             except _FAILURE as error:
                 self._fail_all(index, error)
         for index, (one, b, n) in enumerate(self._single):
@@ -171,9 +178,21 @@ class Seating:
     def _fail_all(self, index: int, error: BaseException | None) -> None:
         if error is not None:
             self._failed[index] = TIMEOUTS if isinstance(error, Overdue) else EXCEPTIONS
-        _, market, seat = self._batch[index]
-        for b, n in zip(market.tolist(), seat.tolist(), strict=True):
+        _, window = self._batch[index]
+        for b, n in zip(window.market.tolist(), window.seat.tolist(), strict=True):
             self._refuse(b, n, self._failed[index], error)
+
+
+def _window(arena: Arena, market: npt.NDArray[np.int64], seat: npt.NDArray[np.int64], agent: BatchAgent) -> Window:
+    return Window(
+        arena,
+        market,
+        seat,
+        reads=agent.reads,
+        writes=agent.writes,
+        stated_blocks=agent.stated_blocks,
+        clairvoyant=type(agent).clairvoyant,
+    )
 
 
 def _describe(error: BaseException) -> str:

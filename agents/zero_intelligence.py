@@ -2,61 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import numpy as np
-
-from gridpilot.agents.base import BatchAgent, Seats, generator
-from gridpilot.errors import AgentError
-from gridpilot.market.arena import Arena
-from gridpilot.market.bids import Bid
-from gridpilot.market.compilation import kernel
-from gridpilot.market.observation import MarketInfo, Observation
-from gridpilot.market.random import seed_stream, uniform
-from gridpilot.market.site import Site
-from gridpilot.market.step import SHADED_CURVE
+from gridpilot.agents.bidder import Bidder
+from gridpilot.agents.bidding.discount import RandomDiscount
 
 __all__ = ["ZeroIntelligence"]
 
 
-class ZeroIntelligence(BatchAgent):
+class ZeroIntelligence(Bidder):
     """Shades its whole value curve by a fresh uniform factor each tick, never above its value; leaves its battery alone.
 
     ``max_shade``: the largest share of its value it may hold back, in [0, 1]; 1 is Gode and Sunder's trader.
     """
 
     def __init__(self, max_shade: float = 1.0) -> None:
-        if not 0.0 <= max_shade <= 1.0:
-            raise AgentError(f"zero_intelligence: max_shade is {max_shade}, expected a number in [0, 1]")
-        self.max_shade = max_shade
-
-    def reset(self, site: Site, market: MarketInfo, seed: int) -> None:
-        """Start its random stream."""
-        self._generator = generator(seed)
-
-    def bid(self, observation: Observation) -> Bid:
-        """The value curve at a random discount."""
-        return observation.truthful_bid(shade=-self.max_shade * self._generator.random())
-
-    def reset_batch(self, arena: Arena, seats: Seats) -> None:
-        """Start one random stream a seat."""
-        self._seats = seats
-        self._streams = np.empty((len(seats.seed), 4), dtype=np.uint64)
-        _start(seats.seed, self._streams)
-        arena.orders.kind[seats.market, seats.seat] = SHADED_CURVE
-
-    def bid_batch(self, arena: Arena) -> None:
-        """Draw one discount a seat."""
-        _draw(self.max_shade, self._seats.market, self._seats.seat, self._streams, arena.orders.shade)
-
-
-@kernel
-def _start(seed: Any, streams: Any) -> None:
-    for i in range(len(seed)):
-        seed_stream(seed[i], 0, 0, streams[i])
-
-
-@kernel
-def _draw(max_shade: float, market: Any, seat: Any, streams: Any, shade: Any) -> None:
-    for i in range(len(market)):
-        shade[market[i], seat[i]] = -max_shade * uniform(streams[i])
+        super().__init__(storage="none", bidding=RandomDiscount(max_shade))

@@ -1,4 +1,4 @@
-"""One seat that plans for itself, with any planner and any forecaster."""
+"""A storage rule that plans seat by seat, with any planner and any forecaster."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from gridpilot.agents.storage.base import StorageRule, Worth
+from gridpilot.agents.storage.day_plan import CLIMATOLOGIES, check_plan, load_climatologies
 from gridpilot.forecasting.base import CHANNELS, Forecast, Row
-from gridpilot.forecasting.climatology import Climatology, recognise
+from gridpilot.forecasting.climatology import recognise
 from gridpilot.forecasting.registry import build_forecaster
 from gridpilot.market.encoding import MEAN
 from gridpilot.market.observation import MarketInfo, Observation
@@ -18,37 +20,48 @@ from gridpilot.market.units import TICKS_PER_DAY, TICKS_PER_WEEK
 from gridpilot.planning.base import Outlook, Plan
 from gridpilot.planning.registry import build_planner
 
-__all__ = ["PlanningSeat"]
+__all__ = ["CLIMATOLOGY", "SeatPlanner"]
 
 FloatArray = npt.NDArray[np.float64]
 
 CLIMATOLOGY = "climatology"
 
 
-class PlanningSeat:
-    """Turns observations into an outlook, an outlook into a plan, and a plan into storage and commitment values.
+class SeatPlanner(StorageRule):
+    """Turns observations into an outlook, an outlook into a plan, and a plan into storage and commitment values, seat by seat.
 
     Energy, hash and token prices come from the forecaster, the premium that scarcity adds from the climatology that fits the history.
-    ``scenarios`` joint paths are asked of the forecaster, for planners that look at risk.
+
+    ``planner``        a name of ``conf/planner``, or a mapping of its parameters with ``name``
+    ``forecaster``     ``climatology``, or a name of ``conf/forecaster``, or a mapping of its parameters with ``name``
+    ``climatologies``  names of ``conf/climatology`` to choose from, or paths of such files
+    ``horizon``        ticks planned ahead; less where the episode ends before
+    ``hold``           least commitment value of every class, in boot losses; ``None`` leaves it to the planner
+    ``scenarios``      joint paths asked of the forecaster, for planners that look at risk
     """
+
+    reads = ()
+    on_arrays = False
 
     def __init__(
         self,
-        planner: str | Mapping[str, Any],
-        forecaster: str | Mapping[str, Any],
-        climatologies: Sequence[Climatology],
-        horizon: int,
-        hold: float | None,
-        scenarios: int,
+        planner: str | Mapping[str, Any] = "dynamic",
+        forecaster: str | Mapping[str, Any] = CLIMATOLOGY,
+        climatologies: Sequence[str] = CLIMATOLOGIES,
+        horizon: int = TICKS_PER_DAY,
+        hold: float | None = 1.0,
+        scenarios: int = 0,
     ) -> None:
-        self._planner_spec, self._forecaster_spec = planner, forecaster
-        self.climatologies, self.horizon, self.hold, self.scenarios = climatologies, horizon, hold, scenarios
+        check_plan(horizon=horizon, hold=hold)
+        self._forecaster_spec = forecaster
+        self.climatologies = load_climatologies(climatologies)
+        self.horizon, self.hold, self.scenarios = horizon, hold, scenarios
         self.planner = build_planner(planner)
         self.forecaster = None if forecaster == CLIMATOLOGY else build_forecaster(forecaster, CHANNELS, TICKS_PER_DAY)
         self.plan: Plan | None = None  # the last one
         self.forecast: Forecast | None = None  # the last one
 
-    def reset(self, site: Site, market: MarketInfo) -> None:
+    def reset(self, site: Site, market: MarketInfo, seed: int) -> None:
         """Forget the last episode."""
         self.site, self.market = site, market
         self.planner.reset(site)
@@ -57,11 +70,10 @@ class PlanningSeat:
         self.plan = self.forecast = None
         self._begun = False
 
-    def decide(self, observation: Observation) -> tuple[float | None, FloatArray]:
-        """Storage value in $/kWh and commitment values ``(C,)`` for the coming tick."""
+    def worth(self, observation: Observation) -> Worth:
+        """What the plan says, and at least ``hold`` boot losses for machines that run."""
         self._take_in(observation)
-        outlook = self._outlook(observation)
-        self.plan = plan = self.planner.plan(observation.state, outlook)
+        self.plan = plan = self.planner.plan(observation.state, self._outlook(observation))
         kappa = plan.commitment_value
         if self.hold is not None:
             revenue = np.array(
@@ -73,7 +85,7 @@ class PlanningSeat:
             kappa = np.maximum(kappa, self.hold * self.site.boot_loss * revenue)
         battery = self.site.battery
         usable = battery.power_kw > 0.0 and battery.soc_max > battery.soc_min and battery.energy_kwh > 0.0
-        return (plan.storage_value if usable else None), np.maximum(kappa, 0.0)
+        return Worth(plan.storage_value if usable else None, np.maximum(kappa, 0.0))
 
     def _take_in(self, observation: Observation) -> None:
         if not self._begun:  # the first tick, or one in the midst of an episode

@@ -1,0 +1,58 @@
+"""The interface of a bidding rule: one half of a bidder, the other being its storage rule."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from gridpilot import presets
+from gridpilot.agents.storage.base import Worth
+from gridpilot.agents.view import View
+from gridpilot.errors import AgentError
+from gridpilot.market.bids import Bid
+from gridpilot.market.observation import MarketInfo, Observation, Outcome
+from gridpilot.market.site import Site
+
+__all__ = ["BiddingRule", "build_bidding_rule"]
+
+
+class BiddingRule(ABC):
+    """Bids for one seat or for many at once, given what storage and running machines are worth.
+
+    ``reads`` and ``writes`` are, as for an agent on arrays, the fields of the view that it needs and the orders that it changes every
+    tick; ``stated_blocks`` how many blocks a seat it may state, and ``on_arrays`` whether this instance bids for many seats at once.
+    """
+
+    reads: Sequence[str] = ()
+    writes: Sequence[str] = ()
+    stated_blocks: int = 0
+    on_arrays: bool = True
+
+    def reset(self, site: Site, market: MarketInfo, seed: int) -> None:  # noqa: B027 - there may be nothing to reset
+        """Begin an episode at ``site``. Everything random must come from ``seed``."""
+
+    @abstractmethod
+    def bid(self, observation: Observation, worth: Worth) -> Bid:
+        """Bid for the coming tick."""
+
+    def learn(self, outcome: Outcome) -> None:  # noqa: B027 - learning is optional
+        """Take note of the tick just played."""
+
+    def reset_batch(self, view: View) -> None:  # noqa: B027 - there may be nothing to reset
+        """Begin an episode in all seats of ``view``, whose orders are to bid the true curve."""
+
+    def bid_batch(self, view: View) -> None:  # noqa: B027 - the orders may stand
+        """Write the coming tick's orders; those of the storage rule are in ``view.orders`` already."""
+
+
+def build_bidding_rule(rule: str | Mapping[str, Any]) -> BiddingRule:
+    """The bidding rule of a name of ``conf/bidding`` or dotted path, or of a mapping of its parameters with ``name``.
+
+    Raises :class:`~gridpilot.errors.AgentError` where there is none, or it does not take the parameters.
+    """
+    params = {"name": rule} if isinstance(rule, str) else dict(rule)
+    name = params.pop("name", None)
+    if not isinstance(name, str):
+        raise AgentError(f"bidding is {rule!r:.100}, expected a name, a dotted path, or a mapping with name")
+    return presets.build("bidding", name, params, BiddingRule, AgentError, "gridpilot.agents.bidding.BiddingRule")  # type: ignore[type-abstract]

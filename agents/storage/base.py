@@ -1,0 +1,67 @@
+"""The interface of a storage rule: one half of a bidder, the other being its bidding rule."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from gridpilot import presets
+from gridpilot.agents.view import View
+from gridpilot.errors import AgentError
+from gridpilot.market.observation import MarketInfo, Observation, Outcome
+from gridpilot.market.site import Site
+
+__all__ = ["StorageRule", "Worth", "build_storage_rule"]
+
+
+class Worth(NamedTuple):
+    """What carrying something over to the next tick is worth to a site."""
+
+    storage_value: float | None = None  # $/kWh stored; None leaves the battery alone
+    commitment_value: npt.NDArray[np.float64] | None = None  # (C,) $/kWh of each machine class; None takes the defaults
+
+
+class StorageRule(ABC):
+    """Values storage and running machines, for one seat or for many at once.
+
+    ``reads`` and ``writes`` are, as for an agent on arrays, the fields of the view that it needs and the orders that it changes every
+    tick; ``on_arrays`` says whether this instance values many seats at once, ``clairvoyant`` whether it has to be shown the future.
+    """
+
+    clairvoyant: ClassVar[bool] = False
+    reads: Sequence[str] = ()
+    writes: Sequence[str] = ("storage_value",)
+    on_arrays: bool = True
+
+    def reset(self, site: Site, market: MarketInfo, seed: int) -> None:  # noqa: B027 - there may be nothing to reset
+        """Begin an episode at ``site``."""
+
+    @abstractmethod
+    def worth(self, observation: Observation) -> Worth:
+        """What storage and running machines are worth in the coming tick."""
+
+    def learn(self, outcome: Outcome) -> None:  # noqa: B027 - learning is optional
+        """Take note of the tick just played."""
+
+    def reset_batch(self, view: View) -> None:  # noqa: B027 - there may be nothing to reset
+        """Begin an episode in all seats of ``view``."""
+
+    def value_batch(self, view: View) -> None:
+        """Write ``view.orders.storage_value`` and ``commitment`` of all seats for the coming tick."""
+        raise NotImplementedError(f"{type(self).__name__} values seat by seat")
+
+
+def build_storage_rule(rule: str | Mapping[str, Any]) -> StorageRule:
+    """The storage rule of a name of ``conf/storage`` or dotted path, or of a mapping of its parameters with ``name``.
+
+    Raises :class:`~gridpilot.errors.AgentError` where there is none, or it does not take the parameters.
+    """
+    params = {"name": rule} if isinstance(rule, str) else dict(rule)
+    name = params.pop("name", None)
+    if not isinstance(name, str):
+        raise AgentError(f"storage is {rule!r:.100}, expected a name, a dotted path, or a mapping with name")
+    return presets.build("storage", name, params, StorageRule, AgentError, "gridpilot.agents.storage.StorageRule")  # type: ignore[type-abstract]

@@ -1,0 +1,260 @@
+"""What an agent on arrays is handed: its own seats, the public past, and orders of its own. Nothing else is in reach.
+
+The arrays of a :class:`View` are the agent's own and are filled anew every tick by a :class:`Window`, which alone knows the arena. What
+has not happened yet, and what rivals state, own or bid, is in none of them; writing into them moves nothing but the agent's own bids.
+It is a fence, not a sandbox: an agent that walks the interpreter's frames is held by a process of its own only.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from gridpilot.errors import AgentError
+from gridpilot.market.arena import Arena, MarketRules, Orders, Scenario
+from gridpilot.market.compilation import kernel
+from gridpilot.market.site import Site, SiteArrays
+from gridpilot.market.step import OWN_CURVE
+from gridpilot.market.units import TICKS_PER_WEEK
+
+__all__ = ["ORDERS", "READABLE", "ClairvoyantView", "View", "Window"]
+
+Array = npt.NDArray[Any]
+FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
+
+# Where the fields of a view come from: of P markets and tick ``now`` of the scenario, and of M seats.
+_PUBLIC: Final[dict[str, Callable[[Arena, int], Array]]] = {
+    "prices": lambda arena, now: arena.scenario.prices[now],
+    "ambient_c": lambda arena, now: arena.scenario.ambient[now],
+    "capacity": lambda arena, now: arena.scenario.capacity[now],
+    "week_tick": lambda arena, now: (arena.scenario.start + arena.tick) % TICKS_PER_WEEK,
+    "last_price": lambda arena, now: arena.last_price,
+    "levels": lambda arena, now: arena.levels,
+}
+_OWN: Final[dict[str, Callable[[Arena], Array]]] = {
+    "storage": lambda arena: arena.storage,
+    "machine_kw": lambda arena: arena.machine_kw,
+    "outcome": lambda arena: arena.outcome,
+    "refused": lambda arena: arena.refused,
+}
+READABLE: Final = ("history", "cleared", *_PUBLIC, *_OWN)
+"""The fields of a view that an agent's ``reads`` may name."""
+ORDERS: Final = Orders._fields
+"""The orders that an agent's ``writes`` may name."""
+
+
+class View:
+    """M seats of one agent in P markets at the start of a tick. All arrays are the agent's own, and are filled in place every tick.
+
+    ``market (M,)`` is each seat's row among the P markets, ``plant (M,)`` its row of ``plants``, the distinct sites that the agent plays;
+    ``seed (M,)`` its random seed; ``rules``, ``n_sites`` and ``ticks`` describe the market; ``tick`` counts from 0. ``orders`` are the
+    seats' orders, ``(M, ...)`` each. Filled, and there at all, if the agent's ``reads`` names them:
+
+    ============== ================== =========================================================================================
+    ``history``    ``(h, P, 3)``      energy $/kWh, hash and token prices, oldest first; the last row is this tick's
+    ``cleared``    ``(tick, P, 2)``   clearing price $/kWh and volume kW of the ticks so far
+    ``prices``     ``(P, 3)``         of this tick
+    ``ambient_c``  ``(P,)``           degC
+    ``capacity``   ``(P,)``           share of the nominal capacity, [0, 1]
+    ``week_tick``  ``(P,)``           tick of the week, Monday 00:00 is 0
+    ``last_price`` ``(P,)``           $/kWh, clearing price of the last tick (at tick 0 the last energy price)
+    ``levels``     ``(P, N_LEVELS)``  running price levels, columns in :mod:`gridpilot.market.encoding`
+    ``storage``    ``(M, 2)``         kWh stored and degC of the hall; also as ``soc`` and ``theta``, ``(M,)`` each
+    ``machine_kw`` ``(M, C)``         kW of each machine class in the last tick
+    ``outcome``    ``(M, N_OUTCOME)`` own results of the last tick, columns in :mod:`gridpilot.market.physics`
+    ``refused``    ``(M,)``           whether the last tick's order could not be carried out
+    ============== ================== =========================================================================================
+    """
+
+    market: IntArray
+    plant: IntArray
+    seed: npt.NDArray[np.uint64]
+    plants: SiteArrays
+    rules: MarketRules
+    n_sites: int
+    ticks: int
+    tick: int
+    orders: Orders
+    history: FloatArray
+    cleared: FloatArray
+    prices: FloatArray
+    ambient_c: FloatArray
+    capacity: FloatArray
+    week_tick: IntArray
+    last_price: FloatArray
+    levels: FloatArray
+    storage: FloatArray
+    machine_kw: FloatArray
+    outcome: FloatArray
+    refused: npt.NDArray[np.bool_]
+
+    @property
+    def soc(self) -> FloatArray:
+        """KWh stored, ``(M,)``."""
+        soc: FloatArray = self.storage[:, 0]
+        return soc
+
+    @property
+    def theta(self) -> FloatArray:
+        """DegC of the hall, ``(M,)``."""
+        theta: FloatArray = self.storage[:, 1]
+        return theta
+
+    @property
+    def n_markets(self) -> int:
+        """Number of markets P."""
+        return int(self.market[-1]) + 1
+
+    def __getattr__(self, name: str) -> Any:
+        if name in READABLE:
+            raise AgentError(f"view: {name!r} is not filled, as the agent's reads does not name it")
+        raise AttributeError(f"a view has no {name!r}")
+
+
+class ClairvoyantView(View):
+    """What an agent whose class is clairvoyant is handed besides: all that will happen in its P markets, and all sites of a market."""
+
+    scenario: Scenario
+    sites: tuple[Site, ...]
+
+
+class Window:
+    """Between an arena and one agent on arrays: fills the agent's view, and takes its orders in.
+
+    ``market``, ``seat``: where the agent sits, ``(M,)`` each, markets ascending. ``reads``, ``writes``: fields of the view that are
+    filled, and orders that are taken in, every tick. ``stated_blocks``: blocks a seat may state. ``clairvoyant``: whether the future
+    is shown. Raises :class:`~gridpilot.errors.AgentError` for an unknown field.
+    """
+
+    def __init__(
+        self,
+        arena: Arena,
+        market: IntArray,
+        seat: IntArray,
+        *,
+        reads: Sequence[str],
+        writes: Sequence[str],
+        stated_blocks: int = 0,
+        clairvoyant: bool = False,
+    ) -> None:
+        self._arena, self.market, self.seat, self.clairvoyant = arena, market, seat, clairvoyant
+        self._reads, self._writes = _checked("reads", reads, READABLE), _checked("writes", writes, ORDERS)
+        self._row = market * arena.n_sites + seat  # of arrays (B N, ...)
+        self._markets, self._market = np.unique(market, return_inverse=True)
+        self._sites, self._plant = np.unique(seat, return_inverse=True)
+        m, c, k = len(market), arena.arrays.n_classes, arena.arrays.n_blocks
+        self._orders = Orders(
+            np.zeros(m, dtype=np.int8), np.zeros(m), np.zeros((m, c)), np.zeros((m, k)), np.zeros((m, stated_blocks, 2))
+        )
+        self._fields: dict[str, Array] = {}
+        self._series: dict[str, FloatArray] = {}
+
+    def open(self, seed: npt.NDArray[np.uint64]) -> View:
+        """The view for the episode that the arena has started, with clean orders; ``seed (M,)``."""
+        arena, scenario = self._arena, self._arena.scenario
+        self._make_room()
+        view = ClairvoyantView() if self.clairvoyant else View()
+        view.market, view.plant, view.seed = self._market.copy(), self._plant.copy(), seed.copy()
+        view.plants = SiteArrays._make(array[self._sites] for array in arena.arrays)
+        view.rules, view.n_sites, view.ticks = arena.rules, arena.n_sites, scenario.ticks
+        # The agent gets views of these arrays: whatever it does to the form of its own, they stay as they are.
+        self._orders.kind[:] = OWN_CURVE
+        self._orders.storage_value[:] = self._orders.commitment[:] = math.nan
+        self._orders.shade[:] = self._orders.blocks[:] = 0.0
+        view.orders = Orders._make(array.view() for array in self._orders)
+        for name, array in self._fields.items():
+            setattr(view, name, array[:, 0] if name == "refused" else array.view())
+        for name, past in (("history", scenario.prices[: scenario.history + arena.tick]), ("cleared", arena.cleared[: arena.tick])):
+            if name in self._series:
+                self._series[name][: len(past)] = past[:, self._markets]
+        if isinstance(view, ClairvoyantView):
+            played = self._markets
+            view.scenario = Scenario(
+                scenario.prices[:, played],
+                scenario.ambient[:, played],
+                scenario.capacity[:, played],
+                scenario.start[played],
+                scenario.history,
+            )
+            view.sites = arena.sites
+        self.look(view)
+        return view
+
+    def look(self, view: View) -> None:
+        """Fill ``view`` with the arena's tick."""
+        arena, scenario = self._arena, self._arena.scenario
+        now, tick = scenario.history + arena.tick, arena.tick
+        view.tick = tick
+        for name, array in self._fields.items():
+            if name in _OWN:
+                _gather(self._row, _rows(_OWN[name](arena), arena), array)
+            else:
+                self._copy(_PUBLIC[name](arena, now), array)
+        if "history" in self._series:
+            self._copy(scenario.prices[now], self._series["history"][now])
+            view.history = self._series["history"][: now + 1]
+        if "cleared" in self._series:
+            if tick:
+                self._copy(arena.cleared[tick - 1], self._series["cleared"][tick - 1])
+            view.cleared = self._series["cleared"][:tick]
+
+    def take(self, *, everything: bool = False) -> None:
+        """Take the agent's orders in: those it ``writes``, or all of them."""
+        arena = self._arena
+        for name in ORDERS if everything else self._writes:
+            source, target = getattr(self._orders, name), getattr(arena.orders, name)
+            if target.size:
+                _scatter(self._row, source.reshape(len(source), math.prod(source.shape[1:])), _rows(target, arena))
+
+    def _make_room(self) -> None:
+        """Allocate what the agent reads, once for all episodes of the same length."""
+        arena, scenario = self._arena, self._arena.scenario
+        m, p = len(self.market), len(self._markets)
+        for name in self._reads:
+            if name in _OWN and name not in self._fields:
+                source = _OWN[name](arena)
+                self._fields[name] = np.zeros((m, math.prod(source.shape[2:])), dtype=source.dtype)
+            elif name in _PUBLIC and name not in self._fields:
+                source = _PUBLIC[name](arena, scenario.history)
+                self._fields[name] = np.zeros((p, *source.shape[1:]), dtype=source.dtype)
+        for name, rows, width in (("history", len(scenario.prices), 3), ("cleared", scenario.ticks, 2)):
+            if name in self._reads and (name not in self._series or len(self._series[name]) != rows):
+                # Not np.empty, which may hand out what somebody else has just freed: this very episode as it was simulated.
+                self._series[name] = np.full((rows, p, width), math.nan)
+
+    def _copy(self, source: Array, target: Array) -> None:
+        if len(source) == len(target):  # in every market
+            target[...] = source
+        else:
+            np.take(source, self._markets, axis=0, out=target, mode="clip")
+
+
+def _checked(what: str, names: Sequence[str], known: Sequence[str]) -> tuple[str, ...]:
+    for name in names:
+        if name not in known:
+            raise AgentError(f"agent: its {what} names {name!r}, expected some of {', '.join(known)}")
+    return tuple(name for name in known if name in names)
+
+
+def _rows(array: Array, arena: Arena) -> Array:
+    """``(B, N, ...)`` as ``(B N, ...)``, flat within a row; never a copy."""
+    return array.reshape(arena.n_markets * arena.n_sites, -1)
+
+
+@kernel
+def _gather(row: Any, source: Any, target: Any) -> None:
+    for i in range(len(row)):
+        for k in range(target.shape[1]):
+            target[i, k] = source[row[i], k]
+
+
+@kernel
+def _scatter(row: Any, source: Any, target: Any) -> None:
+    for i in range(len(row)):
+        for k in range(target.shape[1]):
+            target[row[i], k] = source[i, k] if k < source.shape[1] else 0.0
