@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -81,6 +82,9 @@ class Seating:
         room = max([agent.stated_blocks for agent, _ in self._batch] + [STATED_BLOCKS_ROOM] * bool(self._single), default=0)
         if arena.orders.blocks.shape[2] < room:
             arena.make_room(room)
+        # What they are shown of the market's description is theirs too, whatever they do to it.
+        self._sites = [copy.deepcopy(arena.sites[n]) for _, _, n in self._single]
+        self._rules = [copy.deepcopy(arena.rules) for _ in self._single]
         self._reason: dict[tuple[int, int], str] = {}
 
     def reset(self, root: int, episodes: npt.ArrayLike) -> None:
@@ -105,10 +109,10 @@ class Seating:
             observe(arena, 0, 0).to_vector()
         self._dead: set[int] = set()
         for index, (one, b, n) in enumerate(self._single):
-            info = observe(arena, b, n).market
+            info = observe(arena, b, n, rules=self._rules[index]).market
             try:
                 with deadline(10.0 * self.time_limit):
-                    one.reset(arena.sites[n], info, int(seeds[b, n]))
+                    one.reset(self._sites[index], info, int(seeds[b, n]))
             except _FAILURE as error:
                 self._dead.add(index)
                 self._refuse(b, n, EXCEPTIONS, error)
@@ -127,13 +131,13 @@ class Seating:
                 window.take()
             except _FAILURE as error:
                 self._fail_all(index, error)
-        for index, (one, b, n) in enumerate(self._single):
+        for index, (_, b, n) in enumerate(self._single):
             if index in self._dead:
                 self._refuse(b, n, EXCEPTIONS, None)
             elif self.failures[b, n, TIMEOUTS] >= PATIENCE:
                 self._refuse(b, n, TIMEOUTS, None)
             else:
-                self._ask(one, b, n)
+                self._ask(index)
 
     def learn(self) -> None:
         """Count what the market refused, and tell everybody who acts alone the outcome of the tick."""
@@ -151,9 +155,11 @@ class Seating:
                 self._dead.add(index)
                 self._note(b, n, EXCEPTIONS, f"learn: {_describe(error)}")
 
-    def _ask(self, agent: Agent, b: int, n: int) -> None:
+    def _ask(self, index: int) -> None:
+        agent, b, n = self._single[index]
         try:
-            observation = observe(self.arena, b, n, refused=self._reason.pop((b, n), ""))
+            refused = self._reason.pop((b, n), "")
+            observation = observe(self.arena, b, n, refused=refused, site=self._sites[index], rules=self._rules[index])
             with deadline(self.time_limit):
                 answer = agent.bid(observation)
             if not isinstance(answer, Bid):

@@ -7,6 +7,7 @@ It is a fence, not a sandbox: an agent that walks the interpreter's frames is he
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable, Sequence
 from typing import Any, Final
@@ -161,7 +162,7 @@ class Window:
         view = ClairvoyantView() if self.clairvoyant else View()
         view.market, view.plant, view.seed = self._market.copy(), self._plant.copy(), seed.copy()
         view.plants = SiteArrays._make(array[self._sites] for array in arena.arrays)
-        view.rules, view.n_sites, view.ticks = arena.rules, arena.n_sites, scenario.ticks
+        view.rules, view.n_sites, view.ticks = copy.deepcopy(arena.rules), arena.n_sites, scenario.ticks
         # The agent gets views of these arrays: whatever it does to the form of its own, they stay as they are.
         self._orders.kind[:] = OWN_CURVE
         self._orders.storage_value[:] = self._orders.commitment[:] = math.nan
@@ -181,7 +182,7 @@ class Window:
                 scenario.start[played],
                 scenario.history,
             )
-            view.sites = arena.sites
+            view.sites = copy.deepcopy(arena.sites)
         self.look(view)
         return view
 

@@ -109,6 +109,7 @@ class Arena:
         self.totals = np.zeros((b, N_TOTALS))
         self.refused = np.zeros((b, n), dtype=np.bool_)
         self.tick = 0
+        self._capacity_kw = rules.capacity_kw
         self._ladder = check_supply(rules.supply)
         self._reserve = check_reserve(rules.reserve)
         self._mechanism = check_mechanism(rules.mechanism)
@@ -151,7 +152,7 @@ class Arena:
             raise MarketError(f"arena: the scenario ends after {self.scenario.ticks} ticks; start another")
         now = self.scenario.history + self.tick
         arguments = (
-            *self.arrays, self._ladder, self.rules.capacity_kw, self._reserve, self._mechanism,
+            *self.arrays, self._ladder, self._capacity_kw, self._reserve, self._mechanism,
             self.scenario.prices[now], self.scenario.ambient[now], self.scenario.capacity[now],
             *self.orders, self.machine_kw, self.storage, self.last_price, self.outcome, self.totals, self.refused,
         )  # fmt: skip
@@ -169,7 +170,7 @@ class Arena:
         """Write the observation vectors of ``seats (B, S)`` to ``out (B, S, D)``; after the last tick, as of that tick."""
         now = self.scenario.history + min(self.tick, self._ticks - 1)
         arguments = (
-            *self.arrays, self.rules.capacity_kw, self.scenario.prices, self.scenario.ambient, self.scenario.capacity, now,
+            *self.arrays, self._capacity_kw, self.scenario.prices, self.scenario.ambient, self.scenario.capacity, now,
             self.scenario.start, self.scenario.history, self.levels, self.machine_kw, self.storage, self.last_price, self.totals,
             self.outcome, seats, out,
         )  # fmt: skip

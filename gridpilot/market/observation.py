@@ -143,14 +143,19 @@ class Observation:
         return vector
 
 
-def observe(arena: Arena, market: int, seat: int, *, refused: str = "") -> Observation:
-    """What the agent in ``seat`` of ``market`` sees at the arena's tick. ``refused`` is passed on in its last outcome."""
-    scenario, site = arena.scenario, arena.sites[seat]
+def observe(
+    arena: Arena, market: int, seat: int, *, refused: str = "", site: Site | None = None, rules: MarketRules | None = None
+) -> Observation:
+    """What the agent in ``seat`` of ``market`` sees at the arena's tick.
+
+    ``refused`` is passed on in its last outcome; ``site`` and ``rules`` are shown in place of the arena's own, where given.
+    """
+    scenario, site, rules = arena.scenario, site or arena.sites[seat], rules or arena.rules
     now = scenario.history + arena.tick
-    nominal = arena.rules.capacity_kw
+    nominal = rules.capacity_kw
     return Observation(
         site=site,
-        market=MarketInfo(arena.rules, arena.n_sites, arena.arrays.n_classes, seat, scenario.ticks),
+        market=MarketInfo(rules, arena.n_sites, arena.arrays.n_classes, seat, scenario.ticks),
         tick=arena.tick,
         week_tick=int((scenario.start[market] + arena.tick) % TICKS_PER_WEEK),
         history=scenario.prices[: now + 1, market].copy(),

@@ -10,8 +10,9 @@ import pytest
 
 from gridpilot.agents.mpc import MPC
 from gridpilot.agents.mpc_cvar import MPCCVaR
-from gridpilot.agents.planning_seat import PlanningSeat
 from gridpilot.agents.seating import AgentSpec, Seating
+from gridpilot.agents.storage.day_plan import DayPlan, load_climatologies
+from gridpilot.agents.storage.planner import SeatPlanner
 from gridpilot.errors import AgentError, ConfigError, ForecastError, PlanningError
 from gridpilot.market.encoding import MEAN
 from gridpilot.market.observation import observe
@@ -142,12 +143,13 @@ def test_what_it_cannot_use_is_told_at_once(params: dict[str, Any], error: type[
 
 
 def test_the_last_plan_can_be_looked_at(setup: MarketSetup) -> None:
-    seat = PlanningSeat("ladder", "persistence", [], 36, 1.0, 0)
+    seat = SeatPlanner("ladder", "persistence", [], 36)
     arena = setup.arena(1)
     arena.start(setup.scenario(0, EPISODES[:1]))
     observation = observe(arena, 0, 0)
-    seat.reset(observation.site, observation.market)
-    value, kappa = seat.decide(observation)
+    seat.reset(observation.site, observation.market, 0)
+    value, kappa = seat.worth(observation)
+    assert kappa is not None
     assert seat.plan is not None
     assert seat.forecast is not None
     assert value == seat.plan.storage_value
@@ -158,7 +160,8 @@ def test_the_last_plan_can_be_looked_at(setup: MarketSetup) -> None:
 def test_a_climatology_of_ones_own_is_read_from_its_file(tmp_path: Path) -> None:
     path = tmp_path / "mine.yaml"
     path.write_text("energy: {weekday: [0.02], weekend: [0.02]}\npremium: {weekday: [0.0], weekend: [0.0]}\n", encoding="utf-8")
-    assert MPC(climatologies=[str(path)]).climatologies[0].energy.tolist() == [[0.02], [0.02]]
+    assert load_climatologies([str(path)])[0].energy.tolist() == [[0.02], [0.02]]
+    assert isinstance(MPC(climatologies=[str(path)]).storage, DayPlan)
     path.write_text("- nothing\n", encoding="utf-8")
     with pytest.raises(AgentError, match="expected a mapping"):
         MPC(climatologies=[str(path)])

@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gridpilot.agents.base import Agent, BatchAgent, Seats
+from gridpilot.agents.base import Agent, BatchAgent
 from gridpilot.agents.registry import build_agent, find_agent, registered
 from gridpilot.agents.seating import PATIENCE, AgentSpec, Seating
+from gridpilot.agents.view import View
 from gridpilot.errors import AgentError
-from gridpilot.market.arena import Arena
 from gridpilot.market.bids import Bid
 from gridpilot.market.observation import MarketInfo, Observation, Outcome
 from gridpilot.market.physics import PROFIT, WON
@@ -218,21 +218,19 @@ class BadBatch(BatchAgent):
     def bid(self, observation: Observation) -> Bid:
         raise AssertionError("is asked on arrays")
 
-    def reset_batch(self, arena: Arena, seats: Seats) -> None:
-        self.seats = seats
-        arena.orders.kind[seats.market, seats.seat] = 1
+    def reset_batch(self, view: View) -> None:
+        view.orders.kind[:] = 1
         if self.where == "reset":
             raise OSError("no file")
 
-    def bid_batch(self, arena: Arena) -> None:
-        market, seat, _ = self.seats
+    def bid_batch(self, view: View) -> None:
         if self.where == "nan":
-            arena.orders.shade[market, seat] = math.nan
+            view.orders.shade[:] = math.nan
         elif self.where == "half":
-            arena.orders.shade[0, BAD] = math.nan
+            view.orders.shade[0] = math.nan
             raise ValueError("half way")
         elif self.where == "reset":
-            arena.orders.shade[market, seat] = 0.0
+            view.orders.shade[:] = 0.0
 
 
 def test_an_array_agent_that_failed_once_stays_out_of_its_episode() -> None:
@@ -240,9 +238,9 @@ def test_an_array_agent_that_failed_once_stays_out_of_its_episode() -> None:
     class FailsOnce(BadBatch):
         ticks = 0
 
-        def bid_batch(self, arena: Arena) -> None:
+        def bid_batch(self, view: View) -> None:
             self.ticks += 1
-            arena.orders.kind[self.seats.market, self.seats.seat] = 0
+            view.orders.kind[:] = 0
             if self.ticks == 3:
                 raise ValueError("once")
 
