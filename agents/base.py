@@ -65,4 +65,7 @@ class BatchAgent(Agent):
 
     @abstractmethod
     def bid_batch(self, view: View) -> None:
-        """Write the coming tick's orders into ``view.orders``; called once a tick, from tick 0, with the same view."""
+        """Write the coming tick's orders into ``view.orders``; called once a tick, from tick 0, with the same view.
+
+        Not called for an agent that neither reads nor writes anything from tick to tick.
+        """

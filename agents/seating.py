@@ -122,6 +122,7 @@ class Seating:
         for index, (agent, window) in enumerate(self._batch):
             if index in self._failed:
                 self._fail_all(index, None)
+            if index in self._failed or window.idle:
                 continue
             limit = self.time_limit * len(window.seat)
             try:

@@ -8,6 +8,7 @@ It is a fence, not a sandbox: an agent that walks the interpreter's frames is he
 from __future__ import annotations
 
 import copy
+import functools
 import math
 from collections.abc import Callable, Sequence
 from typing import Any, Final
@@ -152,6 +153,7 @@ class Window:
         self._orders = Orders(
             np.zeros(m, dtype=np.int8), np.zeros(m), np.zeros((m, c)), np.zeros((m, k)), np.zeros((m, stated_blocks, 2))
         )
+        self.idle = not self._reads and not self._writes  # so that asking its agent every tick would change nothing
         self._fields: dict[str, Array] = {}
         self._series: dict[str, FloatArray] = {}
 
@@ -159,6 +161,7 @@ class Window:
         """The view for the episode that the arena has started, with clean orders; ``seed (M,)``."""
         arena, scenario = self._arena, self._arena.scenario
         self._make_room()
+        self._prepare()
         view = ClairvoyantView() if self.clairvoyant else View()
         view.market, view.plant, view.seed = self._market.copy(), self._plant.copy(), seed.copy()
         view.plants = SiteArrays._make(array[self._sites] for array in arena.arrays)
@@ -188,29 +191,47 @@ class Window:
 
     def look(self, view: View) -> None:
         """Fill ``view`` with the arena's tick."""
-        arena, scenario = self._arena, self._arena.scenario
-        now, tick = scenario.history + arena.tick, arena.tick
-        view.tick = tick
-        for name, array in self._fields.items():
-            if name in _OWN:
-                _gather(self._row, _rows(_OWN[name](arena), arena), array)
-            else:
-                self._copy(_PUBLIC[name](arena, now), array)
-        if "history" in self._series:
-            self._copy(scenario.prices[now], self._series["history"][now])
-            view.history = self._series["history"][: now + 1]
-        if "cleared" in self._series:
+        arena = self._arena
+        view.tick = tick = arena.tick
+        for copy_field in self._standing:
+            copy_field()
+        now = arena.scenario.history + tick
+        for source, target in self._moving:
+            self._copy(source(arena, now), target)
+        history, cleared = self._series.get("history"), self._series.get("cleared")
+        if history is not None:
+            self._copy(arena.scenario.prices[now], history[now])
+            view.history = history[: now + 1]
+        if cleared is not None:
             if tick:
-                self._copy(arena.cleared[tick - 1], self._series["cleared"][tick - 1])
-            view.cleared = self._series["cleared"][:tick]
+                self._copy(arena.cleared[tick - 1], cleared[tick - 1])
+            view.cleared = cleared[:tick]
 
     def take(self, *, everything: bool = False) -> None:
         """Take the agent's orders in: those it ``writes``, or all of them."""
+        for name, take_order in self._orders_in.items():
+            if everything or name in self._writes:
+                take_order()
+
+    def _prepare(self) -> None:
+        """Find the arena's arrays once an episode, as every tick of few markets would pay for it."""
         arena = self._arena
-        for name in ORDERS if everything else self._writes:
-            source, target = getattr(self._orders, name), getattr(arena.orders, name)
-            if target.size:
-                _scatter(self._row, source.reshape(len(source), math.prod(source.shape[1:])), _rows(target, arena))
+        self._standing: list[Callable[[], object]] = []  # copies of arrays that stay where they are
+        self._moving: list[tuple[Callable[[Arena, int], Array], Array]] = []  # what is another row or array every tick
+        for name, target in self._fields.items():
+            if name in _OWN:
+                self._standing.append(functools.partial(_gather, self._row, _rows(_OWN[name](arena), arena), target))
+            elif name in ("last_price", "levels"):
+                self._standing.append(functools.partial(self._copy, _PUBLIC[name](arena, 0), target))
+            else:
+                self._moving.append((_PUBLIC[name], target))
+        self._orders_in: dict[str, Callable[[], object]] = {}
+        for name in ORDERS:
+            source: Array = getattr(self._orders, name)
+            into: Array = getattr(arena.orders, name)
+            if into.size:
+                flat = source.reshape(len(source), math.prod(source.shape[1:]))
+                self._orders_in[name] = functools.partial(_scatter, self._row, flat, _rows(into, arena))
 
     def _make_room(self) -> None:
         """Allocate what the agent reads, once for all episodes of the same length."""
@@ -230,7 +251,7 @@ class Window:
 
     def _copy(self, source: Array, target: Array) -> None:
         if len(source) == len(target):  # in every market
-            target[...] = source
+            np.copyto(target, source)
         else:
             np.take(source, self._markets, axis=0, out=target, mode="clip")
 
