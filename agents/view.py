@@ -146,33 +146,25 @@ class Window:
     ) -> None:
         self._arena, self.market, self.seat, self.clairvoyant = arena, market, seat, clairvoyant
         self._reads, self._writes = _checked("reads", reads, READABLE), _checked("writes", writes, ORDERS)
+        self._stated_blocks = stated_blocks
+        self.idle = not self._reads and not self._writes  # so that asking its agent every tick would change nothing
         self._row = market * arena.n_sites + seat  # of arrays (B N, ...)
         self._markets, self._market = np.unique(market, return_inverse=True)
         self._sites, self._plant = np.unique(seat, return_inverse=True)
-        m, c, k = len(market), arena.arrays.n_classes, arena.arrays.n_blocks
-        self._orders = Orders(
-            np.zeros(m, dtype=np.int8), np.zeros(m), np.zeros((m, c)), np.zeros((m, k)), np.zeros((m, stated_blocks, 2))
-        )
-        self.idle = not self._reads and not self._writes  # so that asking its agent every tick would change nothing
-        self._fields: dict[str, Array] = {}
         self._series: dict[str, FloatArray] = {}
 
     def open(self, seed: npt.NDArray[np.uint64]) -> View:
         """The view for the episode that the arena has started, with clean orders; ``seed (M,)``."""
         arena, scenario = self._arena, self._arena.scenario
-        self._make_room()
-        self._prepare()
         view = ClairvoyantView() if self.clairvoyant else View()
         view.market, view.plant, view.seed = self._market.copy(), self._plant.copy(), seed.copy()
         view.plants = SiteArrays._make(array[self._sites] for array in arena.arrays)
         view.rules, view.n_sites, view.ticks = copy.deepcopy(arena.rules), arena.n_sites, scenario.ticks
-        # The agent gets views of these arrays: whatever it does to the form of its own, they stay as they are.
-        self._orders.kind[:] = OWN_CURVE
-        self._orders.storage_value[:] = self._orders.commitment[:] = math.nan
-        self._orders.shade[:] = self._orders.blocks[:] = 0.0
-        view.orders = Orders._make(array.view() for array in self._orders)
+        self._make_room()
+        self._prepare()
+        view.orders = self._orders
         for name, array in self._fields.items():
-            setattr(view, name, array[:, 0] if name == "refused" else array.view())
+            setattr(view, name, array)
         for name, past in (("history", scenario.prices[: scenario.history + arena.tick]), ("cleared", arena.cleared[: arena.tick])):
             if name in self._series:
                 self._series[name][: len(past)] = past[:, self._markets]
@@ -213,41 +205,60 @@ class Window:
             if everything or name in self._writes:
                 take_order()
 
+    def _make_room(self) -> None:
+        """Allocate what the agent reads and writes. It gets the very arrays, none of which owns its memory and so could give it back."""
+        arena, scenario = self._arena, self._arena.scenario
+        m, p, c, k = len(self.market), len(self._markets), arena.arrays.n_classes, arena.arrays.n_blocks
+        self._fields: dict[str, Array] = {}
+        for name in self._reads:
+            if name in _OWN:
+                source = _OWN[name](arena)
+                self._fields[name] = np.zeros((m, *source.shape[2:]), dtype=source.dtype).view()
+            elif name in _PUBLIC:
+                source = _PUBLIC[name](arena, scenario.history)
+                self._fields[name] = np.zeros((p, *source.shape[1:]), dtype=source.dtype).view()
+        self._orders = Orders(
+            np.full(m, OWN_CURVE, dtype=np.int8).view(),
+            np.full(m, math.nan).view(),
+            np.full((m, c), math.nan).view(),
+            np.zeros((m, k)).view(),
+            np.zeros((m, self._stated_blocks, 2)).view(),
+        )
+        for name, rows, width in (("history", len(scenario.prices), 3), ("cleared", scenario.ticks, 2)):
+            if name in self._reads and (name not in self._series or self._series[name].shape != (rows, p, width)):
+                # Not np.empty, which may hand out what somebody else has just freed: this very episode as it was simulated.
+                self._series[name] = np.full((rows, p, width), math.nan)
+
     def _prepare(self) -> None:
-        """Find the arena's arrays once an episode, as every tick of few markets would pay for it."""
+        """Find the arena's arrays once an episode, as every tick of few markets would pay for it.
+
+        Arrays of the agent are taken by views of their own: whatever it does to the form of its arrays, these stay as they are.
+        """
         arena = self._arena
         self._standing: list[Callable[[], object]] = []  # copies of arrays that stay where they are
         self._moving: list[tuple[Callable[[Arena, int], Array], Array]] = []  # what is another row or array every tick
         for name, target in self._fields.items():
             if name in _OWN:
-                self._standing.append(functools.partial(_gather, self._row, _rows(_OWN[name](arena), arena), target))
+                self._standing.append(functools.partial(_gather, self._row, _rows(_OWN[name](arena), arena), _flat(target)))
             elif name in ("last_price", "levels"):
-                self._standing.append(functools.partial(self._copy, _PUBLIC[name](arena, 0), target))
+                self._standing.append(functools.partial(self._copy, _PUBLIC[name](arena, 0), target.view()))
             else:
-                self._moving.append((_PUBLIC[name], target))
+                self._moving.append((_PUBLIC[name], target.view()))
         self._orders_in: dict[str, Callable[[], object]] = {}
         for name in ORDERS:
-            source: Array = getattr(self._orders, name)
             into: Array = getattr(arena.orders, name)
             if into.size:
-                flat = source.reshape(len(source), math.prod(source.shape[1:]))
-                self._orders_in[name] = functools.partial(_scatter, self._row, flat, _rows(into, arena))
+                self._orders_in[name] = functools.partial(
+                    _scatter, self._row, _flat(getattr(self._orders, name)), _rows(into, arena)
+                )
 
-    def _make_room(self) -> None:
-        """Allocate what the agent reads, once for all episodes of the same length."""
-        arena, scenario = self._arena, self._arena.scenario
-        m, p = len(self.market), len(self._markets)
-        for name in self._reads:
-            if name in _OWN and name not in self._fields:
-                source = _OWN[name](arena)
-                self._fields[name] = np.zeros((m, math.prod(source.shape[2:])), dtype=source.dtype)
-            elif name in _PUBLIC and name not in self._fields:
-                source = _PUBLIC[name](arena, scenario.history)
-                self._fields[name] = np.zeros((p, *source.shape[1:]), dtype=source.dtype)
-        for name, rows, width in (("history", len(scenario.prices), 3), ("cleared", scenario.ticks, 2)):
-            if name in self._reads and (name not in self._series or len(self._series[name]) != rows):
-                # Not np.empty, which may hand out what somebody else has just freed: this very episode as it was simulated.
-                self._series[name] = np.full((rows, p, width), math.nan)
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name not in ("_standing", "_moving", "_orders_in")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        if "_fields" in state:
+            self._prepare()  # views of a copy's arrays, not copies of views
 
     def _copy(self, source: Array, target: Array) -> None:
         if len(source) == len(target):  # in every market
@@ -266,6 +277,11 @@ def _checked(what: str, names: Sequence[str], known: Sequence[str]) -> tuple[str
 def _rows(array: Array, arena: Arena) -> Array:
     """``(B, N, ...)`` as ``(B N, ...)``, flat within a row; never a copy."""
     return array.reshape(arena.n_markets * arena.n_sites, -1)
+
+
+def _flat(array: Array) -> Array:
+    """``(M, ...)`` as ``(M, W)``; never a copy."""
+    return array.reshape(len(array), math.prod(array.shape[1:]))
 
 
 @kernel
