@@ -4,27 +4,48 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, Final
 
-from rich import box
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from gridpilot.tournament.columns import Column, Form, fitted
+from gridpilot.tournament.intervals import LEVEL, MIN_EPISODES, NO_BASE, SKEWED, Estimate
 from gridpilot.tournament.markets import MarketSummary
 from gridpilot.tournament.schedule import REFERENCE
-from gridpilot.tournament.statistics import LEVEL, MIN_EPISODES, AgentSummary, Estimate, Leaderboard
+from gridpilot.tournament.statistics import Leaderboard
 
-__all__ = ["as_dict", "market_label", "money", "percent", "render", "spread", "to_json"]
+__all__ = [
+    "as_dict",
+    "in_dollars",
+    "market_label",
+    "money",
+    "percent",
+    "render",
+    "share",
+    "signed",
+    "spread",
+    "to_json",
+    "value_alone",
+]
 
-FULL, ROOMY, WIDE = 100, 108, 130  # columns from which there is room for most figures, for all but one, and for every interval
+NO_INTERVAL: Final = "‡"  # marks a value whose sample is too skewed for one
+
+# Columns in the order in which they give up their intervals, then their place.
+SPARE_AGENTS: Final = ("iqm", "cvar", "capture", "alone", "profit", "agent", "capture", "alone", "failed", "gain", "agent")
+SPARE_MARKETS: Final = (
+    *("supply", "energy", "revenue_change", "scarce", "revenue_change", "price", "revenue", "sites_profit"),
+    *("welfare_change", "sites_profit_change", "lineup", "welfare"),
+)
 
 
 def render(board: Leaderboard, *, width: int, mechanism: str = "") -> RenderableType:
-    """The leaderboard and the market's figures for a terminal of ``width`` columns; below 100 without some figures."""
-    parts: list[RenderableType] = [_agents(board, width), _legend(board, width), _markets(board, mechanism, width)]
-    return Group(*parts, *_failures(board))
+    """The leaderboard and the market's figures for a terminal of ``width`` columns; narrow ones leave out figures, and cut none."""
+    agents = _agents(board, width)
+    heads = " ".join(str(column.header) for column in agents.columns)
+    return Group(agents, _legend(board, heads, width), _markets(board, mechanism, width), *_failures(board))
 
 
 def as_dict(board: Leaderboard) -> dict[str, Any]:
@@ -64,12 +85,36 @@ def percent(value: float | None) -> str:
     return f"{value:+,.0f}" if abs(value) >= 99.95 else f"{value:+.1f}" if abs(value) >= 0.995 else f"{value:+.2f}"
 
 
-def spread(estimate: Estimate, form: Any) -> str:
-    """``value [low, high]``, or the value alone where there is no interval."""
+def signed(value: float | None) -> str:
+    """:func:`money` with the sign of a gain.
+
+    >>> signed(72.07), signed(-1234.5), signed(0.0)
+    ('+72.1', '-1,234', '0.00')
+    """
+    return f"+{money(value)}" if value is not None and value > 0.0 else money(value)
+
+
+def share(value: float | None) -> str:
+    """A whole percentage without its sign for percent; a dash for ``None``."""
+    return "–" if value is None else f"{value:,.0f}"
+
+
+def spread(estimate: Estimate, form: Callable[[float | None], str]) -> str:
+    """``value [low, high]``, or the value alone where there is no interval, marked where its sample is too skewed for one."""
     if estimate.value is None or estimate.low is None or estimate.high is None:
-        return str(form(estimate.value))
-    low, high = (str(form(end)).removeprefix("+") for end in (estimate.low, estimate.high))
+        return value_alone(estimate, form)
+    low, high = (form(end).removeprefix("+") for end in (estimate.low, estimate.high))
     return f"{form(estimate.value)} [{low}, {high}]"
+
+
+def value_alone(estimate: Estimate, form: Callable[[float | None], str]) -> str:
+    """The value without its interval; the mark of what can have none stays."""
+    return form(estimate.value) + (NO_INTERVAL if estimate.reason == SKEWED else "")
+
+
+def in_dollars(board: Leaderboard, figure: str) -> bool:
+    """Whether ``figure``, "gain" or "alone", has no percentage, as the reference does not clearly earn anything."""
+    return any(getattr(agent, f"{figure}_percent").reason == NO_BASE for agent in board.agents)
 
 
 def market_label(market: MarketSummary) -> str:
@@ -79,87 +124,100 @@ def market_label(market: MarketSummary) -> str:
     return f"all {market.agent}" if market.lineup == "self" else f"one {market.agent} among {REFERENCE}"
 
 
-def _table(title: str) -> Table:
-    return Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True, title=title, title_justify="left", header_style="bold")
-
-
 def _agents(board: Leaderboard, width: int) -> Table:
-    level = f"\\[{100 * LEVEL:.0f} %]" if board.episodes >= MIN_EPISODES else ""
-    table = _table(f"Leaderboard: {board.episodes} episodes of {board.ticks} ticks, {board.seats} seats")
-    table.add_column("#", justify="right", no_wrap=True)
-    table.add_column("agent", overflow="ellipsis", no_wrap=True, max_width=30 if width >= WIDE else 18)
-    heads = [f"profit, $/site\nand day {level}", f"vs {REFERENCE}\n% {level}"]
-    if width >= FULL:
-        heads += [f"alone\n% {level if width >= WIDE else ''}", *(["capture\n%"] if _has_capture(board) else [])]
-        heads += [
-            *(["IQM\n$"] if _has_room(board, width, WIDE) else []),
-            *(["CVaR\n5 %, $"] if _has_room(board, width, ROOMY) else []),
-        ]
-    for head in (*heads, "failed\n%"):
-        table.add_column(head, justify="right", no_wrap=True)
-    for agent in board.agents:
-        style = "bold green" if agent.in_winner_set else "dim" if agent.baseline else ""
-        table.add_row(*_cells(agent, board, width), style=style)
-    return table
-
-
-def _cells(agent: AgentSummary, board: Leaderboard, width: int) -> list[str | Text]:
-    reference = agent.agent == REFERENCE
-    cells: list[str | Text] = [
-        f"{'★ ' if agent.in_winner_set else ''}{agent.rank}",
-        Text(agent.agent + ("°" if agent.baseline else "")),
-        Text(spread(agent.profit, money)),
-        Text("–" if reference else spread(agent.gain_percent, percent)),
+    agents = board.agents
+    level = _level(board)
+    title = f"Leaderboard: {board.episodes} episodes of {board.ticks} ticks, {board.seats} seats"
+    ranks = [f"{'★ ' if agent.in_winner_set else ''}{agent.rank}" for agent in agents]
+    names = [Text(agent.agent + ("°" if agent.baseline else "")) for agent in agents]
+    failed = [Text(f"{100 * a.failures / a.decisions:.2f}", style="bold red") if a.failures else "0" for a in agents]
+    columns = [
+        Column("rank", (Form("#", ranks),), stays=True),
+        Column("agent", tuple(Form("agent", names, at_most) for at_most in (30, 18, 10)), left=True, stays=True),
+        Column("profit", _with_interval("profit, $/\nsite, day", level, [a.profit for a in agents], money), stays=True),
+        Column("gain", _gains(board, "gain", f"vs {REFERENCE}"), stays=True),
+        Column("alone", _gains(board, "alone", "alone")),
     ]
-    if width >= FULL:
-        alone = spread(agent.alone_percent, percent) if width >= WIDE else percent(agent.alone_percent.value)
-        share = agent.capture_percent.value
-        capture = "–" if share is None or reference else f"{share:.0f}"
-        cells += [Text("–" if reference else alone), *([Text(capture)] if _has_capture(board) else [])]
-        cells += [money(agent.interquartile_mean)] if _has_room(board, width, WIDE) else []
-        cells += [money(agent.cvar)] if _has_room(board, width, ROOMY) else []
-    failed = Text(f"{100 * agent.failures / agent.decisions:.2f}", style="bold red") if agent.failures else "0"
-    return [*cells, failed]
+    if any(agent.capture_percent.value is not None for agent in agents):
+        columns.append(Column("capture", _with_interval("capture\n%", level, [a.capture_percent for a in agents], share)))
+    columns += [
+        Column("iqm", (Form("IQM\n$", [money(agent.interquartile_mean) for agent in agents]),)),
+        Column("cvar", (Form("CVaR\n5 %, $", [money(agent.cvar) for agent in agents]),)),
+        Column("failed", (Form("failed\n%", failed),)),
+    ]
+    styles = ["bold green" if agent.in_winner_set else "dim" if agent.baseline else "" for agent in agents]
+    return fitted(title, columns, SPARE_AGENTS, width, styles)
 
 
-def _has_capture(board: Leaderboard) -> bool:
-    return any(agent.capture_percent.value is not None for agent in board.agents)
+def _gains(board: Leaderboard, figure: str, head: str) -> tuple[Form, ...]:
+    dollars = in_dollars(board, figure)
+    field = {"gain": "gain", "alone": "alone_gain"}[figure] if dollars else f"{figure}_percent"
+    gains = [Estimate(None) if agent.agent == REFERENCE else getattr(agent, field) for agent in board.agents]
+    return _with_interval(f"{head}\n{'$' if dollars else '%'}", _level(board), gains, signed if dollars else percent)
 
 
-def _has_room(board: Leaderboard, width: int, needed: int) -> bool:
-    """Whether a figure fits beside the capture, which takes its place in narrower terminals."""
-    return width >= needed or not _has_capture(board)
+def _with_interval(
+    head: str, level: str, estimates: list[Estimate], form: Callable[[float | None], str], at_most: int | None = None
+) -> tuple[Form, ...]:
+    """A column with intervals, then without."""
+    narrow = Form(head, [Text(value_alone(estimate, form)) for estimate in estimates], at_most)
+    if all(estimate.low is None for estimate in estimates):
+        return (narrow, narrow)
+    return (Form(head + level, [Text(spread(estimate, form)) for estimate in estimates], at_most), narrow)
 
 
-def _legend(board: Leaderboard, width: int) -> Text:
+def _level(board: Leaderboard) -> str:
+    return f" [{100 * LEVEL:.0f} %]" if board.episodes >= MIN_EPISODES else ""
+
+
+def _legend(board: Leaderboard, heads: str, width: int) -> Text:
+    """What the signs in the columns under ``heads`` mean, broken between signs."""
     if board.episodes < MIN_EPISODES:
-        text = f"{board.episodes} episodes are too few to tell agents apart, {MIN_EPISODES} might do"
+        parts = [f"{board.episodes} episodes are too few to tell agents apart, {MIN_EPISODES} might do"]
     else:
-        text = f"★ may be the best (model confidence set, {100 * LEVEL:.0f} %)"
-    known = "   capture: of perfect foresight's gain" if width >= FULL and _has_capture(board) else ""
-    return Text(f"{text}   ° frozen baseline   alone: among {REFERENCE}{known}\n", style="dim")
+        parts = [f"★ may be the best ({100 * LEVEL:.0f} % confidence set)"]
+    parts.append("° frozen baseline")
+    if "alone" in heads:
+        parts.append(f"alone: among {REFERENCE}")
+    if "capture" in heads:
+        parts.append("capture: of perfect foresight's gain")
+        if any(agent.capture_percent.reason == SKEWED for agent in board.agents):
+            parts.append(f"{NO_INTERVAL} days too unequal for an interval to hold")
+    lines = [parts[0]]
+    for part in parts[1:]:
+        if len(lines[-1]) + 3 + len(part) <= width:
+            lines[-1] += f"   {part}"
+        else:
+            lines.append(part)
+    return Text("\n".join(lines) + "\n", style="dim")
 
 
 def _markets(board: Leaderboard, mechanism: str, width: int) -> Table:
-    table = _table("Market" + (f" ({mechanism})" if mechanism else "") + ", a day")
-    table.add_column("line-up", no_wrap=True, overflow="ellipsis", max_width=24)
-    heads = ["welfare\n$", f"vs {REFERENCE}\n%", "revenue\n$", "price\n$/MWh", "scarce\n% ticks"]
-    for head in (*heads, *(["supply cost\n$", "energy\nMWh"] if width >= FULL else [])):
-        table.add_column(head, justify="right", no_wrap=True)
-    for market in board.markets:
-        if market.lineup == "alone":
-            continue
-        cells = [
-            money(market.welfare),
-            "–" if market.agent == REFERENCE else percent(market.welfare_percent),
-            money(market.revenue),
-            "–" if market.mean_price is None else f"{1000.0 * market.mean_price:,.2f}",
-            f"{100.0 * market.scarce_share:.1f}",
-        ]
-        if width >= FULL:
-            cells += [money(market.supply_cost), f"{market.volume_kwh / 1000.0:,.1f}"]
-        table.add_row(Text(market_label(market)), *cells)
-    return table
+    markets = [market for market in board.markets if market.lineup != "alone"]
+    prices = ["–" if market.mean_price is None else f"{1000.0 * market.mean_price:,.2f}" for market in markets]
+    labels = [Text(market_label(market)) for market in markets]
+    columns = [
+        Column("lineup", tuple(Form("line-up", labels, at_most) for at_most in (24, 12)), left=True, stays=True),
+        Column("welfare", (Form("welfare\n$", [money(market.welfare) for market in markets]),)),
+        Column("welfare_change", _changes(board, markets, "welfare", "welfare,"), stays=True),
+        Column("sites_profit", (Form("sites'\nprofit, $", [money(market.sites_profit) for market in markets]),)),
+        Column("sites_profit_change", _changes(board, markets, "sites_profit", "sites' profit,"), stays=True),
+        Column("revenue", (Form("revenue\n$", [money(market.revenue) for market in markets]),)),
+        Column("revenue_change", _changes(board, markets, "revenue", "revenue,")),
+        Column("price", (Form("price\n$/MWh", prices),)),
+        Column("scarce", (Form("scarce\n% ticks", [f"{100.0 * market.scarce_share:.1f}" for market in markets]),)),
+        Column("supply", (Form("supply\ncost, $", [money(market.supply_cost) for market in markets]),)),
+        Column("energy", (Form("energy\nMWh", [f"{market.volume_kwh / 1000.0:,.1f}" for market in markets]),)),
+    ]
+    title = "Market" + (f" ({mechanism})" if mechanism else "") + f", a day; ± against all {REFERENCE}"
+    return fitted(title, columns, SPARE_MARKETS, width)
+
+
+def _changes(board: Leaderboard, markets: list[MarketSummary], name: str, head: str) -> tuple[Form, ...]:
+    dollars = any(market.figures[name].change_percent.reason == NO_BASE for market in markets)
+    found = [market.figures[name].change if dollars else market.figures[name].change_percent for market in markets]
+    found = [Estimate(None) if market.agent == REFERENCE else one for market, one in zip(markets, found, strict=True)]
+    return _with_interval(f"{head}\n{'± $' if dollars else '± %'}", _level(board), found, signed if dollars else percent)
 
 
 def _failures(board: Leaderboard) -> list[Text]:

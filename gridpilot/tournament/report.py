@@ -5,19 +5,23 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from importlib import resources
-from typing import Any
+from typing import Any, Final
 
 import jinja2
 import numpy as np
 import pandas as pd
 
 from gridpilot.market.units import TICKS_PER_DAY
-from gridpilot.tournament.leaderboard import market_label, money, percent, spread
+from gridpilot.tournament.intervals import LEVEL, MIN_EPISODES, NO_BASE, SKEWED, Estimate
+from gridpilot.tournament.leaderboard import in_dollars, market_label, money, percent, share, signed, spread
+from gridpilot.tournament.markets import MarketSummary
 from gridpilot.tournament.plots import axis_over, diverging_colour, dots_track, interval_track, scale_track
 from gridpilot.tournament.schedule import REFERENCE
-from gridpilot.tournament.statistics import LEVEL, MIN_EPISODES, Estimate, Leaderboard, rank, scores
+from gridpilot.tournament.statistics import Leaderboard, rank, scores
 
 __all__ = ["render_report"]
+
+FORMS: Final = {"money": money, "signed": signed, "percent": percent, "share": share}
 
 
 def render_report(rows: pd.DataFrame, manifest: Mapping[str, Any], board: Leaderboard | None = None) -> str:
@@ -43,7 +47,12 @@ def render_report(rows: pd.DataFrame, manifest: Mapping[str, Any], board: Leader
         manifest_text=json.dumps(manifest, indent=2, ensure_ascii=False),
         matches=len(rows.drop_duplicates(["episode", "lineup", "rotation"])),
         headline=_headline(board),
-        spread=lambda estimate, kind: spread(estimate, {"money": money, "percent": percent, "share": _share}[kind]),
+        spread=lambda estimate, kind: spread(estimate, FORMS[kind]),
+        gain_in_dollars=in_dollars(board, "gain"),
+        alone_in_dollars=in_dollars(board, "alone"),
+        skewed=any(agent.capture_percent.reason == SKEWED for agent in board.agents),
+        has_capture=any(agent.capture_percent.value is not None for agent in board.agents),
+        market_change=_market_change,
         market_label=market_label,
         **_profit_plot(board),
         **_pair_plot(board),
@@ -55,17 +64,24 @@ def render_report(rows: pd.DataFrame, manifest: Mapping[str, Any], board: Leader
 def _headline(board: Leaderboard) -> str:
     best = board.agents[0]
     profit = f"{best.agent} earned most: ${money(best.profit.value)} per site and day"
-    gain = (
-        f", {percent(best.gain_percent.value)} % against {REFERENCE}"
-        if best.agent != REFERENCE and best.gain_percent.value is not None
-        else ""
-    )
+    more = f"{signed(best.gain.value)} $" if in_dollars(board, "gain") else f"{percent(best.gain_percent.value)} %"
+    gain = f", {more} against {REFERENCE}" if best.agent != REFERENCE else ""
     if board.episodes < MIN_EPISODES:
         return f"{profit}{gain}. {board.episodes} episodes are too few to say that it is the best."
     winners = [agent.agent for agent in board.agents if agent.in_winner_set]
     if len(winners) == 1:
         return f"{profit}{gain}, and it is the only agent that may be the best."
     return f"{profit}{gain}; {', '.join(winners[:-1])} and {winners[-1]} cannot be told apart as the best."
+
+
+def _market_change(market: MarketSummary, name: str) -> str:
+    """The change of a market figure against the reference's self-play: in %, or in $ where that is of nothing."""
+    figure = market.figures[name]
+    if market.lineup == "self" and market.agent == REFERENCE:
+        return "–"
+    if figure.change_percent.reason == NO_BASE:
+        return f"{spread(figure.change, signed)} $"
+    return spread(figure.change_percent, percent)
 
 
 def _profit_plot(board: Leaderboard) -> dict[str, Any]:
@@ -117,10 +133,6 @@ def _heat_map(board: Leaderboard, rows: pd.DataFrame) -> dict[str, Any]:
 
 def _p_value(p: float) -> str:
     return "< 0.001" if p < 0.001 else f"= {p:.3f}"
-
-
-def _share(value: float | None) -> str:
-    return "–" if value is None else f"{value:,.0f}"
 
 
 def _number(value: float) -> float | None:

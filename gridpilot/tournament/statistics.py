@@ -3,26 +3,37 @@
 Observations are episodes, never ticks or matches: an agent's score in an episode is its profit at every seat of the mixed line-up,
 averaged, in $ per site and day. Episodes are independent (own seeds), and all agents meet the same ones, so differences are paired.
 
-* Intervals: BCa bootstrap (Efron 1987, Journal of the American Statistical Association 82, 171-185) of whole episodes, by ``arch``.
-* p-values: sign-flip test of paired differences (Fisher's randomisation; exact for up to 14 episodes), corrected by Holm (1979).
-* Winner set: model confidence set (Hansen, Lunde, Nason 2011, https://doi.org/10.3982/ECTA5771): the agents that may be the best.
+* Intervals: Student's t, and for ratios the delta method (:mod:`gridpilot.tournament.intervals`).
+* p-values: sign-flip test of paired differences, corrected by Holm (1979); the winner set by the same flips, studentised and by steps
+  (:mod:`gridpilot.tournament.comparisons`).
 
 Below ``MIN_EPISODES`` episodes there are neither intervals nor a winner set.
 """
 
 from __future__ import annotations
 
-import itertools
 from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from arch.bootstrap import MCS, IIDBootstrap
 
 from gridpilot.errors import TournamentError
 from gridpilot.market.units import TICKS_PER_DAY
+from gridpilot.tournament.comparisons import PairedDifferences, holm
+from gridpilot.tournament.intervals import (
+    LEVEL,
+    MIN_EPISODES,
+    NO_BOUND,
+    NOT_PLAYED,
+    TOLERANCE,
+    Estimate,
+    above_zero,
+    capture_percent,
+    mean,
+    ratio_percent,
+)
 from gridpilot.tournament.markets import MarketSummary, summarise_markets
 from gridpilot.tournament.rows import FAILURE_COLUMNS
 from gridpilot.tournament.schedule import BASELINES, REFERENCE, YARDSTICK
@@ -36,31 +47,14 @@ __all__ = [
     "Pair",
     "alone_gains",
     "conditional_value_at_risk",
-    "estimates",
-    "holm",
     "interquartile_mean",
     "rank",
     "scores",
-    "sign_flip_p_value",
-    "winner_set",
 ]
 
 FloatArray = npt.NDArray[np.float64]
 
-LEVEL: Final = 0.95
-MIN_EPISODES: Final = 6  # with fewer no two-sided sign-flip test can reach p < 0.05: 2 / 2**5 = 0.0625
-REPETITIONS: Final = 4000
-SEED: Final = 20240229  # of the resampling, so that equal rows give an equal ranking
-TOLERANCE: Final = 1e-10  # relative spread below which a sample counts as constant
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A value and its interval of level ``LEVEL``; ``None`` where it cannot be told."""
-
-    value: float | None
-    low: float | None = None
-    high: float | None = None
+SCORED: Final = ["episode", "seat", "agent", "profit", "ticks"]  # columns that profits are taken from
 
 
 @dataclass(frozen=True)
@@ -72,8 +66,10 @@ class AgentSummary:
     baseline: bool
     in_winner_set: bool | None  # None below MIN_EPISODES
     profit: Estimate
-    gain_percent: Estimate  # over the reference at the same seats in the same episodes, % of the reference's profit
-    alone_percent: Estimate  # the same when it is the only one among reference agents
+    gain: Estimate  # over the reference at the same seats in the same episodes
+    gain_percent: Estimate  # the same in % of the reference's profit; no value where that is not clearly positive
+    alone_gain: Estimate  # the gain when it is the only one among reference agents
+    alone_percent: Estimate
     capture_percent: Estimate  # that gain as a share of what the yardstick, which knows the future, gains there
     interquartile_mean: float  # of the episodes' scores
     cvar: float  # mean of the worst 5 % of the episodes' scores
@@ -119,40 +115,41 @@ def rank(rows: pd.DataFrame) -> Leaderboard:
     :class:`~gridpilot.errors.TournamentError` when no episode is complete.
     """
     table = scores(rows)
-    labels, x = list(table.columns), table.to_numpy()
-    reference = labels.index(REFERENCE)
-    profit = estimates(x, lambda mean: mean)
-    gain = estimates(x, lambda mean: _percent(mean - mean[reference], mean[reference]))
-    couples = list(itertools.combinations(np.argsort(-x.mean(axis=0), kind="stable").tolist(), 2))
-    first, second = np.array(couples, dtype=np.int64).reshape(-1, 2).T
-    differences = x[:, first] - x[:, second]
-    difference = estimates(differences, lambda mean: mean)
-    p_values = [sign_flip_p_value(differences[:, k]) for k in range(len(couples))]
-    adjusted = holm(p_values)
-    winners = winner_set(x)
-    alone = {label: _alone(rows, label) for label in labels}
-    best = _alone(rows, YARDSTICK)
-    order = sorted(range(len(labels)), key=lambda a: (-x[:, a].mean(), labels[a] not in BASELINES, labels[a]))
-    means = x.mean(axis=0)
+    means = table.mean(axis=0)
+    labels = sorted(table.columns, key=lambda label: (-means[label], label not in BASELINES, label))
+    x = table[labels].to_numpy()
+    usual = x[:, labels.index(REFERENCE)]
+    compared = PairedDifferences(x)
+    winners = compared.winners(1.0 - LEVEL) if len(x) >= MIN_EPISODES else None
+    alone, failures = _alone(rows), _failures(rows)
+    best = _together(alone, YARDSTICK, REFERENCE)
+    bound = above_zero(best[:, 0] - best[:, 1]) and above_zero(best[:, 1]) and not _beaten(alone, labels)
     agents = []
-    for a in order:
-        better = int((means > means[a] + TOLERANCE * np.abs(means).max()).sum())
+    for a, label in enumerate(labels):
+        here = _together(alone, label, REFERENCE)
+        better = int((x.mean(axis=0) > x[:, a].mean() + TOLERANCE * np.abs(x.mean(axis=0)).max()).sum())
         agents.append(
             AgentSummary(
                 rank=better + 1,
-                agent=labels[a],
-                baseline=labels[a] in BASELINES,
+                agent=label,
+                baseline=label in BASELINES,
                 in_winner_set=None if winners is None else a in winners,
-                profit=profit[a],
-                gain_percent=gain[a],
-                alone_percent=_alone_percent(alone[labels[a]]),
-                capture_percent=_capture_percent(alone[labels[a]], best),
+                profit=mean(x[:, a]),
+                gain=mean(x[:, a] - usual),
+                gain_percent=ratio_percent(x[:, a] - usual, usual),
+                alone_gain=mean(here[:, 0] - here[:, 1]),
+                alone_percent=ratio_percent(here[:, 0] - here[:, 1], here[:, 1]),
+                capture_percent=_capture(alone, label, bound),
                 interquartile_mean=interquartile_mean(x[:, a]),
                 cvar=conditional_value_at_risk(x[:, a]),
-                **_failures(rows[rows["agent"] == labels[a]]),
+                **failures[label],
             )
         )
-    pairs = [Pair(labels[i], labels[j], difference[k], p_values[k], adjusted[k]) for k, (i, j) in enumerate(couples)]
+    p_values = compared.p_values
+    pairs = [
+        Pair(labels[i], labels[j], mean(compared.differences[:, k]), p, adjusted)
+        for k, (i, j, p, adjusted) in enumerate(zip(compared.first, compared.second, p_values, holm(p_values), strict=True))
+    ]
     seats, ticks = int(rows["seat"].nunique()), int(rows["ticks"].max())
     return Leaderboard(len(table), seats, ticks, tuple(agents), tuple(pairs), summarise_markets(rows))
 
@@ -160,18 +157,17 @@ def rank(rows: pd.DataFrame) -> Leaderboard:
 def scores(rows: pd.DataFrame) -> pd.DataFrame:
     """Profit by episode (index) and agent (columns, by name) in the mixed line-up.
 
-    $ per site and day, the mean over all seats. Raises :class:`~gridpilot.errors.TournamentError` when no
-    episode is complete or the reference did not play.
+    $ per site and day, the mean over all seats. Raises :class:`~gridpilot.errors.TournamentError` when no episode is complete, the
+    reference did not play, or a profit is not finite.
     """
-    mixed = rows[rows["lineup"] == "mixed"]
-    labels = sorted(set(mixed["agent"]))
+    mixed = rows.loc[(rows["lineup"] == "mixed").to_numpy(), SCORED]
+    daily = _daily(mixed)
+    by_episode = daily.groupby([mixed["episode"], mixed["agent"]])
+    count, total = by_episode.size().unstack(fill_value=0), by_episode.mean().unstack()
+    labels = list(count.columns)
     if labels and REFERENCE not in labels:
         raise TournamentError(f"the reference agent {REFERENCE!r} has no rows, expected it among {labels}")
-    daily = mixed["profit"] * TICKS_PER_DAY / mixed["ticks"]
-    by_episode = daily.groupby([mixed["episode"], mixed["agent"]])
-    seats = mixed["seat"].nunique()
-    complete = (by_episode.size().unstack(fill_value=0) == seats).all(axis=1)
-    table = by_episode.mean().unstack().loc[complete[complete].index, labels] if labels else pd.DataFrame()
+    table = total[(count == mixed["seat"].nunique()).all(axis=1)]
     if table.empty:
         raise TournamentError("no episode of the mixed line-up is complete, expected at least one: let the tournament play on")
     return table
@@ -182,34 +178,7 @@ def alone_gains(rows: pd.DataFrame, agent: str) -> FloatArray:
 
     $ per site and day, the mean over all seats. Only episodes with every seat; E is 0 where the line-up was not played.
     """
-    gains: FloatArray = _alone(rows, agent).to_numpy()
-    return gains
-
-
-def estimates(x: FloatArray, of_means: Any) -> list[Estimate]:
-    """``of_means(x.mean(axis=0))`` with BCa intervals from resampled rows of ``x``, jointly for all components.
-
-    ``x`` is ``(E, M)``, a row per episode; ``of_means`` maps ``(M,)`` to ``(K,)``, NaN where it has no value. A component without
-    spread has its value as interval; below ``MIN_EPISODES`` rows intervals are ``None``.
-    """
-    values = np.asarray(of_means(x.mean(axis=0)), dtype=np.float64)
-    if len(x) < MIN_EPISODES or not len(values):
-        return [Estimate(float(value) if np.isfinite(value) else None) for value in values]
-    # Leave-one-out means: a component that they do not move is constant, which BCa cannot digest and need not.
-    left_out = np.array([of_means(mean) for mean in (x.sum(axis=0) - x) / (len(x) - 1)])
-    scale = np.maximum(np.abs(left_out).max(axis=0), np.abs(x).max() * TOLERANCE)
-    varies = np.isfinite(left_out).all(axis=0) & (np.ptp(left_out, axis=0) > TOLERANCE * scale)
-    low, high = values.copy(), values.copy()
-    if varies.any():
-        bootstrap = IIDBootstrap(x, seed=np.random.default_rng(SEED))
-
-        def statistic(sample: FloatArray) -> FloatArray:
-            chosen: FloatArray = np.asarray(of_means(sample.mean(axis=0)), dtype=np.float64)[varies]
-            return chosen
-
-        low[varies], high[varies] = bootstrap.conf_int(statistic, reps=REPETITIONS, method="bca", size=LEVEL)
-    triples = zip(values, low, high, strict=True)
-    return [Estimate(float(v), float(lo), float(hi)) if np.isfinite([v, lo, hi]).all() else Estimate(None) for v, lo, hi in triples]
+    return _together(_alone(rows), agent, REFERENCE)
 
 
 def interquartile_mean(x: FloatArray) -> float:
@@ -232,99 +201,62 @@ def conditional_value_at_risk(x: FloatArray, share: float = 0.05) -> float:
     return float(np.average(np.sort(x), weights=weight))
 
 
-def sign_flip_p_value(differences: FloatArray) -> float:
-    """Two-sided p-value that paired ``differences`` (E,) are symmetric around zero.
+def _daily(rows: pd.DataFrame) -> pd.Series:
+    """Profit in $ a day."""
+    bad = ~np.isfinite(rows["profit"].to_numpy())
+    if bad.any():
+        first = rows[bad].iloc[0]
+        where = f"of {first['agent']} at seat {first['seat']} in episode {first['episode']}"
+        raise TournamentError(f"the profit {where} is {first['profit']}, expected a finite number")
+    return rows["profit"] * TICKS_PER_DAY / rows["ticks"]
 
-    The share of sign patterns whose mean is as far from zero. Exact for E <= 14, else from 9,999 random patterns and the observed
-    one, so never 0. It is 1 where all differences are zero.
+
+def _alone(rows: pd.DataFrame) -> pd.DataFrame:
+    """Profit by episode (index) and agent (columns) alone among reference agents; in the reference's column that of its self-play.
+
+    $ per site and day, the mean over all seats; NaN where a seat is missing.
     """
-    n = len(differences)
-    observed = abs(differences.sum()) * (1.0 - TOLERANCE)
-    if n <= 14:  # the first sign can stay: a pattern and its opposite are equally far from zero
-        signs = 1.0 - 2.0 * ((np.arange(2 ** (n - 1))[:, None] >> np.arange(n)) & 1)
-        return float((np.abs(signs @ differences) >= observed).mean())
-    rng = np.random.default_rng(SEED)
-    extreme = 1
-    for size in (1000,) * 9 + (999,):
-        signs = 1.0 - 2.0 * rng.integers(0, 2, size=(size, n))
-        extreme += int((np.abs(signs @ differences) >= observed).sum())
-    return extreme / 10_000
-
-
-def holm(p_values: list[float]) -> list[float]:
-    """p-values adjusted for their number by Holm's step-down method (Scandinavian Journal of Statistics 6, 1979, 65-70).
-
-    >>> holm([0.01, 0.04, 0.03])
-    [0.03, 0.06, 0.06]
-    """
-    p = np.asarray(p_values, dtype=np.float64)
-    order = np.argsort(p, kind="stable")
-    adjusted = np.empty_like(p)
-    adjusted[order] = np.minimum(1.0, np.maximum.accumulate((len(p) - np.arange(len(p))) * p[order])) if len(p) else p
-    return [float(value) for value in adjusted]
-
-
-def winner_set(x: FloatArray, size: float = 1.0 - LEVEL) -> set[int] | None:
-    """Columns of the scores ``x`` (E, A) that may be the best: the model confidence set of level ``1 - size``.
-
-    Equal columns stand or fall together. ``None`` below ``MIN_EPISODES`` episodes.
-    """
-    if len(x) < MIN_EPISODES:
-        return None
-    scale = TOLERANCE * max(float(np.abs(x).max()), np.finfo(float).tiny)
-    groups: list[list[int]] = []
-    for a in range(x.shape[1]):
-        same = [group for group in groups if np.abs(x[:, group[0]] - x[:, a]).max() <= scale]
-        if same:
-            same[0].append(a)
-        else:
-            groups.append([a])
-    # A constant distance to another leaves nothing to test (and would be divided by its zero variance): the lower is not the best.
-    alive = []
-    for group in groups:
-        lead = x[:, [other[0] for other in groups]] - x[:, [group[0]]]
-        if not ((np.ptp(lead, axis=0) <= scale) & (lead.mean(axis=0) > scale)).any():
-            alive.append(group)
-    if len(alive) == 1:
-        return set(alive[0])
-    test = MCS(-x[:, [group[0] for group in alive]], size=size, reps=REPETITIONS, block_size=1, seed=np.random.default_rng(SEED))
-    test.compute()
-    return {a for k in test.included for a in alive[int(str(k))]}
-
-
-def _percent(change: FloatArray, base: float) -> FloatArray:
-    if abs(base) <= np.finfo(float).tiny:
-        return np.full_like(change, np.nan)
-    return 100.0 * change / abs(base)
-
-
-def _alone(rows: pd.DataFrame, agent: str) -> pd.DataFrame:
-    columns = ["episode", "seat", "profit", "ticks"]
-    alone = rows.loc[(rows["lineup"] == "alone") & (rows["agent"] == agent), columns]
-    usual = rows.loc[(rows["lineup"] == "self") & (rows["agent"] == REFERENCE), columns]
-    paired = alone.merge(usual, on=["episode", "seat"], suffixes=("", "_reference"))
-    for name in ("profit", "profit_reference"):
-        paired[name] = paired[name] * TICKS_PER_DAY / paired["ticks"]
-    by_episode = paired.groupby("episode")[["profit", "profit_reference"]]
+    reference = (rows["agent"] == REFERENCE).to_numpy()
+    alone, usual = (rows["lineup"] == "alone").to_numpy() & ~reference, (rows["lineup"] == "self").to_numpy() & reference
+    chosen = rows.loc[alone | usual, SCORED]
+    by_episode = _daily(chosen).groupby([chosen["episode"], chosen["agent"]])
     complete = by_episode.size() == rows["seat"].nunique()
-    return by_episode.mean().loc[complete[complete].index]
+    return by_episode.mean()[complete].unstack()
 
 
-def _alone_percent(gains: pd.DataFrame) -> Estimate:
-    return estimates(gains.to_numpy(), lambda mean: _percent(mean[:1] - mean[1], mean[1]))[0] if len(gains) else Estimate(None)
+def _together(alone: pd.DataFrame, *agents: str) -> FloatArray:
+    """``(E, len(agents))``: the columns of ``agents`` in the episodes that all of them have; no episode where one is missing."""
+    if len(set(agents)) < len(agents) or not set(agents) <= set(alone.columns):
+        return np.empty((0, len(agents)))
+    table: FloatArray = alone[list(agents)].dropna().to_numpy()
+    return table
 
 
-def _capture_percent(gains: pd.DataFrame, best: pd.DataFrame) -> Estimate:
-    """Share of the yardstick's gain over the reference, %; none where it gains nothing or did not play."""
-    both = gains.join(best["profit"].rename("best"), how="inner").to_numpy()
-    if not len(both):
-        return Estimate(None)
-    return estimates(
-        both, lambda mean: _percent(mean[:1] - mean[1], mean[2] - mean[1]) if mean[2] > mean[1] else np.array([np.nan])
-    )[0]
+def _beaten(alone: pd.DataFrame, labels: list[str]) -> bool:
+    """Whether an agent clearly earns more than the yardstick, which then bounds nothing."""
+    return any(
+        above_zero(pair[:, 0] - pair[:, 1]) for pair in (_together(alone, label, YARDSTICK) for label in labels) if len(pair)
+    )
 
 
-def _failures(rows: pd.DataFrame) -> dict[str, Any]:
-    messages = [message for message in rows["first_error"].unique() if message]
-    counts = {name: int(rows[name].sum()) for name in FAILURE_COLUMNS}
-    return {**counts, "decisions": int(rows["ticks"].sum()), "first_error": messages[0] if messages else ""}
+def _capture(alone: pd.DataFrame, label: str, bound: bool) -> Estimate:
+    """Share of the yardstick's gain over the reference, %.
+
+    None where the yardstick is no upper bound: it gains nothing, another gains more, or bidding as the reference does earns nothing, as
+    where everybody pays what he bids.
+    """
+    three = _together(alone, label, REFERENCE, YARDSTICK)
+    if not len(three):
+        return Estimate(None, reason=NOT_PLAYED)
+    return capture_percent(three[:, 0] - three[:, 1], three[:, 2] - three[:, 1]) if bound else Estimate(None, reason=NO_BOUND)
+
+
+def _failures(rows: pd.DataFrame) -> dict[str, dict[str, Any]]:
+    """Of every agent, over all line-ups: counts, decisions, and the first message."""
+    counts = rows.groupby("agent")[[*FAILURE_COLUMNS, "ticks"]].sum().rename(columns={"ticks": "decisions"})
+    failed = rows.loc[(rows["first_error"] != "").to_numpy(), ["agent", "first_error"]]
+    first = failed.drop_duplicates("agent").set_index("agent")["first_error"].to_dict()
+    return {
+        agent: {**{name: int(count) for name, count in row.items()}, "first_error": first.get(agent, "")}
+        for agent, row in counts.to_dict("index").items()
+    }

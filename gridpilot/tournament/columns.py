@@ -1,0 +1,72 @@
+"""Tables that fit a terminal: columns give up intervals, then their place, the least important first. No figure is ever cut."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+__all__ = ["Column", "Form", "fitted"]
+
+
+@dataclass(frozen=True)
+class Form:
+    """One way to show a column; ``at_most`` characters where its cells may end in an ellipsis."""
+
+    head: str
+    cells: Sequence[str | Text]
+    at_most: int | None = None
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column and its forms, the widest first; after the last one it is gone, unless it ``stays``."""
+
+    name: str
+    forms: tuple[Form, ...]
+    left: bool = False
+    stays: bool = False
+
+
+def fitted(title: str, columns: Sequence[Column], spare: Sequence[str], width: int, styles: Sequence[str] | None = None) -> Table:
+    """The table of ``columns`` that fits ``width`` characters.
+
+    ``spare`` names the columns in the order in which they take their next form, a name as often as it may. Where all that is not enough
+    the table is as narrow as it can be.
+    """
+    chosen = dict.fromkeys((column.name for column in columns), 0)
+    table = _table(title, columns, chosen, styles)
+    ruler = Console(width=10_000)
+    for name in spare:
+        if ruler.measure(table).maximum <= width:
+            break
+        if name in chosen:
+            chosen[name] += 1
+            table = _table(title, columns, chosen, styles)
+    return table
+
+
+def _table(title: str, columns: Sequence[Column], chosen: dict[str, int], styles: Sequence[str] | None) -> Table:
+    table = Table(
+        box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True, title=title, title_justify="left", header_style="bold"
+    )
+    shown: list[Form] = []
+    for column in columns:
+        k = min(chosen[column.name], len(column.forms) - 1) if column.stays else chosen[column.name]
+        if k < len(column.forms):
+            form = column.forms[k]
+            shown.append(form)
+            table.add_column(
+                Text(form.head),
+                justify="left" if column.left else "right",
+                no_wrap=True,
+                overflow="ellipsis",
+                max_width=form.at_most,
+            )
+    for i, cells in enumerate(zip(*(form.cells for form in shown), strict=True)):
+        table.add_row(*cells, style=styles[i] if styles else "")
+    return table
