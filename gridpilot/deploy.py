@@ -30,7 +30,7 @@ from gridpilot.market.site import Site
 from gridpilot.provenance import is_installed
 from gridpilot.setup import load_preset
 from gridpilot.tournament.fitness import CODES, Check, Record, check_record, evaluate, read_record, suggest
-from gridpilot.tournament.leaderboard import money, percent, spread
+from gridpilot.tournament.leaderboard import money, percent, signed, spread
 from gridpilot.tournament.manifest import Manifest, run_id
 from gridpilot.tournament.schedule import REFERENCE
 
@@ -248,11 +248,13 @@ def _table(record: Record, checks: Sequence[Check]) -> Table:
 def _figures(record: Record, evaluation: Mapping[str, Any]) -> list[str]:
     summary, worst, site = record.summary, evaluation["worst_episode"], evaluation["worst_site"]
     gains = [
-        (summary.gain_percent, f"% over {REFERENCE}"),
-        (summary.alone_percent, "% alone among such"),
-        (summary.capture_percent, "% of perfect foresight's gain"),
+        (summary.gain_percent, percent, f"% over {REFERENCE}"),
+        (summary.alone_percent, percent, "% alone among such"),
+        (summary.capture_percent, percent, "% of perfect foresight's gain"),
     ]
-    told = [f"{spread(estimate, percent)} {what}" for estimate, what in gains if estimate.value is not None]
+    if summary.gain_percent.value is None:  # a percentage of nothing, or of a loss
+        gains[:2] = [(summary.gain, signed, f"$ over {REFERENCE}"), (summary.alone_gain, signed, "$ alone among such")]
+    told = [f"{spread(estimate, form)} {what}" for estimate, form, what in gains if estimate.value is not None]
     rank = f"rank {summary.rank} of {len(record.board.agents)}" + (", in the winner set" if summary.in_winner_set else "")
     return [
         f"profit   {spread(summary.profit, money)} $ per site and day, {rank}",

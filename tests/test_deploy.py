@@ -51,7 +51,7 @@ AGENTS = (
     "{name: deploy_test_bidder.Mine, label: mine, table: data/hot.yaml, greed: 2.0}]"
 )
 MARKET = "market.sites=[{name: hydro, fleet: {hydro: 118}},{name: gpu, fleet: {gpu: 62}}]"
-QUICK = ["tournament=quick", "backend=serial", "episodes=6", "ticks=24", "history=24", "deadline=60", "chunk=6", MARKET]
+QUICK = ["tournament=quick", "backend=serial", "episodes=8", "ticks=24", "history=24", "deadline=60", "chunk=6", MARKET]
 
 
 @pytest.fixture(scope="module")
@@ -111,9 +111,9 @@ def test_an_agent_of_the_library(place: Path, capsys: pytest.CaptureFixture[str]
     manifest = read_manifest(Path("run"))
     folder = Path("deployments") / f"truthful-{run_id(manifest)}"
     out = capsys.readouterr().out
-    assert "truthful: 6 episodes of 24 ticks, 2 seats, run " in out
+    assert "truthful: 8 episodes of 24 ticks, 2 seats, run " in out
     assert out.count(" ok ") == len(CODES)
-    assert "0 of 576 decisions" in out  # mixed: 6 episodes x 24 ticks x 2 seats; self: as many
+    assert "0 of 768 decisions" in out  # mixed: 8 episodes x 24 ticks x 2 seats; self: as many
     assert f"next     gridpilot live deployment={folder}  decides, and sends nothing" in out
     loaded = load_deployment(folder)
     assert loaded.agent == {"target": "truthful", "params": {}}
@@ -134,7 +134,7 @@ def test_the_evaluation_is_the_leaderboards(place: Path, quick: None, capsys: py
     loaded = load_deployment(Path("site"))
     assert made["evaluation"] == loaded.evaluation
     assert {key: loaded.evaluation[key] for key in line} == line
-    assert (loaded.evaluation["episodes"], loaded.evaluation["winner_set"]) == (6, board["winner_set"])
+    assert (loaded.evaluation["episodes"], loaded.evaluation["winner_set"]) == (8, board["winner_set"])
     assert loaded.evaluation["profit"]["low"] < loaded.evaluation["profit"]["value"]
     sites = loaded.evaluation["sites"]
     assert sum(site["profit"] for site in sites.values()) / 2 == pytest.approx(line["profit"]["value"])
@@ -193,13 +193,13 @@ def record_other_code() -> None:
 
 SPOILT: dict[str, tuple[Callable[[], object], str]] = {
     # A part is half an episode here: the last one holds its self-play, which the ranking does without.
-    "incomplete": (lambda: max(Path("run/parts").iterdir()).unlink(), "66 of 72 matches are finished"),
+    "incomplete": (lambda: max(Path("run/parts").iterdir()).unlink(), "90 of 96 matches are finished"),
     "code": (record_other_code, "0000000000 was played and [0-9a-f]{10} is here"),
     "source": (lambda: Path("deploy_test_bidder.py").write_text(OWN + "# better\n"), r"deploy_test_bidder\.py changed since"),
-    "few_episodes": (lambda: [path.unlink() for path in sorted(Path("run/parts").iterdir())[6:]], "3 complete, 6 are needed"),
-    "timeouts": (lambda: alter(first, "timeouts", 2), r"12 of 576 decisions\."),
-    "exceptions": (lambda: alter(first, "exceptions", 1), r"6 of 576 decisions"),
-    "invalid_bids": (lambda: alter(first, "invalid_bids", 1), r"6 of 576 decisions"),
+    "few_episodes": (lambda: [path.unlink() for path in sorted(Path("run/parts").iterdir())[6:]], "3 complete, 8 are needed"),
+    "timeouts": (lambda: alter(first, "timeouts", 2), r"16 of 768 decisions\."),
+    "exceptions": (lambda: alter(first, "exceptions", 1), r"8 of 768 decisions"),
+    "invalid_bids": (lambda: alter(first, "invalid_bids", 1), r"8 of 768 decisions"),
     "grid_limit": (lambda: alter(first, "drawn_kwh", 2000.001), r"at most 1,000\.0 of 1,000 kW, the mean of episode \d+ at gpu"),
     "daily_loss": (
         lambda: alter(first, "profit", -200.5),
@@ -246,7 +246,7 @@ def test_all_files_of_an_agent_are_looked_at(place: Path, name: str) -> None:
 
 def test_a_real_failure(place: Path) -> None:
     reason = refused("--agent", "Faulty")
-    assert "exceptions: 24 of 576 decisions, the first failure: " in reason  # one a seat, episode and match
+    assert "exceptions: 32 of 768 decisions, the first failure: " in reason  # one a seat, episode and match
     assert "the third tick" in reason
 
 

@@ -28,7 +28,6 @@ __all__ = [
     "signed",
     "spread",
     "to_json",
-    "value_alone",
 ]
 
 NO_INTERVAL: Final = "‡"  # marks a value whose sample is too skewed for one
@@ -102,12 +101,12 @@ def share(value: float | None) -> str:
 def spread(estimate: Estimate, form: Callable[[float | None], str]) -> str:
     """``value [low, high]``, or the value alone where there is no interval, marked where its sample is too skewed for one."""
     if estimate.value is None or estimate.low is None or estimate.high is None:
-        return value_alone(estimate, form)
+        return _value_alone(estimate, form)
     low, high = (form(end).removeprefix("+") for end in (estimate.low, estimate.high))
     return f"{form(estimate.value)} [{low}, {high}]"
 
 
-def value_alone(estimate: Estimate, form: Callable[[float | None], str]) -> str:
+def _value_alone(estimate: Estimate, form: Callable[[float | None], str]) -> str:
     """The value without its interval; the mark of what can have none stays."""
     return form(estimate.value) + (NO_INTERVAL if estimate.reason == SKEWED else "")
 
@@ -160,7 +159,7 @@ def _with_interval(
     head: str, level: str, estimates: list[Estimate], form: Callable[[float | None], str], at_most: int | None = None
 ) -> tuple[Form, ...]:
     """A column with intervals, then without."""
-    narrow = Form(head, [Text(value_alone(estimate, form)) for estimate in estimates], at_most)
+    narrow = Form(head, [Text(_value_alone(estimate, form)) for estimate in estimates], at_most)
     if all(estimate.low is None for estimate in estimates):
         return (narrow, narrow)
     return (Form(head + level, [Text(spread(estimate, form)) for estimate in estimates], at_most), narrow)

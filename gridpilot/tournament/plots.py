@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from markupsafe import Markup, escape
 
-from gridpilot.tournament.statistics import Estimate
+from gridpilot.tournament.intervals import Estimate
 
 __all__ = ["Axis", "axis_over", "diverging_colour", "dots_track", "interval_track", "scale_track"]
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 
 import pytest
 from rich.console import Console
@@ -24,20 +25,58 @@ def shown(episodes: int, width: int, more: tuple[str, ...] = ()) -> str:
 
 
 @pytest.mark.parametrize("more", [(), ("foresight",)], ids=["", "with a yardstick"])
-@pytest.mark.parametrize("width", [80, 99, 100, 108, 130, 140])
+@pytest.mark.parametrize("width", [60, 80, 99, 100, 108, 130, 160])
 def test_nothing_is_cut_off(width: int, more: tuple[str, ...]) -> None:
     text = shown(12, width, more)
-    assert ("capture" in text) == bool(more and width >= 100)
     assert "…" not in text
     assert max(len(line.rstrip()) for line in text.splitlines()) <= width
-    lines = [line for line in text.splitlines() if "[" in line and "%]" not in line and "95 %" not in line]
+    leaderboard, _, market = text.partition("Market (vcg), a day")
+    lines = [line for line in leaderboard.partition("─")[2].splitlines()[1:] if re.match(r" (★ |  )\d ", line)]
     assert [name in line for name, line in zip(("threshold", "truthful°", "zero_intelligence°"), lines, strict=True)] == [True] * 3
     assert lines[0].split()[0] == "★"
     assert "★" not in lines[1]
-    assert "Market (vcg), a day" in text
+    shown_heads = {head: head in leaderboard.partition("─")[0] for head in ("truthful", "failed", "alone", "capture", "IQM")}
+    needed = {"truthful": 60, "failed": 80, "alone": 80, "capture": 100 if more else 1000, "IQM": 160 if more else 130}
+    for head, columns in needed.items():
+        assert shown_heads[head] or width < columns
+    assert ("capture" in leaderboard) <= bool(more)
+    assert ("[" in "".join(lines)) == (width >= 80)
+    assert all(head in market for head in ("welfare", "sites' profit"))
+    assert ("[" in market) == (width >= 80)
     assert "zero_intelligence: 96 of 41,472 decisions failed (0 too late, 96 exceptions, 0 invalid bids); first:" in " ".join(
         text.split()
     )
+
+
+def test_forty_columns_hold_whole_figures() -> None:
+    text = shown(12, 40, ("foresight",))
+    assert max(len(line.rstrip()) for line in text.splitlines()) <= 40
+    threshold = next(line for line in text.splitlines() if "threshold" in line).split()
+    assert [float(figure) for figure in threshold[3:]] == [pytest.approx(x, abs=25.0) for x in (555.0, 3.4)]
+    assert not re.search(r"\d…", text)
+
+
+def test_gains_over_a_loss_are_in_dollars() -> None:
+    rows = play(spec(), schedule(["truthful", "threshold", "zero_intelligence", "foresight"], N_SEATS, range(12)))
+    said = io.StringIO()
+    Console(file=said, width=130).print(render(rank(rows.assign(profit=rows.profit - 1000.0)), width=130))
+    lines = [" ".join(line.split()) for line in said.getvalue().splitlines()]
+    assert "$ [95 %]" in " ".join(lines)
+    gain = next(line for line in lines if "2 truthful°" not in line and "threshold" in line)
+    assert re.search(r"threshold -\d+\.\d \[.*\] \+\d+\.\d \[\d+\.\d, \d+\.\d\] \+", gain)
+    assert "capture" not in said.getvalue()
+
+
+def test_the_mark_of_no_interval_is_explained() -> None:
+    rows = play(spec(), schedule(["truthful", "threshold", "zero_intelligence", "foresight"], N_SEATS, range(12)))
+    near = rank(rows.assign(profit=rows.profit + 15.0 * (rows.agent == "threshold")))
+    said = io.StringIO()
+    Console(file=said, width=100).print(render(near, width=100))
+    assert re.search(r"\d\d‡", said.getvalue())
+    assert "‡ days too unequal for an interval to hold" in said.getvalue()
+    assert "‡" not in shown(12, 100, ("foresight",))
+    capture = as_dict(near)["agents"][0]["capture_percent"]
+    assert (capture["low"], capture["high"], capture["reason"]) == (None, None, "skewed")
 
 
 def test_few_episodes_show_no_intervals() -> None:
@@ -52,8 +91,10 @@ def test_json() -> None:
     assert content["name"] == "x"
     assert content["winner_set"] == ["threshold"]
     assert [agent["agent"] for agent in content["agents"]] == ["threshold", "truthful", "zero_intelligence"]
+    assert {"gain", "gain_percent", "alone_gain", "alone_percent", "capture_percent"} < set(content["agents"][0])
+    assert set(content["markets"][0]["figures"]) == {"welfare", "sites_profit", "revenue"}
     assert content["agents"][2]["failures"] == 2 * N_SEATS * 8
-    assert set(content["pairs"][0]["difference"]) == {"value", "low", "high"}
+    assert set(content["pairs"][0]["difference"]) == {"value", "low", "high", "reason"}
     few = as_dict(board(2))
     assert few["winner_set"] is None
     assert few["agents"][0]["profit"]["low"] is None
