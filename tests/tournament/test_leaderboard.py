@@ -40,7 +40,7 @@ def test_nothing_is_cut_off(width: int, more: tuple[str, ...]) -> None:
     for head, columns in needed.items():
         assert shown_heads[head] or width < columns
     assert ("capture" in leaderboard) <= bool(more)
-    assert ("[" in "".join(lines)) == (width >= 80)
+    assert "[" in "".join(lines)
     assert all(head in market for head in ("welfare", "sites' profit"))
     assert ("[" in market) == (width >= 80)
     assert "zero_intelligence: 96 of 41,472 decisions failed (0 too late, 96 exceptions, 0 invalid bids); first:" in " ".join(
