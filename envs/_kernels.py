@@ -8,7 +8,7 @@ from typing import Any, Final
 import numba
 
 from gridpilot.market.auction import PRICE_HI, PRICE_LO
-from gridpilot.market.compilation import kernel, parallel_kernel
+from gridpilot.market.compilation import leaf_kernel, parallel_kernel
 from gridpilot.market.encoding import MEAN, SIZE
 from gridpilot.market.physics import PAYMENT, PROFIT, REVENUE, WEAR, WON, coefficient_of_performance, default_commitment
 from gridpilot.market.step import SHADED_CURVE
@@ -29,7 +29,7 @@ STORAGE_SPAN: Final = 2.0  # running price sizes that the storage value moves by
 RESULTS: Final = ("reward", "profit", "revenue", "payment", "wear", "won_kw", "clearing_price", "price_lo", "price_hi", "soc")
 
 
-@kernel
+@leaf_kernel
 def decode_range(
     first: int,
     last: int,
@@ -75,7 +75,7 @@ def decode_range(
                 shade[b, i, k] = _clipped(action[N_PRICES_OF_TIME + k])
 
 
-@kernel
+@leaf_kernel
 def _clipped(x: float) -> float:
     return min(max(x, -1.0), 1.0)
 
@@ -94,7 +94,7 @@ def decode_parallel(
         )  # fmt: skip
 
 
-@kernel
+@leaf_kernel
 def settle(
     outcome: Any,  # (B, N, N_OUTCOME)
     totals: Any,  # (B, N_TOTALS)

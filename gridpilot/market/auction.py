@@ -99,8 +99,7 @@ def clear_small(
     owner: Any,  # (N K,) int64 scratch: whose they are
 ) -> None:
     """Clear one market by merging the sites' sorted blocks: O(levels x N)."""
-    # Everything is indexed in place: a view of an array costs a pair of reference counts, more than the arithmetic on it. Sites lie side by
-    # side, and loops over them do not branch.
+    # Sites lie side by side, and loops over them do not branch.
     n = kw.shape[1]
 
     filled, rest = _accept_to_margin(kw, price, n_blocks, steps, n_steps, total, guess, allocation, value, head, need)

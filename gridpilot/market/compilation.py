@@ -3,8 +3,10 @@
 Kernels are compiled by numba when first called and cached on disk beside their source (in numba's user-wide cache where the
 package folder is read-only), so that a machine compiles each of them once; the first compilation of a process says so on stderr.
 
-``kernel`` is for code that runs on one thread, ``parallel_kernel`` runs its ``prange`` loops on all of numba's threads.
-Reordering of floating-point sums is forbidden in both: equal inputs give bitwise equal results, whatever the batch size.
+``kernel`` is for code that runs on one thread, ``parallel_kernel`` runs its ``prange`` loops on all of numba's threads. ``leaf_kernel`` is
+for hot loops: it may make no array, and in return counts no references to those that it is given. What it needs as scratch is made by the
+``kernel`` that calls it. Reordering of floating-point sums is forbidden in all: equal inputs give bitwise equal results, whatever the batch
+size.
 """
 
 from __future__ import annotations
@@ -18,24 +20,55 @@ from pathlib import Path
 from typing import Any
 
 import numba
-from numba.core import event
+from numba.core import errors, event
 
-__all__ = ["inline_kernel", "kernel", "parallel_kernel", "start_without_blas"]
+__all__ = ["inline_kernel", "kernel", "leaf_kernel", "parallel_kernel", "start_without_blas"]
+
+# numba's private name for "this function owns arrays": with it, numba's runtime counts the references to every array that a function
+# takes or views. A function without the option inherits its first caller's, so that every kernel has to say.
+_OWNS_ARRAYS = "_nrt"
+# What numba says, in places far from the cause, of a function that makes an array and has not got it.
+_MAKES_ARRAY = ("NRT required but not enabled", "Only accept returning of array passed into the function as argument")
 
 
 def kernel(function: Callable[..., Any]) -> Any:
     """Compile ``function`` to a cached kernel for one thread."""
-    return _cached(numba.njit(cache=True, error_model="numpy")(function))
+    return _compiled(function, **{_OWNS_ARRAYS: True})
+
+
+def leaf_kernel(function: Callable[..., Any]) -> Any:
+    """Compile ``function`` to a cached kernel that makes no arrays, and so counts no references: views of its arguments cost nothing.
+
+    Compilation, at the first call, raises :class:`TypeError` where it makes one. It may call a ``kernel`` that does.
+    """
+    dispatcher = _compiled(function, **{_OWNS_ARRAYS: False})
+    if numba.config.DISABLE_JIT:  # type: ignore[attr-defined]
+        return dispatcher
+    compile_for = dispatcher.compile
+
+    def compile_or_explain(signature: Any) -> Any:
+        try:
+            return compile_for(signature)
+        except errors.NumbaError as error:
+            if any(words in str(error) for words in _MAKES_ARRAY):
+                raise TypeError(
+                    f"{function.__module__}.{function.__qualname__}: a leaf kernel makes an array, expected one that only uses those it is "
+                    "given; make it in the kernel that calls it"
+                ) from error
+            raise
+
+    dispatcher.compile = compile_or_explain
+    return dispatcher
 
 
 def inline_kernel(function: Callable[..., Any]) -> Any:
     """Compile ``function`` into each kernel that calls it: for parts of a hot loop, where passing arrays costs more than the work."""
-    return _cached(numba.njit(cache=True, error_model="numpy", inline="always")(function))
+    return _compiled(function, inline="always")
 
 
 def parallel_kernel(function: Callable[..., Any]) -> Any:
     """Compile ``function`` to a cached kernel whose ``prange`` loops use all of numba's threads."""
-    return _cached(numba.njit(cache=True, error_model="numpy", parallel=True)(function))
+    return _compiled(function, parallel=True, **{_OWNS_ARRAYS: True})
 
 
 def start_without_blas() -> None:
@@ -54,7 +87,8 @@ def start_without_blas() -> None:
         del sys.modules[name]
 
 
-def _cached(dispatcher: Any) -> Any:
+def _compiled(function: Callable[..., Any], **options: Any) -> Any:
+    dispatcher = numba.njit(cache=True, error_model="numpy", **options)(function)
     if numba.config.DISABLE_JIT:  # type: ignore[attr-defined]  # NUMBA_DISABLE_JIT=1, for debuggers: plain Python functions
         return dispatcher
     # numba's cache looks only at the file of the outermost kernel, so that after a change to a kernel which that one calls it would

@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple
 import numba
 import numpy as np
 
-from gridpilot.market.compilation import inline_kernel, kernel, parallel_kernel
+from gridpilot.market.compilation import inline_kernel, kernel, leaf_kernel, parallel_kernel
 from gridpilot.market.physics import COP, N_CONTEXT, P_FREE, build_curve, fill_up, own_bid
 from gridpilot.market.units import TICKS_PER_DAY, TICKS_PER_WEEK
 
@@ -99,7 +99,7 @@ def fields(n_classes: int) -> list[Field]:
     return [Field(*entry) for entry in public + lags + own + per_class + curve]
 
 
-@kernel
+@leaf_kernel
 def update_levels(prices: Any, age: int, levels: Any) -> None:
     """Fold the prices ``(R, B, 3)``, rows ``age, age + 1, ...`` since the beginning, into ``levels (B, N_LEVELS)``; row 0 sets them."""
     for row in range(prices.shape[0]):
@@ -155,14 +155,26 @@ def encode_range(
     out: Any,  # (B, S, D) float32
 ) -> None:
     """Encode what the given seats of each of the markets ``first`` to ``last - 1`` see."""
-    n_classes = class_kw.shape[1]
-    n_blocks = 2 * n_classes + 3
-    n, present = len(plant), prices[now]
-    curve_kw, curve_price = np.empty((n, n_blocks)), np.empty((n, n_blocks))
-    bid_kw, bid_price = np.empty((n_blocks, n)), np.empty((n_blocks, n))
-    curve_tag, context = np.empty((n, n_blocks), dtype=np.int64), np.empty((n, N_CONTEXT))
-    public = np.empty(_PUBLIC + _N_LAGS, dtype=np.float32)
-    hour = max(now - 12, 0)
+    n, n_blocks = len(plant), 2 * class_kw.shape[1] + 3
+    scratch = (
+        np.empty((n, n_blocks)), np.empty((n, n_blocks)), np.empty((n, n_blocks), dtype=np.int64), np.empty((n, N_CONTEXT)),
+        np.empty((n_blocks, n)), np.empty((n_blocks, n)), np.empty(_PUBLIC + _N_LAGS, dtype=np.float32),
+    )  # fmt: skip
+    _encode(
+        first, last, plant, class_kw, output, product, capacity_kw, prices, ambient, capacity, now, start, zero, levels,
+        machine_kw, storage, last_price, totals, outcome, seats, out, scratch,
+    )  # fmt: skip
+
+
+@leaf_kernel
+def _encode(
+    first: int, last: int, plant: Any, class_kw: Any, output: Any, product: Any, capacity_kw: float, prices: Any, ambient: Any,
+    capacity: Any, now: int, start: Any, zero: int, levels: Any, machine_kw: Any, storage: Any, last_price: Any, totals: Any,
+    outcome: Any, seats: Any, out: Any, scratch: tuple[Any, ...],
+) -> None:  # fmt: skip
+    curve_kw, curve_price, curve_tag, context, bid_kw, bid_price, public = scratch
+    n_classes, n_blocks = class_kw.shape[1], curve_kw.shape[1]
+    present, hour = prices[now], max(now - 12, 0)
     for b in range(first, last):
         size, energy = levels[b, 1], prices[now, b, 0]
         tick = (start[b] + now - zero) % TICKS_PER_WEEK

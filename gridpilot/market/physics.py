@@ -84,7 +84,6 @@ def build_curve(
     context: Any,  # (N, N_CONTEXT), out
 ) -> None:
     """Write the site's curve: blocks of descending value from ``b-max`` kW below zero grid power upwards. K >= 2 C + 3."""
-    # Everything is indexed in place: a view of an array costs a pair of reference counts, more than the arithmetic on it.
     site, n_classes = plant[i], class_kw.shape[1]
     soc, theta = storage[b, i, 0], storage[b, i, 1]
     cop = coefficient_of_performance(site, ambient)

@@ -26,7 +26,7 @@ import math
 import numpy as np
 import numpy.typing as npt
 
-from gridpilot.market.compilation import inline_kernel, kernel
+from gridpilot.market.compilation import inline_kernel, kernel, leaf_kernel
 
 __all__ = [
     "AGENT_STREAM",
@@ -82,7 +82,7 @@ def _ziggurat() -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.float64], npt.ND
 _BOUND, _WIDTH, _HEIGHT = _ziggurat()
 
 
-@kernel
+@leaf_kernel
 def _hash(value, constant):  # type: ignore[no-untyped-def]
     """One step of SeedSequence's hash of 32-bit words: the hashed word and the next constant."""
     value = (value ^ constant) & _LOW
@@ -91,7 +91,7 @@ def _hash(value, constant):  # type: ignore[no-untyped-def]
     return value ^ (value >> _S16), constant
 
 
-@kernel
+@leaf_kernel
 def _mix(x, y):  # type: ignore[no-untyped-def]
     result = (_MIX_L * x - _MIX_R * y) & _LOW
     return result ^ (result >> _S16)
@@ -177,7 +177,7 @@ def normal(state):  # type: ignore[no-untyped-def]
             return x
 
 
-@kernel
+@leaf_kernel
 def _normal_tail(state):  # type: ignore[no-untyped-def]
     """A normal beyond the ziggurat's last edge, after Marsaglia (1964)."""
     while True:
@@ -187,7 +187,7 @@ def _normal_tail(state):  # type: ignore[no-untyped-def]
             return _TAIL_START + x
 
 
-@kernel
+@leaf_kernel
 def gamma(state, shape):  # type: ignore[no-untyped-def]
     """A gamma variable of ``shape`` >= 1 and scale 1."""
     d = shape - 1.0 / 3.0
@@ -203,7 +203,7 @@ def gamma(state, shape):  # type: ignore[no-untyped-def]
             return d * v
 
 
-@kernel
+@leaf_kernel
 def chi_square(state, degrees):  # type: ignore[no-untyped-def]
     """A chi-square variable with ``degrees`` >= 2 degrees of freedom."""
     return 2.0 * gamma(state, 0.5 * degrees)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numba
 import numpy as np
 
 from gridpilot.market.auction import PRICE_HI, PRICE_LO, SMALL, clear_small, truncate_supply
-from gridpilot.market.compilation import inline_kernel, kernel, parallel_kernel
+from gridpilot.market.compilation import inline_kernel, kernel, leaf_kernel, parallel_kernel
 from gridpilot.market.margin import clear_large
 from gridpilot.market.physics import N_CONTEXT, apply_dispatch, build_curve, fill_up, own_bid
 
@@ -60,13 +60,54 @@ def step_range(
     n, n_classes = class_kw.shape
     n_blocks = 2 * n_classes + 3
     width = max(n_blocks, blocks.shape[2])
-    curve_kw, curve_price = np.empty((n, n_blocks)), np.empty((n, n_blocks))
-    curve_tag, context = np.empty((n, n_blocks), dtype=np.int64), np.empty((n, N_CONTEXT))
-    bid_kw, bid_price = np.zeros((width, n)), np.zeros((width, n))
-    supply, steps, use = np.empty((1, *ladder.shape)), np.empty((len(ladder) + 1, 4)), np.empty(2 * n_classes + 2)
-    allocation, payment, value = np.empty(n), np.empty(n), np.empty(n)
-    front, need, own, level = np.empty(n), np.empty(n), np.empty(n), np.empty(n * width)
-    head, owner, used = np.empty(n, dtype=np.int64), np.empty(n * width, dtype=np.int64), np.empty(n, dtype=np.int64)
+    scratch = _Scratch(
+        np.empty((n, n_blocks)), np.empty((n, n_blocks)), np.empty((n, n_blocks), dtype=np.int64), np.empty((n, N_CONTEXT)),
+        np.zeros((width, n)), np.zeros((width, n)), np.empty(n, dtype=np.int64),
+        np.empty((1, *ladder.shape)), np.empty((len(ladder) + 1, 4)), np.empty(n), np.empty(n), np.empty(n),
+        np.empty(n), np.empty(n), np.empty(n), np.empty(n, dtype=np.int64), np.empty(n * width), np.empty(n * width, dtype=np.int64),
+        np.empty(2 * n_classes + 2),
+    )  # fmt: skip
+    _step(
+        first, last, plant, class_kw, output, product, ladder, capacity_kw, reserve, mechanism, prices, ambient, capacity,
+        kind, storage_value, commitment, shade, blocks, machine_kw, storage, last_price, outcome, totals, refused, scratch,
+    )  # fmt: skip
+
+
+class _Scratch(NamedTuple):
+    """What a step of one market after the other needs and leaves behind; K = 2 C + 3, W = max(K, J), S supply steps."""
+
+    curve_kw: Any  # (N, K)
+    curve_price: Any  # (N, K)
+    curve_tag: Any  # (N, K) int64
+    context: Any  # (N, N_CONTEXT)
+    bid_kw: Any  # (W, N)
+    bid_price: Any  # (W, N)
+    used: Any  # (N,) int64, blocks of each bid
+    supply: Any  # (1, S, 2)
+    steps: Any  # (S + 1, 4)
+    allocation: Any  # (N,)
+    payment: Any  # (N,)
+    value: Any  # (N,)
+    front: Any  # (N,) and the following: as in clear_small
+    need: Any
+    own: Any
+    head: Any
+    level: Any
+    owner: Any
+    use: Any  # (2 C + 2,) as in apply_dispatch
+
+
+@leaf_kernel
+def _step(
+    first: int, last: int, plant: Any, class_kw: Any, output: Any, product: Any, ladder: Any, capacity_kw: float, reserve: float,
+    mechanism: int, prices: Any, ambient: Any, capacity: Any, kind: Any, storage_value: Any, commitment: Any, shade: Any, blocks: Any,
+    machine_kw: Any, storage: Any, last_price: Any, outcome: Any, totals: Any, refused: Any, scratch: _Scratch,
+) -> None:  # fmt: skip
+    (
+        curve_kw, curve_price, curve_tag, context, bid_kw, bid_price, used, supply, steps, allocation, payment, value,
+        front, need, own, head, level, owner, use,
+    ) = scratch  # fmt: skip
+    n, width = len(used), len(bid_kw)
     for b in range(first, last):
         for i in range(n):
             what, v = kind[b, i], storage_value[b, i]

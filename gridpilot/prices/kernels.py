@@ -14,7 +14,7 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
-from gridpilot.market.compilation import inline_kernel, kernel, parallel_kernel
+from gridpilot.market.compilation import inline_kernel, kernel, leaf_kernel, parallel_kernel
 from gridpilot.market.random import PRICE_STREAM, next_uint64, normal, seed_stream
 from gridpilot.market.units import TICKS_PER_WEEK
 
@@ -56,7 +56,7 @@ PHI_FAST = 9  # what is left of the transient deviation after a tick
 TRANSIENT = 10  # share of an innovation that goes to the transient deviation
 
 
-@kernel
+@leaf_kernel
 def draw_start(state, weekday):  # type: ignore[no-untyped-def]
     """Tick of the week at which an episode starts: the midnight of ``weekday``, of a random one if that is negative."""
     day = np.int64(next_uint64(state) % _DAYS)  # always drawn, so that fixing the day leaves the prices' draws alone
@@ -68,7 +68,6 @@ def draw_start(state, weekday):  # type: ignore[no-untyped-def]
 @inline_kernel
 def _advance(process, quantile, product, x, i, score):  # type: ignore[no-untyped-def]
     """Move the deviation of one price of market ``i``, ``x[i, 3 product:]``, on by a tick driven by a standard normal ``score``."""
-    # Indexed in place: a view of an array costs a pair of reference counts, more than the arithmetic on it.
     size = abs(score) * _SCORES_PER_UNIT
     knot = np.int64(min(size, quantile.shape[1] - 2.0))
     eta = quantile[product, knot] + (size - knot) * (quantile[product, knot + 1] - quantile[product, knot])
@@ -108,16 +107,22 @@ def _advance_all(process, cholesky, quantile, streams, x, i):  # type: ignore[no
 def _simulate_block(a, root, episodes, first, last, history, weekday, prices, start):  # type: ignore[no-untyped-def]
     """Fill ``prices[:, first:last]`` (H + T, B, 3) and ``start[first:last]``."""
     n = last - first
+    streams, x, week = np.empty((n, 4), dtype=np.uint64), np.empty((n, 9)), np.empty(n, dtype=np.int64)
+    _simulate(a, root, episodes, first, history, weekday, prices, start, streams, x, week)
+
+
+@leaf_kernel
+def _simulate(a, root, episodes, first, history, weekday, prices, start, streams, x, week):  # type: ignore[no-untyped-def]
+    n = len(x)
     process, cholesky, quantile, season, table, level = a.process, a.cholesky, a.quantile, a.season, a.table, a.level
-    streams = np.empty((n, 4), dtype=np.uint64)
-    x = np.empty((n, 9))
-    week = np.empty(n, dtype=np.int64)
     n_states = np.uint64(len(a.states))
     for i in range(n):
         seed_stream(root, episodes[first + i], PRICE_STREAM, streams[i])
         start[first + i] = draw_start(streams[i], weekday)
         week[i] = (start[first + i] - history) % TICKS_PER_WEEK
-        x[i] = a.states[np.int64(next_uint64(streams[i]) % n_states)]
+        k = np.int64(next_uint64(streams[i]) % n_states)
+        for j in range(x.shape[1]):
+            x[i, j] = a.states[k, j]
     top = len(table) - 2.0
     table_start, knots_per_unit = a.table_start, 1.0 / a.table_step
     for t in range(len(prices)):
@@ -152,8 +157,12 @@ def simulate_parallel(a, root, episodes, history, weekday, prices, start):  # ty
 @kernel
 def walk_states(a, root, x, burn_in, thinning, out):  # type: ignore[no-untyped-def]
     """Run the chains ``x`` (N, 9) for ``burn_in`` ticks, then take ``len(out) / N`` draws of each, ``thinning`` ticks apart."""
+    _walk_on(a, root, x, burn_in, thinning, out, np.empty((len(x), 4), dtype=np.uint64))
+
+
+@leaf_kernel
+def _walk_on(a, root, x, burn_in, thinning, out, streams):  # type: ignore[no-untyped-def]
     n = len(x)
-    streams = np.empty((n, 4), dtype=np.uint64)
     draws = len(out) // n
     process, cholesky, quantile = a.process, a.cholesky, a.quantile
     for i in range(n):
@@ -161,4 +170,5 @@ def walk_states(a, root, x, burn_in, thinning, out):  # type: ignore[no-untyped-
         for d in range(draws):
             for _ in range(burn_in if d == 0 else thinning):
                 _advance_all(process, cholesky, quantile, streams, x, i)
-            out[d * n + i] = x[i]
+            for j in range(x.shape[1]):
+                out[d * n + i, j] = x[i, j]

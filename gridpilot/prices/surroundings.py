@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from gridpilot.market.compilation import kernel, parallel_kernel
+from gridpilot.market.compilation import kernel, leaf_kernel, parallel_kernel
 from gridpilot.market.random import CAPACITY_STREAM, WEATHER_STREAM, normal, seed_stream, uniform
 from gridpilot.market.units import TICKS_PER_DAY, TICKS_PER_HOUR
 
@@ -95,9 +95,13 @@ class CapacityConfig(_Strict):
 @kernel
 def _weather_block(day, phi, sd, root, episodes, start, first, last, history, ambient):  # type: ignore[no-untyped-def]
     n = last - first
-    streams = np.empty((n, 4), dtype=np.uint64)
-    x = np.empty(n)
-    tick = np.empty(n, dtype=np.int64)
+    streams, x, tick = np.empty((n, 4), dtype=np.uint64), np.empty(n), np.empty(n, dtype=np.int64)
+    _weather(day, phi, sd, root, episodes, start, first, history, ambient, streams, x, tick)
+
+
+@leaf_kernel
+def _weather(day, phi, sd, root, episodes, start, first, history, ambient, streams, x, tick):  # type: ignore[no-untyped-def]
+    n = len(x)
     step = sd * math.sqrt(1.0 - phi * phi)
     for i in range(n):
         seed_stream(root, episodes[first + i], WEATHER_STREAM, streams[i])
@@ -112,12 +116,16 @@ def _weather_block(day, phi, sd, root, episodes, start, first, last, history, am
 
 @kernel
 def _capacity_block(day, p, root, episodes, start, first, last, history, capacity):  # type: ignore[no-untyped-def]
-    phi, sd, begin, end, share, low, high = p
     n = last - first
-    streams = np.empty((n, 4), dtype=np.uint64)
-    x = np.empty(n)
-    left = np.empty(n)  # share of the capacity that outages leave
-    tick = np.empty(n, dtype=np.int64)
+    streams, x, left, tick = np.empty((n, 4), dtype=np.uint64), np.empty(n), np.empty(n), np.empty(n, dtype=np.int64)
+    _capacity(day, p, root, episodes, start, first, history, capacity, streams, x, left, tick)
+
+
+@leaf_kernel
+def _capacity(day, p, root, episodes, start, first, history, capacity, streams, x, left, tick):  # type: ignore[no-untyped-def]
+    """``left`` is the share of the capacity that outages leave."""
+    phi, sd, begin, end, share, low, high = p
+    n = len(x)
     step = sd * math.sqrt(1.0 - phi * phi)
     for i in range(n):
         seed_stream(root, episodes[first + i], CAPACITY_STREAM, streams[i])
