@@ -7,7 +7,9 @@ from typing import Any
 
 from gridpilot.agents.base import BatchAgent
 from gridpilot.agents.bidding.base import BiddingRule, build_bidding_rule
+from gridpilot.agents.bidding.curve import TrueCurve
 from gridpilot.agents.storage.base import StorageRule, build_storage_rule
+from gridpilot.agents.storage.idle import Idle
 from gridpilot.agents.view import View
 from gridpilot.errors import AgentError
 from gridpilot.market.bids import Bid
@@ -24,6 +26,12 @@ class Bidder(BatchAgent):
     ``bidding``  the same of ``conf/bidding``
     """
 
+    # What a subclass has whose constructor does not call this one's.
+    storage: StorageRule = Idle()
+    bidding: BiddingRule = TrueCurve()
+    reads: Sequence[str] = ()
+    writes: Sequence[str] = ()
+
     def __init__(
         self, storage: str | Mapping[str, Any] | StorageRule = "none", bidding: str | Mapping[str, Any] | BiddingRule = "truthful"
     ) -> None:
@@ -31,8 +39,8 @@ class Bidder(BatchAgent):
         self.bidding = bidding if isinstance(bidding, BiddingRule) else build_bidding_rule(bidding)
         if self.storage.clairvoyant and not type(self).clairvoyant:
             raise AgentError(f"{type(self).__name__}: its storage rule must be shown the future, which only a clairvoyant agent is")
-        self.reads: Sequence[str] = (*self.storage.reads, *self.bidding.reads)
-        self.writes: Sequence[str] = (*self.storage.writes, *self.bidding.writes)
+        self.reads = (*self.storage.reads, *self.bidding.reads)
+        self.writes = (*self.storage.writes, *self.bidding.writes)
         self.stated_blocks = self.bidding.stated_blocks
         self.on_arrays = self.storage.on_arrays and self.bidding.on_arrays
 

@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from gridpilot.errors import AgentError
 from gridpilot.market.arena import Arena, MarketRules, Orders, Scenario
-from gridpilot.market.compilation import kernel
+from gridpilot.market.compilation import leaf_kernel
 from gridpilot.market.site import Site, SiteArrays
 from gridpilot.market.step import OWN_CURVE
 from gridpilot.market.units import TICKS_PER_WEEK
@@ -284,14 +284,14 @@ def _flat(array: Array) -> Array:
     return array.reshape(len(array), math.prod(array.shape[1:]))
 
 
-@kernel
+@leaf_kernel
 def _gather(row: Any, source: Any, target: Any) -> None:
     for i in range(len(row)):
         for k in range(target.shape[1]):
             target[i, k] = source[row[i], k]
 
 
-@kernel
+@leaf_kernel
 def _scatter(row: Any, source: Any, target: Any) -> None:
     for i in range(len(row)):
         for k in range(target.shape[1]):
