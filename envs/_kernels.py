@@ -36,6 +36,7 @@ def decode_range(
     actions: Any,  # (B, S, 2 + K) in [-1, 1]; beyond it is clipped, nan and inf refuse the seat
     seats: Any,  # (B, S)
     plant: Any,  # (N,) PLANT
+    class_kw: Any,  # (N, C)
     output: Any,  # (N, C)
     product: Any,  # (N, C)
     prices: Any,  # (H + T, B, 3)
@@ -69,7 +70,7 @@ def decode_range(
                 m = 1.0 + 1.0 / coefficient_of_performance(site, ambient[now, b])
                 for c in range(output.shape[1]):
                     revenue = prices[now, b, product[i, c]] * output[i, c]
-                    default = default_commitment(site, revenue, last_price[b], m)
+                    default = default_commitment(site, class_kw[i, c], revenue, m, last_price[b], levels[b, MEAN])
                     commitment[b, i, c] = max(0.0, default + push * site.boot_loss * revenue)
             for k in range(width - N_PRICES_OF_TIME):
                 shade[b, i, k] = _clipped(action[N_PRICES_OF_TIME + k])
@@ -82,15 +83,15 @@ def _clipped(x: float) -> float:
 
 @parallel_kernel
 def decode_parallel(
-    chunks: int, actions: Any, seats: Any, plant: Any, output: Any, product: Any, prices: Any, ambient: Any, now: int, last_price: Any,
-    levels: Any, kind: Any, storage_value: Any, commitment: Any, shade: Any,
+    chunks: int, actions: Any, seats: Any, plant: Any, class_kw: Any, output: Any, product: Any, prices: Any, ambient: Any, now: int,
+    last_price: Any, levels: Any, kind: Any, storage_value: Any, commitment: Any, shade: Any,
 ) -> None:  # fmt: skip
     """Decode all markets, ``chunks`` contiguous parts of them in parallel."""
     n = len(actions)
     for c in numba.prange(chunks):
         decode_range(
-            c * n // chunks, (c + 1) * n // chunks, actions, seats, plant, output, product, prices, ambient, now, last_price, levels,
-            kind, storage_value, commitment, shade,
+            c * n // chunks, (c + 1) * n // chunks, actions, seats, plant, class_kw, output, product, prices, ambient, now,
+            last_price, levels, kind, storage_value, commitment, shade,
         )  # fmt: skip
 
 

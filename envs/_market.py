@@ -172,9 +172,8 @@ class SeatedMarkets:
         arena = self.arena
         scenario, orders = arena.scenario, arena.orders
         arguments = (
-            self.actions, self.seats, arena.arrays.plant, arena.arrays.output, arena.arrays.product, scenario.prices, scenario.ambient,
-            scenario.history + arena.tick, arena.last_price, arena.levels, orders.kind, orders.storage_value, orders.commitment,
-            orders.shade,
+            self.actions, self.seats, *arena.arrays, scenario.prices, scenario.ambient, scenario.history + arena.tick,
+            arena.last_price, arena.levels, orders.kind, orders.storage_value, orders.commitment, orders.shade,
         )  # fmt: skip
         if arena.n_markets < _PARALLEL_FROM:
             decode_range(0, arena.n_markets, *arguments)

@@ -110,9 +110,9 @@ def _played(
             decisions.append((state, outlook))
             values = (plan.storage_value, plan.commitment_value)
             row, price = prices[0, t], float(prices[0, t, 0])
-            curve = value_curve(site, state, row, float(ambient[t]), price, *values)
+            curve = value_curve(site, state, row, float(ambient[t]), price, price, *values)
             won = float(curve[curve[:, 1] > price, 0].sum())
-            state = dispatch(site, state, won, row, float(ambient[t]), price, *values).state
+            state = dispatch(site, state, won, row, float(ambient[t]), price, price, *values).state
     return seconds, decisions
 
 

@@ -72,11 +72,13 @@ class Plant:
     def allocate(self, bids: Sequence[Bid], prices: Prices, limits_w: Sequence[int]) -> Allocation:
         """Clear ``bids (N,)`` by VCG and fill what each site won, at most ``limits_w (N,)`` W, with its most profitable machines.
 
-        Supply is the energy price up to the connection's limit. A machine is worth its revenue and its class's commitment value less
-        its power's price, so nothing runs at a loss, and unused power is not drawn.
+        A bid is cut at what its site can use: its machines, within its connection and its limit. Supply is the energy price up to the
+        connection's limit. A machine is worth its revenue and its class's commitment value less its power's price, so nothing runs at
+        a loss, and unused power is not drawn.
         """
         cap_kw = self.cap_w / 1000.0
-        cleared = clear([bid.blocks for bid in bids], [(cap_kw, prices[0])], cap_kw, caps=[site.grid_kw for site in self.sites])
+        usable = [min(watts / 1000.0, site.grid_kw, site.fleet_kw) for watts, site in zip(limits_w, self.sites, strict=True)]
+        cleared = clear([bid.blocks for bid in bids], [(cap_kw, prices[0])], cap_kw, caps=usable)
         counts = []
         for i, bid in enumerate(bids):
             # Sums of blocks are off by rounding; a thousandth of a watt decides whether the last machine fits.

@@ -67,9 +67,9 @@ class Orders(NamedTuple):
 
     kind: npt.NDArray[np.int8]  # (B, N) one of OWN_CURVE, SHADED_CURVE, STATED_BLOCKS, NO_BID
     storage_value: FloatArray  # (B, N) $/kWh; nan leaves the battery alone
-    commitment: FloatArray  # (B, N, C) $/kWh >= 0; nan takes the default
+    commitment: FloatArray  # (B, N, C) $/kWh >= 0; nan takes the default of gridpilot.market.physics.default_commitment
     shade: FloatArray  # (B, N, K) price of block k moves by shade x |price|
-    blocks: FloatArray  # (B, N, J, 2) kW, $/kWh; J = 0 until make_room
+    blocks: FloatArray  # (B, N, J, 2) kW, $/kWh, cut at what the plant can use; J = 0 until make_room
 
     def clear(self) -> None:
         """Every seat bids its true curve with default values and leaves its battery alone."""
@@ -154,7 +154,7 @@ class Arena:
         arguments = (
             *self.arrays, self._ladder, self._capacity_kw, self._reserve, self._mechanism,
             self.scenario.prices[now], self.scenario.ambient[now], self.scenario.capacity[now],
-            *self.orders, self.machine_kw, self.storage, self.last_price, self.outcome, self.totals, self.refused,
+            *self.orders, self.machine_kw, self.storage, self.last_price, self.levels, self.outcome, self.totals, self.refused,
         )  # fmt: skip
         if self.n_markets < PARALLEL_FROM:
             step_range(0, self.n_markets, *arguments)

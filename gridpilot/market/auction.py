@@ -29,6 +29,11 @@ MECHANISMS: Final = {"vcg": VCG, "uniform": UNIFORM, "pay_as_bid": PAY_AS_BID}
 
 SMALL: Final = 48  # sites; above it the margin is found first
 
+# Share of what is served that rounding may leave over or take too much: a site's quantities are differences of its total, up to 32 of them
+# and each rounded by half an epsilon of it. Where that is all that a level wins or loses, its price is neither the
+# lowest winning nor the highest losing one.
+RESIDUE: Final = 16.0 * 2.0**-52
+
 # Market-wide results of a clearing, by position in a ``totals`` row.
 WELFARE: Final = 0  # $/h, value of what was allocated minus the cost of the supply used
 SUPPLY_COST: Final = 1  # $/h
@@ -109,7 +114,7 @@ def clear_small(
         front[i] = price[head[i], i] if head[i] < n_blocks else -math.inf
 
     price_hi, price_lo, supply_cost = math.inf, -math.inf, 0.0
-    s, any_lost, open_needs = n_steps - 1, False, max(n, 1)
+    s, any_lost, lost_kw, open_needs = n_steps - 1, False, 0.0, max(n, 1)
     while open_needs > 0:
         p = steps[s, 1] if s >= 0 else -math.inf
         for i in range(n):
@@ -133,7 +138,7 @@ def clear_small(
             s -= 1
         # Serve it from what is left. What finds no room among the cheaper steps is lost, and so are all levels below it.
         left = max((roof - filled) + (roof_rest - rest), 0.0)
-        if left > 0.0:
+        if left > RESIDUE * min(filled, total):
             price_hi = p
         share = 1.0 if demand <= left else left / demand
         filled, rest = two_sum(filled, rest + low, high)
@@ -150,10 +155,13 @@ def clear_small(
             own[owner[j]] += lost_share * level[j]
         supply_cost += used * p
         if lost > 0.0:
-            if not any_lost:
-                any_lost, price_lo = True, p
+            lost_kw += lost
+            if price_lo == -math.inf and lost_kw > RESIDUE * min(filled, total):
+                price_lo = p
                 if mechanism != VCG:
                     break
+            if not any_lost:
+                any_lost = True
                 for i in range(n):
                     need[i] = allocation[i]
             open_needs = 0
@@ -185,11 +193,12 @@ def _accept_to_margin(
 ) -> tuple[float, float]:  # fmt: skip
     """Serve whole blocks from the top for as long as there is room, or nearly; return their kW as a double-double."""
     n = kw.shape[1]
+    room = total * (1.0 - 2.0 * RESIDUE)  # more than a residue is left for the lowest winning price
     # Whatever bids above the dearest supply step wins whole, if there is room for all of it: the ordinary case. Where there is not,
     # look for a higher price above which there is room for all, and nearly no room is left (regula falsi, from the guess).
     top = steps[n_steps - 1, 1] if n_steps > 0 else math.inf
     filled, rest = _accept_above(top, kw, price, n_blocks, allocation, value, head, rests)
-    if not filled + rest < total:
+    if not filled + rest < room:
         low, low_kw, high, high_kw = top, filled + rest, top, 0.0
         for i in range(n):
             first = _next_block(kw, n_blocks, i, 0)
@@ -199,13 +208,13 @@ def _accept_to_margin(
             if attempt > 0 or not low < guess < high:
                 guess = high - (high - low) * (0.9 * total - high_kw) / (low_kw - high_kw)
             filled, rest = _accept_above(guess, kw, price, n_blocks, allocation, value, head, rests)
-            if not filled + rest < total:
+            if not filled + rest < room:
                 low, low_kw = guess, filled + rest
                 continue
             high, high_kw = guess, filled + rest
             if high_kw > 0.8 * total:
                 break
-        if not filled + rest < total:
+        if not filled + rest < room:
             filled, rest = _accept_above(high, kw, price, n_blocks, allocation, value, head, rests)
     filled, rest = renormalise(filled, rest)
     return filled, rest

@@ -204,8 +204,8 @@ def _encode(
                 out[b, s, j] = public[j]
             site, grid = plant[i], max(plant[i].grid_kw, 1e-9)
             build_curve(
-                plant, class_kw, output, product, i, machine_kw, storage, present, b, ambient[now, b], last_price[b], levels[b, 0],
-                machine_kw, True, curve_kw, curve_price, curve_tag, context,
+                plant, class_kw, output, product, i, machine_kw, storage, present, b, ambient[now, b], last_price[b], levels[b, MEAN],
+                levels[b, MEAN], machine_kw, True, curve_kw, curve_price, curve_tag, context,
             )  # fmt: skip
             used = own_bid(curve_kw, curve_price, context, i, site.grid_kw, bid_kw, bid_price)
             fill_up(bid_kw, bid_price, i, used, n_blocks)

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from gridpilot.market.auction import VCG, renormalise, settle_totals, two_sum
+from gridpilot.market.auction import RESIDUE, VCG, renormalise, settle_totals, two_sum
 from gridpilot.market.compilation import kernel
 
 __all__ = ["clear_large"]
@@ -79,7 +79,7 @@ def clear_large(
     # Walk the window's levels: serve from what is left, and list what loses.
     filled, rest = renormalise(filled, rest)
     lost_price, lost_kw, lost_share = np.empty(m), np.empty(m), np.empty(m)
-    n_lost, price_hi, price_lo = 0, math.inf, -math.inf
+    n_lost, lost_so_far, price_hi, price_lo = 0, 0.0, math.inf, -math.inf
     j = 0
     while j < m:
         p, start, high, low, offered = window_price[order[j]], j, 0.0, 0.0, 0.0
@@ -92,7 +92,7 @@ def clear_large(
                 n_cheaper -= 1
             j += 1
         demand, left = high + low, max((roof - filled) + (roof_rest - rest), 0.0)
-        if left > 0.0:
+        if left > RESIDUE * min(filled, total):
             price_hi = p
         share = 1.0 if demand <= left else left / demand
         filled, rest = two_sum(filled, rest + low, high)
@@ -109,14 +109,15 @@ def clear_large(
         used = offered if demand > left else lost
         supply_cost += used * p
         if lost > 0.0:
+            lost_so_far += lost
+            if price_lo == -math.inf and lost_so_far > RESIDUE * min(filled, total):
+                price_lo = p
             lost_price[n_lost], lost_kw[n_lost], lost_share[n_lost] = p, lost, 0.0
             if demand > left:
                 lost_share[n_lost] = min(((filled - roof) + (rest - roof_rest)) / demand, 1.0)
             n_lost += 1
-    if n_lost > 0:
-        price_lo = lost_price[0]
-        if mechanism == VCG:
-            _vickrey_payments(kw, price, allocation, lost_price[:n_lost], lost_kw[:n_lost], lost_share[0], payment)
+    if n_lost > 0 and mechanism == VCG:
+        _vickrey_payments(kw, price, allocation, lost_price[:n_lost], lost_kw[:n_lost], lost_share[0], payment)
     settle_totals(mechanism, allocation, payment, value, supply_cost, price_lo, price_hi, totals, b)
 
 

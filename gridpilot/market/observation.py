@@ -14,7 +14,7 @@ from gridpilot.market.auction import N_TOTALS, VOLUME
 from gridpilot.market.bids import Bid
 from gridpilot.market.encoding import MEAN, N_LEVELS, encode_range, n_fields, update_levels
 from gridpilot.market.physics import CHARGED, COOLING, DISCHARGED, DRAWN, MACHINES, N_OUTCOME, PAYMENT, PROFIT, REVENUE, WEAR, WON
-from gridpilot.market.plant import SiteState, value_curve
+from gridpilot.market.plant import SiteState, default_commitment_value, value_curve
 from gridpilot.market.site import Site, pack_sites
 from gridpilot.market.units import DT, TICKS_PER_DAY, TICKS_PER_WEEK
 
@@ -40,7 +40,7 @@ class Outcome:
 
     tick: int
     won_kw: float
-    drawn_kw: float  # less than won_kw where the bid asked for more than the plant can use
+    drawn_kw: float  # less than won_kw where more of it would have been worth less than giving it back
     machines_kw: float
     cooling_kw: float
     charged_kw: float
@@ -104,7 +104,7 @@ class Observation:
         default). A shaded price that would rise above its predecessor's is held at it.
         """
         blocks = value_curve(
-            self.site, self.state, self.prices, self.ambient_c, self.last_price, storage_value, commitment_value
+            self.site, self.state, self.prices, self.ambient_c, self.last_price, self.default_storage_value, storage_value, commitment_value
         )  # fmt: skip
         if shade is not None:
             factors = np.broadcast_to(np.asarray(shade, dtype=np.float64), max(len(blocks), np.size(shade)))[: len(blocks)]
@@ -115,6 +115,11 @@ class Observation:
     def default_storage_value(self) -> float:
         """The running mean of the energy price, $/kWh."""
         return float(self.levels[MEAN])
+
+    @property
+    def default_commitment_value(self) -> FloatArray:
+        """What a bid without commitment values takes, ``(C,)`` $/kWh."""
+        return default_commitment_value(self.site, self.prices, self.ambient_c, self.last_price, self.default_storage_value)
 
     def to_vector(self) -> npt.NDArray[np.float32]:
         """The flat, scale-free encoding, ``(D,)``; entries named by :func:`gridpilot.market.encoding.fields`."""

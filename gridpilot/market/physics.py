@@ -9,6 +9,11 @@ over what it does with ``q`` kW of grid power, all rates per hour. ``r_c`` is th
 ``kappa_c`` the commitment value. Every use of power is a block of constant marginal value, so the maximum is found by serving the blocks
 in descending value: a concave curve ``V(q)`` of at most ``2 C + 3`` blocks, whose argmax is the same walk. Cooling makes a kW of
 machines above ``P_free`` draw ``m = 1 + 1/COP`` kW; a discharging battery is a block that grid power may buy back.
+
+Power that was won and is worth less than giving it back is given back, at ``floor = min(0, the cheapest supply step)``: nothing is refunded
+where power costs something, and where it is given away with money on top, the money goes with it. No mechanism charges less than the cheapest
+step for a kW, so that winning power and not drawing it never earns anything, and a truthful bid, which never wins a block worth less than
+that step, gives nothing back. A bid is cut at what the plant can use, :func:`usable_kw`.
 """
 
 from __future__ import annotations
@@ -19,9 +24,18 @@ from typing import Any, Final
 from gridpilot.market.compilation import inline_kernel
 from gridpilot.market.units import DT
 
-__all__ = ["apply_dispatch", "build_curve", "coefficient_of_performance", "default_commitment", "fill_up", "own_bid"]
+__all__ = [
+    "apply_dispatch",
+    "build_curve",
+    "coefficient_of_performance",
+    "default_commitment",
+    "fill_up",
+    "own_bid",
+    "usable_kw",
+]
 
 MIN_COP: Final = 1.0  # cooling never gets worse than a heater in reverse, however hot it is outside
+RETURN: Final = 1.0 / 3.0  # share of ticks with power too dear for a class that are followed by one in which it is not
 
 # What a block of the curve is, by its tag: c < C machines of class c that need no cooling, C + c the same with their cooling, 2 C charging,
 # 2 C + 1 discharging.
@@ -37,13 +51,13 @@ N_CONTEXT: Final = 6
 
 # Columns of an ``outcome`` row: what a site got and did in a tick. Powers in kW, money in $ for the tick.
 WON: Final = 0  # kW allocated by the auction
-DRAWN: Final = 1  # kW taken from the grid: less than won where the bid asked for more than the plant can use
+DRAWN: Final = 1  # kW taken from the grid: less than won where more of it would have been worth less than giving it back
 MACHINES: Final = 2  # kW
 COOLING: Final = 3  # kW
 CHARGED: Final = 4  # kW at the terminals
 DISCHARGED: Final = 5  # kW at the terminals
 REVENUE: Final = 6  # $
-PAYMENT: Final = 7  # $
+PAYMENT: Final = 7  # $, what the auction charges and what giving power back at a negative price costs
 WEAR: Final = 8  # $
 PROFIT: Final = 9  # $, revenue - payment - wear
 N_OUTCOME: Final = 10
@@ -57,9 +71,18 @@ def coefficient_of_performance(site: Any, ambient: float) -> float:
 
 
 @inline_kernel
-def default_commitment(site: Any, revenue: float, last_price: float, m: float) -> float:
-    """What having a class running is worth where nobody says otherwise, $/kWh: its boot loss, while power is worth buying."""
-    return site.boot_loss * revenue if last_price * m < revenue else 0.0
+def default_commitment(site: Any, class_kw: float, revenue: float, m: float, last_price: float, mean_price: float) -> float:
+    """What having a class running is worth beyond the tick where nobody says otherwise, $/kWh.
+
+    Its boot loss, while the last power was worth buying. Where it was not, a third of what stopping would lose if the next is: the boot
+    loss, and the usual margin over the ticks that a kW of the class waits on average until the ramp has brought it back; never more
+    than the boot loss.
+    """
+    boot = site.boot_loss * max(revenue, 0.0)
+    if last_price * m < revenue or site.ramp_kw <= 0.0:
+        return boot
+    delay = 0.5 * max(math.ceil(class_kw / site.ramp_kw) - 1.0, 0.0)
+    return min(boot, RETURN * (boot + delay * max(revenue - m * mean_price, 0.0)))
 
 
 @inline_kernel
@@ -75,6 +98,7 @@ def build_curve(
     b: int,  # the market
     ambient: float,  # degC
     last_price: float,  # $/kWh, clearing price of the last tick
+    mean_price: float,  # $/kWh, running mean of the energy price
     storage_value: float,  # $/kWh, nan = the battery stands idle
     commitment: Any,  # (B, N, C) $/kWh, nan = default
     defaults: bool,  # whether to take the default commitment values in any case
@@ -98,7 +122,7 @@ def build_curve(
         revenue = prices[b, product[i, c]] * output[i, c]
         kappa = commitment[b, i, c]
         if defaults or math.isnan(kappa):
-            kappa = default_commitment(site, revenue, last_price, m)
+            kappa = default_commitment(site, class_kw[i, c], revenue, m, last_price, mean_price)
         running = min(machine_kw[b, i, c], class_kw[i, c])
         startable = min(site.ramp_kw, class_kw[i, c] - running)
         if running > 0.0:
@@ -172,6 +196,15 @@ def own_bid(kw: Any, price: Any, context: Any, i: int, grid_kw: float, bid_kw: A
 
 
 @inline_kernel
+def usable_kw(kw: Any, context: Any, i: int, grid_kw: float) -> float:
+    """The most grid power that the plant can use with its curve in row i of ``kw (N, K)``, kW."""
+    total = -context[i, B_MAX]
+    for k in range(int(context[i, N_CURVE])):
+        total += kw[i, k]
+    return min(max(total, 0.0), grid_kw)
+
+
+@inline_kernel
 def fill_up(bid_kw: Any, bid_price: Any, i: int, used: int, rows: int) -> None:
     """Give column i's blocks from ``used`` to ``rows - 1`` no quantity, and the price of the last one used."""
     floor = bid_price[used - 1, i] if used > 0 else 0.0
@@ -183,6 +216,7 @@ def fill_up(bid_kw: Any, bid_price: Any, i: int, used: int, rows: int) -> None:
 def apply_dispatch(
     won_kw: float,
     payment: float,  # $/h
+    floor: float,  # $/kWh, what power given back is worth, <= 0
     plant: Any,  # (N,)
     output: Any,  # (N, C)
     product: Any,  # (N, C)
@@ -191,20 +225,24 @@ def apply_dispatch(
     b: int,  # the market
     ambient: float,
     kw: Any,  # (N, K) the curve
+    price: Any,  # (N, K)
     tag: Any,  # (N, K)
     context: Any,  # (N, N_CONTEXT)
     machine_kw: Any,  # (B, N, C) kW, in: last tick, out: this tick
     storage: Any,  # (B, N, 2) soc kWh and theta degC, in and out
     use: Any,  # (2 C + 2,) scratch, kW by tag
     outcome: Any,  # (B, N, N_OUTCOME), out
-) -> None:
-    """Use ``won_kw`` of grid power as the curve says; earn, pay, and move the state on by one tick."""
+) -> float:
+    """Use ``won_kw`` of grid power as the curve says; earn, pay, and move the state on by one tick. Returns the kW given back."""
     site, n_classes = plant[i], output.shape[1]
     b_max = context[i, B_MAX]
     for j in range(2 * n_classes + 2):
         use[j] = 0.0
-    left, draw = won_kw + b_max, 0.0
+    left, draw, returned = won_kw + b_max, 0.0, 0.0
     for k in range(int(context[i, N_CURVE])):
+        if price[i, k] < floor:  # the battery's own power has to go somewhere, the grid's does not
+            returned += max(left - max(b_max - draw, 0.0), 0.0)
+            left = min(left, max(b_max - draw, 0.0))
         take = min(kw[i, k], left)
         left -= take
         draw += take
@@ -227,5 +265,7 @@ def apply_dispatch(
     outcome[b, i, WON], outcome[b, i, DRAWN] = won_kw, max(0.0, draw - b_max)
     outcome[b, i, MACHINES], outcome[b, i, COOLING] = machines, cooling
     outcome[b, i, CHARGED], outcome[b, i, DISCHARGED] = charged, discharged
+    payment -= floor * returned
     outcome[b, i, REVENUE], outcome[b, i, PAYMENT], outcome[b, i, WEAR] = DT * revenue, DT * payment, wear
     outcome[b, i, PROFIT] = DT * revenue - DT * payment - wear
+    return returned

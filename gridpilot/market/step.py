@@ -8,17 +8,18 @@ from typing import Any, Final, NamedTuple
 import numba
 import numpy as np
 
-from gridpilot.market.auction import PRICE_HI, PRICE_LO, SMALL, clear_small, truncate_supply
+from gridpilot.market.auction import PRICE_HI, PRICE_LO, SMALL, SUPPLY_COST, WELFARE, clear_small, truncate_supply
 from gridpilot.market.compilation import inline_kernel, kernel, leaf_kernel, parallel_kernel
+from gridpilot.market.encoding import MEAN
 from gridpilot.market.margin import clear_large
-from gridpilot.market.physics import N_CONTEXT, apply_dispatch, build_curve, fill_up, own_bid
+from gridpilot.market.physics import N_CONTEXT, apply_dispatch, build_curve, fill_up, own_bid, usable_kw
 
 __all__ = ["NO_BID", "OWN_CURVE", "SHADED_CURVE", "STATED_BLOCKS", "step_parallel", "step_range"]
 
 # How a seat bids, ``kind (B, N)``.
 OWN_CURVE: Final = 0  # its true value curve
 SHADED_CURVE: Final = 1  # the same, block k at price + shade_k |price|, made non-increasing
-STATED_BLOCKS: Final = 2  # the blocks it states
+STATED_BLOCKS: Final = 2  # the blocks it states, cut at what the plant can use
 NO_BID: Final = 3  # nothing
 
 MAX_FLOAT: Final = float(np.finfo(np.float64).max)
@@ -51,6 +52,7 @@ def step_range(
     machine_kw: Any,  # (B, N, C)
     storage: Any,  # (B, N, 2) soc kWh, theta degC
     last_price: Any,  # (B,)
+    levels: Any,  # (B, N_LEVELS), in: running price levels of the tick
     # the results
     outcome: Any,  # (B, N, N_OUTCOME)
     totals: Any,  # (B, N_TOTALS)
@@ -69,7 +71,8 @@ def step_range(
     )  # fmt: skip
     _step(
         first, last, plant, class_kw, output, product, ladder, capacity_kw, reserve, mechanism, prices, ambient, capacity,
-        kind, storage_value, commitment, shade, blocks, machine_kw, storage, last_price, outcome, totals, refused, scratch,
+        kind, storage_value, commitment, shade, blocks, machine_kw, storage, last_price, levels, outcome, totals, refused,
+        scratch,
     )  # fmt: skip
 
 
@@ -101,7 +104,7 @@ class _Scratch(NamedTuple):
 def _step(
     first: int, last: int, plant: Any, class_kw: Any, output: Any, product: Any, ladder: Any, capacity_kw: float, reserve: float,
     mechanism: int, prices: Any, ambient: Any, capacity: Any, kind: Any, storage_value: Any, commitment: Any, shade: Any, blocks: Any,
-    machine_kw: Any, storage: Any, last_price: Any, outcome: Any, totals: Any, refused: Any, scratch: _Scratch,
+    machine_kw: Any, storage: Any, last_price: Any, levels: Any, outcome: Any, totals: Any, refused: Any, scratch: _Scratch,
 ) -> None:  # fmt: skip
     (
         curve_kw, curve_price, curve_tag, context, bid_kw, bid_price, used, supply, steps, allocation, payment, value,
@@ -116,11 +119,11 @@ def _step(
             if bad:
                 what, v = NO_BID, math.nan
             build_curve(
-                plant, class_kw, output, product, i, machine_kw, storage, prices, b, ambient[b], last_price[b], v, commitment, bad,
-                curve_kw, curve_price, curve_tag, context,
+                plant, class_kw, output, product, i, machine_kw, storage, prices, b, ambient[b], last_price[b], levels[b, MEAN], v,
+                commitment, bad, curve_kw, curve_price, curve_tag, context,
             )  # fmt: skip
             if what == STATED_BLOCKS:
-                used[i] = _stated_bid(blocks, b, i, plant[i].grid_kw, bid_kw, bid_price)
+                used[i] = _stated_bid(blocks, b, i, usable_kw(curve_kw, context, i, plant[i].grid_kw), bid_kw, bid_price)
             elif what == NO_BID:
                 used[i] = 0
             else:
@@ -143,11 +146,14 @@ def _step(
             )  # fmt: skip
         else:
             clear_large(bid_kw, bid_price, steps, n_steps, total, mechanism, allocation, payment, value, totals, b)
+        floor, returned = min(0.0, steps[0, 1]), 0.0
         for i in range(n):
-            apply_dispatch(
-                allocation[i], payment[i], plant, output, product, i, prices, b, ambient[b], curve_kw, curve_tag, context,
-                machine_kw, storage, use, outcome,
+            returned += apply_dispatch(
+                allocation[i], payment[i], floor, plant, output, product, i, prices, b, ambient[b], curve_kw, curve_price, curve_tag,
+                context, machine_kw, storage, use, outcome,
             )  # fmt: skip
+        totals[b, SUPPLY_COST] -= floor * returned  # what the sites hand on, and what the grid takes for it
+        totals[b, WELFARE] += floor * returned
         last_price[b] = public_price(totals[b, PRICE_LO], totals[b, PRICE_HI], prices[b, 0])
 
 
@@ -187,9 +193,9 @@ def _shade(shade: Any, b: int, i: int, used: int, bid_price: Any) -> None:
 
 
 @inline_kernel
-def _stated_bid(blocks: Any, b: int, i: int, grid_kw: float, bid_kw: Any, bid_price: Any) -> int:
-    """Copy stated blocks, cut at the grid connection. Returns their number."""
-    room, m = grid_kw, 0
+def _stated_bid(blocks: Any, b: int, i: int, usable: float, bid_kw: Any, bid_price: Any) -> int:
+    """Copy stated blocks, cut at what the plant can use, kW. Returns their number."""
+    room, m = usable, 0
     for k in range(blocks.shape[2]):
         quantity = min(blocks[b, i, k, 0], room)
         if quantity > 0.0:
@@ -203,13 +209,13 @@ def _stated_bid(blocks: Any, b: int, i: int, grid_kw: float, bid_kw: Any, bid_pr
 def step_parallel(
     chunks: int, plant: Any, class_kw: Any, output: Any, product: Any, ladder: Any, capacity_kw: float, reserve: float, mechanism: int,
     prices: Any, ambient: Any, capacity: Any, kind: Any, storage_value: Any, commitment: Any, shade: Any, blocks: Any,
-    machine_kw: Any, storage: Any, last_price: Any, outcome: Any, totals: Any, refused: Any,
+    machine_kw: Any, storage: Any, last_price: Any, levels: Any, outcome: Any, totals: Any, refused: Any,
 ) -> None:  # fmt: skip
     """Step all markets, ``chunks`` contiguous parts of them in parallel."""
     n = len(prices)
     for c in numba.prange(chunks):
         step_range(
             c * n // chunks, (c + 1) * n // chunks, plant, class_kw, output, product, ladder, capacity_kw, reserve, mechanism,
-            prices, ambient, capacity, kind, storage_value, commitment, shade, blocks, machine_kw, storage, last_price, outcome, totals,
-            refused,
+            prices, ambient, capacity, kind, storage_value, commitment, shade, blocks, machine_kw, storage, last_price, levels, outcome,
+            totals, refused,
         )  # fmt: skip

@@ -75,7 +75,9 @@ class DynamicProgramme(Planner):
         wide = Site(
             self.site.name, self.site.fleet, limit + give, self.site.ramp_up_kw, self.site.boot_loss, cooling=self.site.cooling
         )  # fmt: skip
-        blocks = [tuple(block) for block in value_curve(wide, state, prices, ambient, float(prices[0]), None, kappa)]
+        blocks = [
+            tuple(block) for block in value_curve(wide, state, prices, ambient, float(prices[0]), float(prices[0]), None, kappa)
+        ]
         eta_c, eta_d, wear = float(plant["eta_c"]), float(plant["eta_d"]), float(plant["wear"])
         lowest = float(plant["lowest_value"])
         for kwh, value in self._pieces(slope[1], soc, down=give / float(plant["discharge_rate"])):

@@ -342,7 +342,7 @@ def follow(
             now[0, j] = prices[0, t, j]
         power = now[0, 0]
         build_curve(
-            plant, class_kw, output, product, 0, machine_kw, storage, now, 0, ambient[0, t], power, value, kappa, False,
+            plant, class_kw, output, product, 0, machine_kw, storage, now, 0, ambient[0, t], power, power, value, kappa, False,
             kw, price, tag, context,
         )  # fmt: skip
         used = own_bid(kw, price, context, 0, min(cap[0, t], plant[0].grid_kw), bid_kw, bid_price)
@@ -351,7 +351,8 @@ def follow(
             if bid_price[k, 0] > power:
                 bought += bid_kw[k, 0]
         apply_dispatch(
-            bought, bought * power, plant, output, product, 0, now, 0, ambient[0, t], kw, tag, context, machine_kw, storage, use, outcome
+            bought, bought * power, min(0.0, power), plant, output, product, 0, now, 0, ambient[0, t], kw, price, tag, context,
+            machine_kw, storage, use, outcome,
         )  # fmt: skip
         profit += outcome[0, 0, PROFIT]
         path[t, 0], path[t, 1], path[t, 2] = bought, outcome[0, 0, COOLING], outcome[0, 0, CHARGED]

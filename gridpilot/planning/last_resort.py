@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from gridpilot.market.plant import SiteState, dispatch, value_curve
+from gridpilot.market.plant import SiteState, default_commitment_value, dispatch, value_curve
 from gridpilot.market.site import Site, pack_sites
 from gridpilot.market.units import DT
 from gridpilot.planning.base import Outlook, Plan, Planner
@@ -45,7 +45,7 @@ class Myopic(Planner):
         price = float(prices[0])
         blocks = self.bid_curve(state, outlook)
         bought = float(blocks[blocks[:, 1] > price, 0].sum())
-        done = dispatch(self._site, state, bought, prices, ambient, price, value, kappa)
+        done = dispatch(self._site, state, bought, prices, ambient, price, value, value, kappa)
         low, high = float(self._arrays.plant[0]["soc_min"]), float(self._arrays.plant[0]["soc_max"])
         soc = min(max(state.soc_kwh, low), high)
         return Plan(
@@ -66,7 +66,7 @@ class Myopic(Planner):
         """The site's value curve, cut at the cap: every break point, whatever ``points`` says."""
         value, kappa = self._values(outlook)
         prices = outlook.prices[0]
-        blocks = value_curve(self._site, state, prices, float(outlook.ambient_c[0]), float(prices[0]), value, kappa)
+        blocks = value_curve(self._site, state, prices, float(outlook.ambient_c[0]), float(prices[0]), value, value, kappa)
         if outlook.cap_kw is not None:
             ends = np.minimum(np.cumsum(blocks[:, 0]), max(0.0, float(outlook.cap_kw[0])))
             blocks = np.column_stack([np.diff(ends, prepend=0.0), blocks[:, 1]])
@@ -74,11 +74,8 @@ class Myopic(Planner):
 
     def _values(self, outlook: Outlook) -> tuple[float, FloatArray]:
         price = float(outlook.prices[0, 0])
-        fleet, plant = len(self._site.fleet), self._arrays.plant[0]
-        revenue = outlook.prices[0, self._arrays.product[0, :fleet]] * self._arrays.output[0, :fleet]
-        cop = max(1.0, float(plant["cop"] - plant["cop_slope"] * (float(outlook.ambient_c[0]) - plant["cop_reference"])))
-        kappa = np.where(price * (1.0 + 1.0 / cop) < revenue, float(plant["boot_loss"]) * np.maximum(0.0, revenue), 0.0)
-        return (price if math.isnan(self._mean) else self._mean), kappa
+        mean = price if math.isnan(self._mean) else self._mean
+        return mean, default_commitment_value(self._site, outlook.prices[0], float(outlook.ambient_c[0]), price, mean)
 
 
 class Zero(Planner):

@@ -33,7 +33,10 @@ def test_truthful_bids_its_value_curve() -> None:
             bid = agent.bid(observation)
             assert bid.storage_value is None
             assert bid.commitment_value is None
-            expected = value_curve(site, observation.state, observation.prices, observation.ambient_c, observation.last_price)
+            expected = value_curve(
+                site, observation.state, observation.prices, observation.ambient_c, observation.last_price,
+                observation.default_storage_value,
+            )  # fmt: skip
             np.testing.assert_array_equal(bid.blocks, expected)
         seating.bid()
         arena.step()

@@ -23,6 +23,8 @@ from scipy.optimize import linprog
 
 __all__ = ["ExactClearing", "exact_vcg", "oracle_vcg"]
 
+RESIDUE = Fraction(16, 2**52)  # of what is served
+
 Number = int | float | Fraction
 Blocks = Sequence[Sequence[Number]]
 ExactBlocks = list[tuple[Fraction, Fraction]]
@@ -139,19 +141,25 @@ def _merit_order_welfare(sites: list[ExactBlocks], steps: ExactBlocks) -> Fracti
 
 
 def _price_band(sites: list[ExactBlocks], steps: ExactBlocks) -> tuple[Fraction | None, Fraction | None]:
-    """Highest losing and lowest winning price when every supply step bids to buy itself back at its cost."""
+    """Highest losing and lowest winning price when every supply step bids to buy itself back at its cost.
+
+    What wins or loses no more than ``RESIDUE`` of what is served is a rounding error of the quantities, and sets no price.
+    """
     total = _total(s for s, _ in steps)
     level: dict[Fraction, Fraction] = {}
+    demand: dict[Fraction, Fraction] = {}
     for blocks in [*sites, steps]:
         for quantity, price in blocks:
             level[price] = level.get(price, Fraction(0)) + quantity
+            demand[price] = demand.get(price, Fraction(0)) + (quantity if blocks is not steps else 0)
     price_lo = price_hi = None
-    filled = Fraction(0)
+    filled = served = Fraction(0)
     for price in sorted(level, reverse=True):
-        if filled < total:
+        if total - filled > RESIDUE * min(served, total):
             price_hi = price
         filled += level[price]
-        if filled > total and price_lo is None:
+        served += demand[price]
+        if filled - total > RESIDUE * min(served, total) and price_lo is None:
             price_lo = price
     return price_lo, price_hi
 

@@ -22,6 +22,7 @@ class Case(NamedTuple):
     prices: np.ndarray  # (3,) energy, hash, token
     ambient_c: float
     last_price: float
+    mean_price: float
     storage_value: float | None
     commitment_value: np.ndarray | None  # (C,)
 
@@ -70,9 +71,12 @@ def random_case(seed: int) -> Case:
     prices = np.array([r.uniform(-0.1, 0.3), r.choice([0.0, 2.0, r.uniform(0.0, 4.0)]), r.choice([0.0, r.uniform(0.0, 4.0)])])
     storage_value = r.choice([None, 0.0, r.uniform(-0.3, 0.0), r.uniform(0.0, 0.5), r.uniform(0.0, 5.0)])
     kappa = r.choice([None, np.array([r.choice([0.0, r.uniform(0.0, 0.2)]) for _ in site.fleet])])
-    return Case(
-        site, SiteState(soc, theta, np.array(running)), prices, r.uniform(-30.0, 55.0), r.uniform(-0.1, 2.0), storage_value, kappa
+    ambient, last_price, mean_price = (
+        r.uniform(-30.0, 55.0),
+        r.choice([r.uniform(-0.1, 0.3), r.uniform(-0.1, 2.0)]),
+        r.uniform(-0.1, 0.3),
     )
+    return Case(site, SiteState(soc, theta, np.array(running)), prices, ambient, last_price, mean_price, storage_value, kappa)
 
 
 def random_scenario(seed: int, markets: int, ticks: int, history: int = 5) -> Scenario:

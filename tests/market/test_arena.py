@@ -31,7 +31,7 @@ from gridpilot.market.physics import (
     WEAR,
     WON,
 )  # fmt: skip
-from gridpilot.market.site import Battery, Site
+from gridpilot.market.site import Battery, MachineClass, Site
 from gridpilot.market.step import NO_BID, OWN_CURVE, SHADED_CURVE, STATED_BLOCKS
 from gridpilot.market.units import DT
 
@@ -140,24 +140,46 @@ def test_payments_are_those_of_the_auction_and_welfare_adds_up() -> None:
         assert (surplus >= -1e-9).all()  # what the seller leaves of the welfare, the bidders have
 
 
-def test_who_asks_for_more_than_it_can_use_pays_for_it() -> None:
-    plants = [Site("no machines", (), battery=Battery(100.0, 200.0)), *random_arena(2, 1, 3).sites]
-    arena = Arena(plants, MarketRules(1000.0, mechanism="pay_as_bid"))
+@pytest.mark.parametrize("storage_value", [0.1, math.nan])
+def test_a_stated_bid_is_cut_at_what_the_plant_can_use(storage_value: float) -> None:
+    miner = Site("miner", (MachineClass("air", "hash", 3.5, 100, 0.2),), battery=Battery(100.0, 200.0))
+    arena = Arena([Site("no machines", (), battery=Battery(100.0, 200.0)), miner], MarketRules(5000.0))
     arena.make_room(1)
-    arena.start(random_scenario(2, 1, 30))
-    wasted = 0.0
-    arena.orders.kind[:, 0] = STATED_BLOCKS
-    arena.orders.storage_value[:, 0] = 0.1
-    arena.orders.blocks[:, 0, 0] = (900.0, 3.0)
+    arena.start(random_scenario(2, 1, 30)._replace(capacity=np.ones((35, 1))))
+    arena.orders.kind[:] = STATED_BLOCKS
+    arena.orders.storage_value[:] = storage_value
+    arena.orders.blocks[:, :, 0] = (900.0, 3.0)
+    won = []
     while not arena.done:
         before, storage = arena.machine_kw.copy(), arena.storage.copy()
         arena.step()
         check_tick(arena, before, storage)
-        won = float(arena.outcome[0, 0, WON])
-        assert arena.outcome[0, 0, PAYMENT] == pytest.approx(DT * 3.0 * won, rel=1e-12)
-        assert arena.outcome[0, 0, DRAWN] <= 100.0
-        wasted += won - float(arena.outcome[0, 0, DRAWN])
-    assert wasted > 1000.0
+        room = 0.0 if math.isnan(storage_value) else np.minimum(100.0, (190.0 - storage[0, :, 0]) / (0.95 * DT))
+        machines = np.array([0.0, min(350.0, float(before[0, 1, 0]) + 250.0)])
+        cooled = np.where(machines > 0.0, arena.outcome[0, :, COOLING], 0.0)
+        won.append(arena.outcome[0, :, WON].copy())
+        if arena.scenario.prices[arena.scenario.history + arena.tick - 1, 0, 0] < 3.0:
+            np.testing.assert_allclose(won[-1], machines + cooled + room, atol=1e-9)
+            np.testing.assert_allclose(arena.outcome[0, :, DRAWN], won[-1], atol=1e-9)
+    assert np.max(won, axis=0)[0] == (0.0 if math.isnan(storage_value) else 100.0)
+
+
+def test_a_site_is_not_paid_for_power_that_it_does_not_draw() -> None:
+    # A battery that loses 0.06 $/kWh by charging states that it wants to, at any price.
+    battery = Battery(100.0, 2000.0, 1.0, 0.8, wear_cost=0.01)
+    arena = Arena([Site("battery", (), battery=battery)], MarketRules(1000.0, ((1.0, 0.0),)))
+    arena.make_room(1)
+    for energy, drawn in ((-0.2, 100.0), (-0.07, 100.0), (-0.05, 0.0), (0.03, 0.0)):
+        prices = np.full((2, 1, 3), energy)
+        arena.start(Scenario(prices, np.zeros((2, 1)), np.ones((2, 1)), np.zeros(1, dtype=np.int64), 1))
+        arena.orders.kind[:], arena.orders.storage_value[:] = STATED_BLOCKS, -0.05
+        arena.orders.blocks[:, :, 0] = (1000.0, 1.0)
+        arena.step()
+        out = arena.outcome[0, 0]
+        assert (out[WON], out[DRAWN], out[CHARGED]) == (100.0, drawn, drawn)
+        refund = min(energy, 0.0) * (100.0 - drawn)  # what was paid for power that is not drawn goes back
+        assert out[PAYMENT] == pytest.approx(DT * (100.0 * energy - refund), abs=1e-12)
+        assert DT * arena.totals[0, SUPPLY_COST] == pytest.approx(out[PAYMENT], abs=1e-12)
 
 
 # --- faults stay where they are -----------------------------------------------------------------------------------------------

@@ -167,6 +167,28 @@ def test_empty_blocks_do_not_count(kernel: str) -> None:
             assert bits(run_arrays(padded_kw, padded_price, market, kernel)) == expected
 
 
+@pytest.mark.parametrize("mechanism", ["uniform", "vcg", "pay_as_bid"])
+@pytest.mark.parametrize("kernel", ["small", "large"])
+@pytest.mark.parametrize(
+    ("bids", "supply", "expected"),
+    [
+        pytest.param([[[100.00000000000001, 2.0]]], [[100, 0.03], [50, 1.0]], (0.03, 1.0), id="of a step"),
+        pytest.param([[[0.1, 2.0]], [[0.2, 1.0], [0.1, 0.5]]], [[0.3, 0.03]], (0.5, 1.0), id="of a block that loses"),
+        pytest.param([[[0.3, 2.0]], [[0.4, 1.0]]], [[0.1, 0.03], [0.2, 0.03]], (1.0, 2.0), id="of a block that wins"),
+        pytest.param([[[100.0, 2.0], [1e-10, 1.5], [5, 1.0]]], [[100.0, 0.03]], (1.5, 2.0), id="a small block is none"),
+        pytest.param([[[1e-13, 2.0]], [[1e-13, 1.0]]], [[1.0000001e-13, 0.03]], (1.0, 1.0), id="nor is one of a small market"),
+    ],
+)  # fmt: skip
+def test_a_residue_of_rounding_sets_no_price(
+    bids: Any, supply: Any, expected: tuple[float, float], kernel: str, mechanism: str
+) -> None:
+    market: Market = {"bids": bids, "supply": supply, "capacity": math.inf}
+    result = run(market, kernel, mechanism)
+    assert (result.price_lo, result.price_hi) == expected
+    if mechanism == "uniform":
+        np.testing.assert_allclose(result.payment, expected[0] * result.allocation, rtol=1e-15)
+
+
 def test_a_giant_collects_thousands_of_losing_levels() -> None:
     # Its payment walks chunk by chunk; its own losing blocks lie between.
     r = random.Random(0)

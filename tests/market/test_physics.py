@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import linprog
 
-from gridpilot.market.plant import Dispatch, SiteState, dispatch, value_curve
+from gridpilot.market.plant import Dispatch, SiteState, default_commitment_value, dispatch, value_curve
 from gridpilot.market.site import Battery, Cooling, MachineClass, Site
 from gridpilot.market.units import DT
 
@@ -47,8 +47,20 @@ def worths(case: Case) -> tuple[np.ndarray, np.ndarray]:
     revenue = np.array([price[m.product] * m.output / m.unit_kw for m in case.site.fleet])
     if case.commitment_value is not None:
         return revenue, case.commitment_value
-    draw = 1.0 + 1.0 / cop_of(case)
-    return revenue, np.where(case.last_price * draw < revenue, case.site.boot_loss * revenue, 0.0)
+    draw, boot = 1.0 + 1.0 / cop_of(case), case.site.boot_loss * revenue
+    kappa = []
+    for machines, r, loss in zip(case.site.fleet, revenue, boot, strict=True):
+        if case.site.ramp_up_kw == 0.0 or case.last_price * draw < r:
+            kappa.append(loss)
+        else:
+            ticks = max(0, math.ceil(machines.capacity_kw / case.site.ramp_up_kw) - 1) / 2
+            kappa.append(min(loss, (loss + ticks * max(0.0, r - draw * case.mean_price)) / 3))
+    return revenue, np.array(kappa)
+
+
+def floor_of(case: Case) -> float:
+    """What power given back is worth, $/kWh."""
+    return min(0.0, float(case.prices[0]))
 
 
 def power_limits(case: Case) -> tuple[float, float]:
@@ -62,29 +74,29 @@ def power_limits(case: Case) -> tuple[float, float]:
 
 
 def best_value(case: Case, q: float) -> float:
-    """Maximum of the tick's programme with exactly q kW from the grid, $/h: with the cooling off, and with it on, each linear."""
+    """Maximum of the tick's programme with q kW won, $/h: with the cooling off, and with it on, each linear."""
     site, battery, cop = case.site, case.site.battery, cop_of(case)
     revenue, kappa = worths(case)
     capacity = np.array([m.capacity_kw for m in site.fleet])
     running = np.minimum(case.state.machine_kw[: len(capacity)], capacity)
     v, p_free, (charge, discharge) = stored_value(case), free_heat(case), power_limits(case)
     n = len(capacity)
-    # x continued, x started, charge, discharge, cooling
+    # x continued, x started, charge, discharge, cooling, given back
     gain = [
         *(revenue + kappa), *(revenue * (1.0 - site.boot_loss) + kappa), battery.charge_efficiency * v - battery.wear_cost,
-        -v / battery.discharge_efficiency - battery.wear_cost, 0.0,
+        -v / battery.discharge_efficiency - battery.wear_cost, 0.0, floor_of(case),
     ]  # fmt: skip
     machines = [1.0] * (2 * n) + [0.0, 0.0]
     top = [*running, *np.minimum(site.ramp_up_kw, capacity - running), charge, discharge]
     best = -math.inf
     for cooled in (False, True):
-        rows, right = [[*machines, 0.0]], [p_free]
-        equal, total = [[*([1.0] * (2 * n)), 1.0, -1.0, 1.0]], [q]
+        rows, right = [[*machines, 0.0, 0.0]], [p_free]
+        equal, total = [[*([1.0] * (2 * n)), 1.0, -1.0, 1.0, 1.0]], [q]
         if cooled:
             rows, right = [[-1.0 * x for x in rows[0]]], [-p_free]
-            equal.append([*machines, -cop])
+            equal.append([*machines, -cop, 0.0])
             total.append(p_free)
-        bounds = [(0.0, float(limit)) for limit in [*top, site.cooling.max_kw if cooled else 0.0]]
+        bounds = [(0.0, float(limit)) for limit in [*top, site.cooling.max_kw if cooled else 0.0, q]]
         result = linprog([-g for g in gain], A_ub=rows, b_ub=right, A_eq=equal, b_eq=total, bounds=bounds, method="highs")
         if result.status == 0:
             best = max(best, -result.fun)
@@ -94,7 +106,7 @@ def best_value(case: Case, q: float) -> float:
 
 
 def own_value(case: Case, done: Dispatch) -> float:
-    """The programme's objective at what was done, $/h."""
+    """The programme's objective at what was done, $/h, but for power given back."""
     battery = case.site.battery
     revenue, kappa = worths(case)
     n = len(case.site.fleet)
@@ -105,15 +117,17 @@ def own_value(case: Case, done: Dispatch) -> float:
     return value + stored_value(case) * stored - battery.wear_cost * (done.charge_kw + done.discharge_kw)
 
 
-def integral(curve: np.ndarray, q: float) -> float:
+def integral(curve: np.ndarray, q: float, floor: float) -> float:
+    """What q kW are worth, $/h: no kW less than giving it back."""
     before = np.cumsum(curve[:, 0]) - curve[:, 0]
-    return float((np.clip(q - before, 0.0, curve[:, 0]) * curve[:, 1]).sum())
+    used = np.clip(q - before, 0.0, curve[:, 0])
+    return float((used * np.maximum(curve[:, 1], floor)).sum()) + floor * (q - float(used.sum()))
 
 
-def points(case: Case, curve: np.ndarray) -> list[float]:
-    """No power, all the blocks' ends, and between."""
+def points(curve: np.ndarray) -> list[float]:
+    """No power, all the blocks' ends, between them, and more than all."""
     ends = np.concatenate([[0.0], np.cumsum(curve[:, 0])])
-    return [*ends.tolist(), *((ends[1:] + ends[:-1]) / 2.0).tolist()]
+    return [*ends.tolist(), *((ends[1:] + ends[:-1]) / 2.0).tolist(), float(ends[-1]) + 50.0]
 
 
 def check_curve(case: Case) -> None:
@@ -124,12 +138,15 @@ def check_curve(case: Case) -> None:
     total = float(curve[:, 0].sum())
     assert total <= case.site.grid_kw * (1.0 + 1e-15)
     nothing = own_value(case, dispatch(case.site, case.state, 0.0, *case[2:]))
-    for q in points(case, curve):
-        q = min(q, total)
+    floor = floor_of(case)
+    worth_using = float(curve[curve[:, 1] >= floor, 0].sum())
+    for q in points(curve):
         done = dispatch(case.site, case.state, q, *case[2:])
-        value = own_value(case, done)
-        assert value - nothing == pytest.approx(integral(curve, q), abs=1e-9 * max(1.0, abs(value)))
-        assert value == pytest.approx(best_value(case, q), rel=1e-7, abs=1e-6)
+        if q <= case.site.grid_kw:  # beyond it a plant would draw more than the curve, which ends there, says
+            assert done.grid_kw == pytest.approx(min(q, worth_using), abs=1e-9)
+            value = own_value(case, done) + floor * (q - done.grid_kw)
+            assert value - nothing == pytest.approx(integral(curve, q, floor), abs=1e-9 * max(1.0, abs(value)))
+            assert value == pytest.approx(best_value(case, q), rel=1e-7, abs=1e-6)
         check_flows(case, q, done)
 
 
@@ -137,8 +154,8 @@ def check_flows(case: Case, q: float, done: Dispatch) -> None:
     site, battery = case.site, case.site.battery
     machines = done.machine_kw.sum()
     scale = 1e-9 * max(1.0, q)
-    assert q + done.discharge_kw == pytest.approx(machines + done.cooling_kw + done.charge_kw, abs=1e-9)
-    assert done.grid_kw == pytest.approx(q, abs=1e-9)
+    assert done.grid_kw + done.discharge_kw == pytest.approx(machines + done.cooling_kw + done.charge_kw, abs=1e-9)
+    assert 0.0 <= done.grid_kw <= q + 1e-9
     assert -scale <= done.cooling_kw <= site.cooling.max_kw + scale
     assert done.cooling_kw == pytest.approx(max(0.0, machines - free_heat(case)) / cop_of(case), abs=1e-9)
     capacity = np.array([m.capacity_kw for m in site.fleet])
@@ -212,17 +229,50 @@ def test_curves_by_hand(
     site: Site, at: SiteState, storage_value: float | None, kappa: float | None, expected: list[list[float]]
 ) -> None:
     commitment = None if kappa is None else np.full(len(site.fleet), kappa)
-    curve = value_curve(site, at, PRICES, 20.0, 0.05, storage_value, commitment)
+    curve = value_curve(site, at, PRICES, 20.0, 0.05, 0.05, storage_value, commitment)
     np.testing.assert_allclose(curve, np.array(expected).reshape(-1, 2), rtol=1e-12)
 
 
 def test_power_beyond_the_curve_is_not_used() -> None:
-    done = dispatch(plant(), state(theta=0.0, running=350), 400.0, PRICES, 20.0, 0.05)
+    done = dispatch(plant(), state(theta=0.0, running=350), 400.0, PRICES, 20.0, 0.05, 0.05)
     assert done.grid_kw == 350.0
     assert done.machine_kw.tolist() == [350.0]
 
 
 def test_an_idle_battery_keeps_its_energy() -> None:
     site = plant(battery=Battery(60, 1000))
-    done = dispatch(site, state(500.0, 0.0, 350.0), 10.0, PRICES, 20.0, 0.05)
+    done = dispatch(site, state(500.0, 0.0, 350.0), 10.0, PRICES, 20.0, 0.05, 0.05)
     assert (done.charge_kw, done.discharge_kw, done.state.soc_kwh) == (0.0, 0.0, 500.0)
+
+
+@pytest.mark.parametrize(
+    ("energy", "storage_value", "drawn", "charged"),
+    [
+        pytest.param(0.05, -0.03, 350.0, 0.0, id="where power costs something, charging at a loss is not worth it"),
+        pytest.param(-0.02, -0.03, 350.0, 0.0, id="nor where giving back costs less than the loss"),
+        pytest.param(-0.06, -0.03, 410.0, 60.0, id="where giving back costs more than the loss, it is"),
+    ],
+)
+def test_power_is_used_while_it_is_worth_more_than_giving_it_back(
+    energy: float, storage_value: float, drawn: float, charged: float
+) -> None:
+    site = plant(battery=Battery(60, 1000, 0.8, 0.8, 0.01, 0.0, 1.0, 0.0))  # charging is worth 0.8 x -0.03 - 0.01 = -0.034 $/kWh
+    prices = np.array([energy, 1.75, 1.0])
+    done = dispatch(site, state(0.0, 0.0, 350.0), 410.0, prices, 20.0, 0.05, 0.05, storage_value)
+    assert (done.grid_kw, done.charge_kw) == (drawn, charged)
+
+
+@pytest.mark.parametrize(
+    ("last_price", "mean_price", "ramp", "expected"),
+    [
+        pytest.param(0.05, 0.05, 250.0, 0.03, id="power was worth buying: the boot loss"),
+        pytest.param(0.50, 0.05, 350.0, 0.01, id="it was not, and all is back within a tick: a third of it"),
+        pytest.param(0.50, 0.05, 250.0, (0.03 + 0.5 * (0.1 - 7 / 6 * 0.05)) / 3, id="half a tick's usual margin more"),
+        pytest.param(0.50, 0.09, 100.0, 0.01, id="usually there is no margin"),
+        pytest.param(0.50, 0.05, 1.0, 0.03, id="never more than the boot loss"),
+        pytest.param(0.50, 0.05, 0.0, 0.03, id="what cannot start again"),
+    ],
+)
+def test_the_default_commitment_value(last_price: float, mean_price: float, ramp: float, expected: float) -> None:
+    found = default_commitment_value(plant(ramp_up_kw=ramp), PRICES, 20.0, last_price, mean_price)
+    assert found.tolist() == pytest.approx([expected], rel=1e-12)

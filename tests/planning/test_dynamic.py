@@ -193,7 +193,7 @@ def test_the_bid_curve_is_the_value_curve_where_the_storage_value_does_not_chang
     look = outlook([0.05], terminal=np.array([[1800.0, 0.06]]))
     state = SiteState(soc, 30.0, np.array([525.0]))
     curve = planner(SITE).bid_curve(state, look)
-    expected = value_curve(SITE, state, look.prices[0], 25.0, 0.05, 0.06, np.zeros(1))
+    expected = value_curve(SITE, state, look.prices[0], 25.0, 0.05, 0.05, 0.06, np.zeros(1))
     assert np.trapezoid(*_staircase(curve)) == pytest.approx(np.trapezoid(*_staircase(expected)))
     assert curve[:, 0].sum() == pytest.approx(expected[:, 0].sum())
 

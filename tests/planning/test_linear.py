@@ -129,8 +129,9 @@ def test_the_plan_of_a_tick_is_what_the_plant_does() -> None:
     prices, ambient = ercot_like(3, 288)
     state = SiteState(900.0, 35.0, np.array([209.04, 210.0, 214.2]))
     plan = planner_of(site).plan(state, Outlook(prices, ambient))
+    price = float(prices[0, 0])
     done = dispatch(
-        site, state, float(plan.grid_kw[0]), prices[0], ambient[0], prices[0, 0], plan.storage_value, plan.commitment_value
+        site, state, float(plan.grid_kw[0]), prices[0], ambient[0], price, price, plan.storage_value, plan.commitment_value
     )
     np.testing.assert_allclose(done.machine_kw, plan.machine_kw[0], atol=1e-3)
     assert done.cooling_kw == pytest.approx(plan.cooling_kw[0], abs=1e-3)

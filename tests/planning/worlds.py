@@ -84,8 +84,8 @@ def play(planner: Planner, site: Site, prices: np.ndarray, ambient: np.ndarray, 
         plan = planner.plan(state, Outlook(prices[t : t + horizon], ambient[t : t + horizon], terminal=terminal))
         values = (plan.storage_value, plan.commitment_value)
         row, price = prices[t], float(prices[t, 0])
-        curve = value_curve(site, state, row, ambient[t], price, *values)
-        done = dispatch(site, state, float(curve[curve[:, 1] > price, 0].sum()), row, ambient[t], price, *values)
+        curve = value_curve(site, state, row, ambient[t], price, price, *values)
+        done = dispatch(site, state, float(curve[curve[:, 1] > price, 0].sum()), row, ambient[t], price, price, *values)
         profit += done.revenue - done.wear - DT * price * done.grid_kw
         state = done.state
     return profit + 0.03 * (state.soc_kwh - start)
