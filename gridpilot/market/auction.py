@@ -30,8 +30,8 @@ MECHANISMS: Final = {"vcg": VCG, "uniform": UNIFORM, "pay_as_bid": PAY_AS_BID}
 SMALL: Final = 48  # sites; above it the margin is found first
 
 # Share of what is served that rounding may leave over or take too much: a site's quantities are differences of its total, up to 32 of them
-# and each rounded by half an epsilon of it. Where that is all that a level wins or loses, its price is neither the
-# lowest winning nor the highest losing one.
+# and each rounded by half an epsilon of it. Where that is all that a level wins or loses, its price is neither the lowest winning nor
+# the highest losing one.
 RESIDUE: Final = 16.0 * 2.0**-52
 
 # Market-wide results of a clearing, by position in a ``totals`` row.

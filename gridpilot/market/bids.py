@@ -48,7 +48,7 @@ class Bid:
     ``blocks``            ``(K, 2)`` float64: quantity kW >= 0 and price $/kWh, non-increasing. An empty bid asks for nothing.
     ``storage_value``     what one more stored kWh is worth, $/kWh; ``None`` leaves the battery alone.
     ``commitment_value``  ``(C,)``: what having each machine class running is worth beyond this tick, $/kWh >= 0; ``None`` takes the
-                          site's default (its boot loss, while power is worth buying).
+                          default of :func:`gridpilot.market.physics.default_commitment`.
 
     Raises :class:`~gridpilot.errors.BidError` for anything that is not of this form.
 

@@ -10,10 +10,10 @@ over what it does with ``q`` kW of grid power, all rates per hour. ``r_c`` is th
 in descending value: a concave curve ``V(q)`` of at most ``2 C + 3`` blocks, whose argmax is the same walk. Cooling makes a kW of
 machines above ``P_free`` draw ``m = 1 + 1/COP`` kW; a discharging battery is a block that grid power may buy back.
 
-Power that was won and is worth less than giving it back is given back, at ``floor = min(0, the cheapest supply step)``: nothing is refunded
-where power costs something, and where it is given away with money on top, the money goes with it. No mechanism charges less than the cheapest
-step for a kW, so that winning power and not drawing it never earns anything, and a truthful bid, which never wins a block worth less than
-that step, gives nothing back. A bid is cut at what the plant can use, :func:`usable_kw`.
+Power that was won and is worth less than giving it back is given back, at ``floor = min(0, the cheapest supply step)``: nothing is
+refunded where power costs something, and where takers are paid, the money goes back with it. No mechanism charges less than the cheapest
+step for a kW, so that winning power and not drawing it never earns anything, and a truthful bid, which never wins a block worth less
+than that step, gives nothing back. A bid is cut at what the plant can use, :func:`usable_kw`.
 """
 
 from __future__ import annotations

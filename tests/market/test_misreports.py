@@ -1,4 +1,4 @@
-"""Under VCG no bid beats the truth within a tick: single-tick misreports in a market with negative prices, storage and commitment values fixed."""
+"""Under VCG no bid beats the truth within a tick: misreports in a market with negative prices, at fixed storage and commitment values."""
 
 from __future__ import annotations
 
