@@ -78,11 +78,12 @@ def default_commitment(site: Any, class_kw: float, revenue: float, m: float, las
     loss, and the usual margin over the ticks that a kW of the class waits on average until the ramp has brought it back; never more
     than the boot loss.
     """
-    boot = site.boot_loss * max(revenue, 0.0)
+    boot: float = site.boot_loss * max(revenue, 0.0)
     if last_price * m < revenue or site.ramp_kw <= 0.0:
         return boot
     delay = 0.5 * max(math.ceil(class_kw / site.ramp_kw) - 1.0, 0.0)
-    return min(boot, RETURN * (boot + delay * max(revenue - m * mean_price, 0.0)))
+    worth: float = min(boot, RETURN * (boot + delay * max(revenue - m * mean_price, 0.0)))
+    return worth
 
 
 @inline_kernel
@@ -198,10 +199,10 @@ def own_bid(kw: Any, price: Any, context: Any, i: int, grid_kw: float, bid_kw: A
 @inline_kernel
 def usable_kw(kw: Any, context: Any, i: int, grid_kw: float) -> float:
     """The most grid power that the plant can use with its curve in row i of ``kw (N, K)``, kW."""
-    total = -context[i, B_MAX]
+    total: float = -context[i, B_MAX]
     for k in range(int(context[i, N_CURVE])):
         total += kw[i, k]
-    return min(max(total, 0.0), grid_kw)
+    return max(0.0, min(total, grid_kw))
 
 
 @inline_kernel

@@ -15,7 +15,6 @@ import pytest
 from scipy import stats
 
 from gridpilot.market.arena import Arena, Scenario
-from gridpilot.market.encoding import MEAN
 from gridpilot.market.physics import PROFIT
 from gridpilot.market.step import SHADED_CURVE
 from gridpilot.setup import load_setup
