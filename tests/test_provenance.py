@@ -11,7 +11,7 @@ from gridpilot.errors import TournamentError
 from gridpilot.provenance import agent_files, code_hash
 from gridpilot.tournament.config import validate_tournament
 from gridpilot.tournament.manifest import build_manifest, open_run
-from tests.tournament.synthetic import configuration
+from tests.tournament import synthetic
 
 
 def lay(**texts: str) -> None:
@@ -98,7 +98,8 @@ def test_a_tournament_is_another_where_an_agents_file_is_another(monkeypatch: py
     agents = [{"name": "mpc", "climatologies": ["hot.yaml"]}, "provenance_bidder.Mine"]
 
     def played() -> None:
-        open_run(Path("run"), build_manifest(validate_tournament(configuration(agents=agents)), 10))
+        settings = validate_tournament(synthetic.configuration(agents=agents))
+        open_run(Path("run"), build_manifest(settings, synthetic.inspect(settings.spec()), 10))
 
     played()
     played()

@@ -13,7 +13,7 @@ from gridpilot.configuration import validate
 from gridpilot.errors import ConfigError
 from gridpilot.tournament.schedule import BASELINES
 
-__all__ = ["EXECUTION_KEYS", "TournamentConfig", "TournamentSpec", "agent_specs", "validate_tournament"]
+__all__ = ["EXECUTION_KEYS", "AgentSpecs", "Inspection", "TournamentConfig", "TournamentSpec", "agent_specs", "validate_tournament"]
 
 EXECUTION_KEYS: Final = ("backend", "workers", "chunk", "out", "json", "name")  # cannot change a result
 
@@ -38,6 +38,14 @@ class TournamentSpec:
     ticks: int
     history: int
     deadline: float
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """What is known of a specification once its parts have been built."""
+
+    seats: int
+    roles: dict[str, str]  # of the agents, by label: one of schedule.ROLES
 
 
 class TournamentConfig(BaseModel):

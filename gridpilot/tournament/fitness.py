@@ -12,7 +12,6 @@ from typing import Any, Final
 import pandas as pd
 
 from gridpilot import presets
-from gridpilot.agents.registry import find_agent
 from gridpilot.configuration import validate
 from gridpilot.errors import TournamentError
 from gridpilot.market.site import Site
@@ -23,7 +22,7 @@ from gridpilot.tournament.leaderboard import money
 from gridpilot.tournament.manifest import Manifest, read_manifest
 from gridpilot.tournament.rows import FAILURE_COLUMNS, MATCH_KEY
 from gridpilot.tournament.runner import read_rows
-from gridpilot.tournament.schedule import REFERENCE, YARDSTICK
+from gridpilot.tournament.schedule import CLAIRVOYANT_ROLES, REFERENCE
 from gridpilot.tournament.statistics import LEVEL, MIN_EPISODES, AgentSummary, Leaderboard, rank, scores
 
 __all__ = ["CODES", "Check", "Record", "check_record", "evaluate", "read_record", "suggest"]
@@ -82,7 +81,7 @@ def read_record(run: Path, label: str) -> Record:
     entry = manifest["agents"][label]
     target: str = entry["target"]
     known = presets.registered("agent").get(target, {})
-    if label == YARDSTICK or ((known or target.startswith("gridpilot.")) and find_agent(target).clairvoyant):
+    if entry["role"] in CLAIRVOYANT_ROLES:
         raise TournamentError(f"{label} is shown the future, which only a simulated market can do: it is never deployed")
     rows = read_rows(run)
     board = rank(rows)

@@ -21,8 +21,7 @@ from typing import Any, Final
 
 from gridpilot.errors import AgentError, TournamentError
 from gridpilot.provenance import agent_files, code_hash, sha256
-from gridpilot.tournament.config import EXECUTION_KEYS, TournamentConfig, agent_specs
-from gridpilot.tournament.schedule import BASELINES
+from gridpilot.tournament.config import EXECUTION_KEYS, Inspection, TournamentConfig, agent_specs
 
 __all__ = ["MANIFEST_NAME", "Manifest", "build_manifest", "open_run", "read_manifest", "run_id", "write_atomically"]
 
@@ -33,8 +32,8 @@ _PACKAGES: Final = ("gridpilot", "numpy", "numba", "scipy", "pandas", "pyarrow",
 Manifest = dict[str, Any]
 
 
-def build_manifest(config: TournamentConfig, matches: int) -> Manifest:
-    """The manifest of a new run of ``matches`` matches.
+def build_manifest(config: TournamentConfig, found: Inspection, matches: int) -> Manifest:
+    """The manifest of a new run of ``matches`` matches, of what was ``found`` when its parts were built.
 
     Raises :class:`~gridpilot.errors.AgentError` for an agent given by a dotted path whose module cannot be found.
     """
@@ -43,7 +42,7 @@ def build_manifest(config: TournamentConfig, matches: int) -> Manifest:
     agents = {}
     for label, spec in agent_specs(config.agents).items():
         source = _source(spec["target"])
-        agents[label] = {**spec, "baseline": label in BASELINES, "source": source, **_more_files(spec, source)}
+        agents[label] = {**spec, "role": found.roles[label], "source": source, **_more_files(spec, source)}
     return {
         "format": _FORMAT,
         "command": "tournament",

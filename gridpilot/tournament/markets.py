@@ -79,7 +79,7 @@ def summarise_markets(rows: pd.DataFrame) -> tuple[MarketSummary, ...]:
 
 def _matches(rows: pd.DataFrame) -> pd.DataFrame:
     """A row a match, as the market's figures stand on the rows of all seats: of ``alone`` that of the agent that is alone."""
-    own = (rows["agent"] != REFERENCE).to_numpy()
+    own = (rows["role"] != "reference").to_numpy()
     first = (rows["seat"] == rows["seat"].min()).to_numpy()
     match = (rows["episode"] * len(LINEUPS) + pd.factorize(rows["lineup"])[0]) * (rows["rotation"].max() + 1) + rows["rotation"]
     matches = rows.loc[np.where((rows["lineup"] == "alone").to_numpy(), own, first), MARKET_COLUMNS]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -18,19 +18,12 @@ from gridpilot.market.physics import CHARGED, DISCHARGED, DRAWN, MACHINES, N_OUT
 from gridpilot.market.units import DT
 from gridpilot.setup import MarketSetup, load_setup
 from gridpilot.tournament.config import TournamentSpec
+from gridpilot.tournament.inspection import assign_roles
 from gridpilot.tournament.schedule import Match
 
-__all__ = ["check_spec", "play_chunk"]
+__all__ = ["play_chunk"]
 
 FloatArray = npt.NDArray[np.float64]
-
-
-def check_spec(spec: TournamentSpec) -> int:
-    """Build everything once; return the number of seats. Raises what is wrong with the market, the prices or an agent."""
-    setup = load_setup(spec.market, spec.prices, ticks=spec.ticks, history=spec.history)
-    for agent in _agents(spec).values():
-        agent.build()
-    return len(setup.sites)
 
 
 def play_chunk(spec: TournamentSpec, matches: Sequence[Match]) -> pd.DataFrame:
@@ -65,7 +58,8 @@ def play_chunk(spec: TournamentSpec, matches: Sequence[Match]) -> pd.DataFrame:
         scarce += arena.last_price > np.maximum(energy + dearest, -np.inf if arena.rules.reserve is None else arena.rules.reserve)
     stored = _stored_value(arena)
     market[:, 0] += stored.sum(axis=1)
-    return _rows(matches, arena.sites, tally, stored, market, scarce, spec.ticks, seating)
+    # Roles are told here too, from the classes that played: a class that is another where matches are played is found out.
+    return _rows(matches, assign_roles(spec.agents), arena.sites, tally, stored, market, scarce, spec.ticks, seating)
 
 
 def _stored_value(arena: Arena) -> FloatArray:
@@ -82,7 +76,15 @@ def _stored_value(arena: Arena) -> FloatArray:
 
 
 def _rows(
-    matches: Sequence[Match], sites: Sequence[Any], tally: Any, stored: Any, market: Any, scarce: Any, ticks: int, seating: Seating
+    matches: Sequence[Match],
+    roles: Mapping[str, str],
+    sites: Sequence[Any],
+    tally: Any,
+    stored: Any,
+    market: Any,
+    scarce: Any,
+    ticks: int,
+    seating: Seating,
 ) -> pd.DataFrame:
     n = len(sites)
     mean_price = np.divide(market[:, 4], market[:, 3], out=np.full(len(matches), np.nan), where=market[:, 3] > 0.0)
@@ -100,6 +102,7 @@ def _rows(
             "seat": np.tile(np.arange(n), len(matches)),
             "site": [site.name for site in sites] * len(matches),
             "agent": [agent for match in matches for agent in match.seats],
+            "role": [roles[agent] for match in matches for agent in match.seats],
             "profit": flat[:, PROFIT] + stored.ravel(),
             "revenue": flat[:, REVENUE],
             "payment": flat[:, PAYMENT],

@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 
 from gridpilot.errors import TournamentError
-from gridpilot.tournament.schedule import Match
+from gridpilot.tournament.schedule import BASELINES, CLAIRVOYANT_ROLES, REFERENCE, ROLES, Match
 
-__all__ = ["FAILURE_COLUMNS", "MATCH_KEY", "ROW_COLUMNS", "check_rows"]
+__all__ = ["FAILURE_COLUMNS", "MATCH_KEY", "ROW_COLUMNS", "check_rows", "roles_of"]
 
 MATCH_KEY: Final = ["episode", "lineup", "rotation"]
 FAILURE_COLUMNS: Final = ["timeouts", "exceptions", "invalid_bids"]
@@ -23,6 +23,7 @@ ROW_COLUMNS: Final[dict[str, str]] = {  # column: int | float | str
     "seat": "int",
     "site": "str",
     "agent": "str",  # its label
+    "role": "str",  # one of schedule.ROLES
     "profit": "float",  # $ of the match: revenue - payment - wear + stored
     "revenue": "float",  # $
     "payment": "float",  # $ to the auctioneer
@@ -67,6 +68,7 @@ def check_rows(rows: pd.DataFrame, matches: Sequence[Match] | None = None, *, wh
         elif kind == "float" and name != "market_mean_price" and not np.isfinite(column.to_numpy()).all():
             bad = int(np.flatnonzero(~np.isfinite(column.to_numpy()))[0])
             raise TournamentError(f"{where}: column {name!r} is {column.iloc[bad]} in row {bad}, expected a finite number")
+    _check_roles(rows, where)
     rows = rows[list(ROW_COLUMNS)].reset_index(drop=True)
     key = [*MATCH_KEY, "seat", "agent"]
     if matches is None:
@@ -77,3 +79,36 @@ def check_rows(rows: pd.DataFrame, matches: Sequence[Match] | None = None, *, wh
         if list(rows[key].itertuples(index=False, name=None)) != expected:
             raise TournamentError(f"{where}: {len(rows)} rows that are not the {len(expected)} of its matches in order")
     return rows
+
+
+def roles_of(rows: pd.DataFrame) -> dict[str, str]:
+    """The role of each agent by its label.
+
+    Raises :class:`~gridpilot.errors.TournamentError` for rows without roles, as earlier versions wrote them, and for an agent of two roles.
+    """
+    if "role" not in rows.columns:
+        raise TournamentError("the rows do not say which role an agent has (column 'role'): play the tournament again")
+    pairs = rows[["agent", "role"]].drop_duplicates()
+    twice = pairs[pairs["agent"].duplicated()]
+    if len(twice):
+        label = twice["agent"].iloc[0]
+        found = sorted(pairs.loc[pairs["agent"] == label, "role"])
+        raise TournamentError(f"the agent {label!r} has the roles {' and '.join(found)}, expected one")
+    return dict(zip(pairs["agent"].tolist(), pairs["role"].tolist(), strict=True))
+
+
+def _check_roles(rows: pd.DataFrame, where: str) -> None:
+    try:
+        roles = roles_of(rows)
+    except TournamentError as error:
+        raise TournamentError(f"{where}: {error}") from error
+    for label, role in roles.items():
+        fixed = "reference" if label == REFERENCE else "baseline" if label in BASELINES else None
+        if role not in ROLES or (fixed or role) != role or (role in ("reference", "baseline") and not fixed):
+            raise TournamentError(f"{where}: the agent {label!r} has the role {role!r}, which it cannot have")
+    for role in ("reference", "yardstick"):
+        if list(roles.values()).count(role) > 1:
+            raise TournamentError(f"{where}: there is more than one {role}: {[label for label in roles if roles[label] == role]}")
+    ranked = rows.loc[(rows["lineup"] != "alone") & rows["role"].isin(CLAIRVOYANT_ROLES), "agent"]
+    if len(ranked):
+        raise TournamentError(f"{where}: {ranked.iloc[0]!r} is shown the future and plays among the ranked, expected it alone only")

@@ -8,7 +8,7 @@ seats is no multiple of that of agents, a seat's rivals would depend on who sits
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Final
@@ -17,11 +17,19 @@ import numpy as np
 
 from gridpilot.errors import TournamentError
 
-__all__ = ["BASELINES", "LINEUPS", "REFERENCE", "YARDSTICK", "Match", "partition", "schedule"]
+__all__ = ["BASELINES", "CLAIRVOYANT_ROLES", "LINEUPS", "REFERENCE", "ROLES", "Match", "partition", "schedule"]
 
-REFERENCE: Final = "truthful"  # the agent all gains are measured against
+REFERENCE: Final = "truthful"  # the agent all gains are measured against: the library's own, which no other agent's label can be
 BASELINES: Final = (REFERENCE, "zero_intelligence")  # frozen, and always take part
-YARDSTICK: Final = "foresight"  # knows the future: plays alone among reference agents only, and is not ranked
+ROLES: Final = {
+    "reference": "what all gains are measured against",
+    "baseline": "frozen, and takes part in every tournament",
+    "ranked": "any other that sees what a bidder sees",
+    "yardstick": "is shown the future, and is what capture is measured against",
+    "clairvoyant": "is shown the future, and is no measure",
+}
+"""What an agent is in a tournament; decided by its class, never by its label."""
+CLAIRVOYANT_ROLES: Final = ("yardstick", "clairvoyant")  # play alone among reference agents only, and are never ranked
 LINEUPS: Final = ("mixed", "self", "alone")
 
 _SEATING = 0x5EA7  # keeps the seats' random numbers apart from others of the same episode
@@ -37,21 +45,27 @@ class Match:
     seats: tuple[str, ...]  # (N,) label of the agent at each site
 
 
-def schedule(agents: Sequence[str], n_seats: int, episodes: Sequence[int], lineups: Sequence[str] = LINEUPS) -> list[Match]:
+def schedule(
+    agents: Sequence[str],
+    n_seats: int,
+    episodes: Sequence[int],
+    lineups: Sequence[str] = LINEUPS,
+    *,
+    clairvoyant: Collection[str] = (),
+) -> list[Match]:
     """All matches of a tournament, in playing order.
 
-    ``agents``    labels of the A agents, without repetition; the baselines must be among them.
-    ``n_seats``   sites of the market, N >= 1.
-    ``episodes``  numbers of the episodes, without repetition.
-    ``lineups``   what is played in each episode:
+    ``agents``       labels of the A agents, without repetition; the baselines must be among them.
+    ``n_seats``      sites of the market, N >= 1.
+    ``episodes``     numbers of the episodes, without repetition.
+    ``clairvoyant``  labels of those that are shown the future: they play ``alone`` only; A counts them there and nowhere else.
+    ``lineups``      what is played in each episode:
 
     * ``mixed``: A matches; in rotation r seat s is played by agent ``(p[s] + r) mod A``, where p is a permutation of the seats that
       depends on the episode alone; so each agent plays each seat once.
     * ``self``: A matches, match r with agent r at every seat.
     * ``alone``: N (A - 1) matches, in each of which one agent other than the reference sits among reference agents: the k-th such
       agent takes seat s in match ``k N + s``. The all-reference match it is compared with is played even without ``self``.
-
-    The yardstick plays ``alone`` only: A counts it there and nowhere else.
 
     Raises :class:`~gridpilot.errors.TournamentError` for repeated agents or episodes, a missing baseline, an unknown line-up, no
     seat.
@@ -61,7 +75,7 @@ def schedule(agents: Sequence[str], n_seats: int, episodes: Sequence[int], lineu
     """
     _check(agents, n_seats, episodes, lineups)
     matches = []
-    ranked = [agent for agent in agents if agent != YARDSTICK]
+    ranked = [agent for agent in agents if agent not in clairvoyant]
     for episode in episodes:
         if "mixed" in lineups:
             order = _seat_order(episode, n_seats)

@@ -35,8 +35,8 @@ from gridpilot.tournament.intervals import (
     ratio_percent,
 )
 from gridpilot.tournament.markets import MarketSummary, summarise_markets
-from gridpilot.tournament.rows import FAILURE_COLUMNS
-from gridpilot.tournament.schedule import BASELINES, REFERENCE, YARDSTICK
+from gridpilot.tournament.rows import FAILURE_COLUMNS, roles_of
+from gridpilot.tournament.schedule import REFERENCE
 
 __all__ = [
     "LEVEL",
@@ -70,7 +70,7 @@ class AgentSummary:
     gain_percent: Estimate  # the same in % of the reference's profit; no value where that is not clearly positive
     alone_gain: Estimate  # the gain when it is the only one among reference agents
     alone_percent: Estimate
-    capture_percent: Estimate  # that gain as a share of what the yardstick, which knows the future, gains there
+    capture_percent: Estimate  # that gain as a share of what the yardstick, which is shown the future, gains there
     interquartile_mean: float  # of the episodes' scores
     cvar: float  # mean of the worst 5 % of the episodes' scores
     timeouts: int  # decisions, over all line-ups
@@ -114,16 +114,19 @@ def rank(rows: pd.DataFrame) -> Leaderboard:
     Episodes of which some mixed match is missing, as in an unfinished run, are left out. Raises
     :class:`~gridpilot.errors.TournamentError` when no episode is complete.
     """
+    roles = roles_of(rows)
+    frozen = {label for label, role in roles.items() if role in ("reference", "baseline")}
+    yardstick = next((label for label, role in roles.items() if role == "yardstick"), "")  # which is no label, and has no gains
     table = scores(rows)
     means = table.mean(axis=0)
-    labels = sorted(table.columns, key=lambda label: (-means[label], label not in BASELINES, label))
+    labels = sorted(table.columns, key=lambda label: (-means[label], label not in frozen, label))
     x = table[labels].to_numpy()
     usual = x[:, labels.index(REFERENCE)]
     compared = PairedDifferences(x)
     winners = compared.winners(1.0 - LEVEL) if len(x) >= MIN_EPISODES else None
     alone, failures = _alone(rows), _failures(rows)
-    best = _together(alone, YARDSTICK, REFERENCE)
-    bound = above_zero(best[:, 0] - best[:, 1]) and above_zero(best[:, 1]) and not _beaten(alone, labels)
+    best = _together(alone, yardstick, REFERENCE)
+    bound = above_zero(best[:, 0] - best[:, 1]) and above_zero(best[:, 1]) and not _beaten(alone, labels, yardstick)
     agents = []
     for a, label in enumerate(labels):
         here = _together(alone, label, REFERENCE)
@@ -132,14 +135,14 @@ def rank(rows: pd.DataFrame) -> Leaderboard:
             AgentSummary(
                 rank=better + 1,
                 agent=label,
-                baseline=label in BASELINES,
+                baseline=label in frozen,
                 in_winner_set=None if winners is None else a in winners,
                 profit=mean(x[:, a]),
                 gain=mean(x[:, a] - usual),
                 gain_percent=ratio_percent(x[:, a] - usual, usual),
                 alone_gain=mean(here[:, 0] - here[:, 1]),
                 alone_percent=ratio_percent(here[:, 0] - here[:, 1], here[:, 1]),
-                capture_percent=_capture(alone, label, bound),
+                capture_percent=_capture(alone, label, yardstick, bound),
                 interquartile_mean=interquartile_mean(x[:, a]),
                 cvar=conditional_value_at_risk(x[:, a]),
                 **failures[label],
@@ -232,20 +235,20 @@ def _together(alone: pd.DataFrame, *agents: str) -> FloatArray:
     return table
 
 
-def _beaten(alone: pd.DataFrame, labels: list[str]) -> bool:
+def _beaten(alone: pd.DataFrame, labels: list[str], yardstick: str) -> bool:
     """Whether an agent clearly earns more than the yardstick, which then bounds nothing."""
     return any(
-        above_zero(pair[:, 0] - pair[:, 1]) for pair in (_together(alone, label, YARDSTICK) for label in labels) if len(pair)
+        above_zero(pair[:, 0] - pair[:, 1]) for pair in (_together(alone, label, yardstick) for label in labels) if len(pair)
     )
 
 
-def _capture(alone: pd.DataFrame, label: str, bound: bool) -> Estimate:
+def _capture(alone: pd.DataFrame, label: str, yardstick: str, bound: bool) -> Estimate:
     """Share of the yardstick's gain over the reference, %.
 
     None where the yardstick is no upper bound: it gains nothing, another gains more, or bidding as the reference does earns nothing, as
     where everybody pays what he bids.
     """
-    three = _together(alone, label, REFERENCE, YARDSTICK)
+    three = _together(alone, label, REFERENCE, yardstick)
     if not len(three):
         return Estimate(None, reason=NOT_PLAYED)
     return capture_percent(three[:, 0] - three[:, 1], three[:, 2] - three[:, 1]) if bound else Estimate(None, reason=NO_BOUND)

@@ -17,12 +17,12 @@ from typing import Any
 from rich.console import Console
 
 from gridpilot import configuration
-from gridpilot.tournament.config import TournamentSpec, validate_tournament
+from gridpilot.tournament.config import Inspection, TournamentSpec, validate_tournament
 from gridpilot.tournament.manifest import build_manifest, open_run, run_id
 from gridpilot.tournament.progress import Progress
 from gridpilot.tournament.report_command import leaderboard_json, print_leaderboard, write_results
 from gridpilot.tournament.runner import Play, Runner
-from gridpilot.tournament.schedule import schedule
+from gridpilot.tournament.schedule import CLAIRVOYANT_ROLES, schedule
 from gridpilot.tournament.statistics import rank
 
 __all__ = ["default_workers", "main", "run_tournament"]
@@ -32,20 +32,21 @@ def main(argv: list[str]) -> int:
     """Run the command with Hydra overrides. Raises what :func:`run_tournament` raises."""
 
     def play_configured(config: dict[str, Any]) -> int:
-        from gridpilot.tournament.play import check_spec, play_chunk
+        from gridpilot.tournament.inspection import inspect_spec
+        from gridpilot.tournament.play import play_chunk
 
-        return run_tournament(config, play_chunk, check_spec)
+        return run_tournament(config, play_chunk, inspect_spec)
 
     return configuration.run("tournament", argv, play_configured)
 
 
 def run_tournament(
-    config: Mapping[str, Any], play: Play, check: Callable[[TournamentSpec], int], *, console: Console | None = None
+    config: Mapping[str, Any], play: Play, inspect: Callable[[TournamentSpec], Inspection], *, console: Console | None = None
 ) -> int:
     """Play the tournament of a composed configuration; return 0.
 
     ``play``     plays matches, see :class:`~gridpilot.tournament.runner.Runner`.
-    ``check``    refuses a specification that cannot be played, before anything is written, and returns the number of seats.
+    ``inspect``  looks at a specification before anything is written, and refuses one that cannot be played.
     ``console``  takes progress and notes, by default stderr; the result goes to stdout.
 
     Raises :class:`~gridpilot.errors.ConfigError` for a bad key, :class:`~gridpilot.errors.AgentError` for an agent that cannot be
@@ -57,8 +58,10 @@ def run_tournament(
     if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())  # agents=[my_file.MyAgent] is a file in the current folder
     spec = settings.spec()
-    matches = schedule(list(spec.agents), check(spec), settings.episode_numbers, settings.lineups)
-    manifest = build_manifest(settings, len(matches))
+    found = inspect(spec)
+    clairvoyant = [label for label, role in found.roles.items() if role in CLAIRVOYANT_ROLES]
+    matches = schedule(list(spec.agents), found.seats, settings.episode_numbers, settings.lineups, clairvoyant=clairvoyant)
+    manifest = build_manifest(settings, found, len(matches))
     folder = Path(settings.out) if settings.out else Path("runs") / f"{settings.name}-{run_id(manifest)}"
     manifest = open_run(folder, manifest)
     workers = settings.workers or default_workers()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import time
 from collections.abc import Sequence
@@ -11,11 +12,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from gridpilot.tournament.config import TournamentSpec
+from gridpilot.tournament import schedule as of_agents
+from gridpilot.tournament.config import Inspection, TournamentSpec
 from gridpilot.tournament.schedule import Match
 
 SKILL = {"truthful": 0.0, "zero_intelligence": -120.0, "threshold": 18.0, "twin": 18.0, "foresight": 36.0}
+ROLE = {"truthful": "reference", "zero_intelligence": "baseline", "foresight": "yardstick"}  # any other is ranked
 N_SEATS = 4
+schedule = functools.partial(of_agents.schedule, clairvoyant=["foresight"])
 
 
 def spec(**changes: Any) -> TournamentSpec:
@@ -32,8 +36,8 @@ def spec(**changes: Any) -> TournamentSpec:
     return TournamentSpec(**(values | changes))
 
 
-def check(spec: TournamentSpec) -> int:
-    return N_SEATS
+def inspect(spec: TournamentSpec) -> Inspection:
+    return Inspection(N_SEATS, {label: ROLE.get(label, "ranked") for label in spec.agents})
 
 
 def configuration(**changes: Any) -> dict[str, Any]:
@@ -83,6 +87,7 @@ def _row(spec: TournamentSpec, match: Match, seat: int, agent: str, profit: floa
         "seat": seat,
         "site": f"site {seat}",
         "agent": agent,
+        "role": ROLE.get(agent, "ranked"),
         "profit": profit,
         "revenue": profit + 100.0,
         "payment": 95.0,

@@ -27,7 +27,7 @@ ROOT = Path(__file__).parents[2]
 def tournament(**changes: Any) -> str:
     said = io.StringIO()
     assert (
-        run_tournament(synthetic.configuration(**changes), synthetic.play, synthetic.check, console=Console(file=said, width=300))
+        run_tournament(synthetic.configuration(**changes), synthetic.play, synthetic.inspect, console=Console(file=said, width=300))
         == 0
     )
     return said.getvalue()
@@ -167,7 +167,7 @@ def test_interruption_keeps_what_is_finished() -> None:
         from gridpilot.tournament.tournament_command import run_tournament
         if __name__ == "__main__":
             config = synthetic.configuration(backend="processes", workers=2, chunk=2, out="run")
-            run_tournament(config, synthetic.play_slowly, synthetic.check)
+            run_tournament(config, synthetic.play_slowly, synthetic.inspect)
     """
     Path("interrupted.py").write_text(textwrap.dedent(script))
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}

@@ -9,9 +9,8 @@ from rich.console import Console
 
 from gridpilot.tournament.leaderboard import as_dict, money, percent, render, spread, to_json
 from gridpilot.tournament.plots import axis_over, diverging_colour, interval_track
-from gridpilot.tournament.schedule import schedule
 from gridpilot.tournament.statistics import Estimate, Leaderboard, rank
-from tests.tournament.synthetic import N_SEATS, play, spec
+from tests.tournament.synthetic import N_SEATS, play, schedule, spec
 
 
 def board(episodes: int, more: tuple[str, ...] = ()) -> Leaderboard:

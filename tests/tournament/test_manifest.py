@@ -10,18 +10,20 @@ import pytest
 from gridpilot.errors import AgentError, TournamentError
 from gridpilot.tournament.config import validate_tournament
 from gridpilot.tournament.manifest import Manifest, build_manifest, open_run, read_manifest, run_id, write_atomically
+from tests.tournament import synthetic
 from tests.tournament.synthetic import configuration
 
 
 def manifest(**changes: object) -> Manifest:
-    return build_manifest(validate_tournament(configuration(**changes)), 10)
+    settings = validate_tournament(configuration(**changes))
+    return build_manifest(settings, synthetic.inspect(settings.spec()), 10)
 
 
 def test_contents() -> None:
     made = manifest(episodes=5, first_episode=2)
     assert json.loads(json.dumps(made)) == made
     assert made["episodes"] == {"purpose": "evaluation", "first": 1002, "last": 1006, "count": 5, "evaluation_starts_at": 1000}
-    assert made["agents"]["zero_intelligence"] == {"target": "zero_intelligence", "params": {}, "baseline": True, "source": None}
+    assert made["agents"]["zero_intelligence"] == {"target": "zero_intelligence", "params": {}, "role": "baseline", "source": None}
     assert made["versions"]["python"] == sys.version.split()[0]
     assert made["versions"]["numpy"]
     assert made["seed"] == made["config"]["seed"] == 3

@@ -6,10 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from gridpilot.errors import AgentError, ConfigError
 from gridpilot.setup import load_preset
 from gridpilot.tournament.config import TournamentSpec
-from gridpilot.tournament.play import check_spec, play_chunk
+from gridpilot.tournament.play import play_chunk
 from gridpilot.tournament.rows import check_rows
 from gridpilot.tournament.schedule import schedule
 
@@ -64,11 +63,3 @@ def test_rows_do_not_depend_on_the_chunk(played: tuple[list[object], pd.DataFram
     apart = pd.concat([play_chunk(spec(), [match]) for match in matches[::3]], ignore_index=True)  # type: ignore[list-item]
     together = pd.concat([rows.iloc[10 * i : 10 * i + 10] for i in range(0, len(matches), 3)], ignore_index=True)
     pd.testing.assert_frame_equal(apart, together, check_exact=True)
-
-
-def test_the_spec_is_checked_before_anything_is_played() -> None:
-    assert check_spec(spec()) == 10
-    with pytest.raises(ConfigError, match="capacity_kw"):
-        check_spec(spec(market={**load_preset("market", "default"), "capacity_kw": "much"}))
-    with pytest.raises(AgentError, match="no module 'nowhere'"):
-        check_spec(spec(agents={"x": {"target": "nowhere.Agent", "params": {}}}))

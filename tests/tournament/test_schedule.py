@@ -86,7 +86,7 @@ def test_partition_keeps_order() -> None:
 
 def test_the_yardstick_plays_alone_only_and_changes_nothing_for_others() -> None:
     without = schedule(["truthful", "x", "zero_intelligence"], 3, [0, 5])
-    having = schedule(["truthful", "x", "zero_intelligence", "foresight"], 3, [0, 5])
+    having = schedule(["truthful", "x", "zero_intelligence", "foresight"], 3, [0, 5], clairvoyant=["foresight"])
     own = [match for match in having if "foresight" in match.seats]
     assert {match.lineup for match in own} == {"alone"}
     assert len(own) == 2 * 3

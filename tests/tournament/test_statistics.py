@@ -12,8 +12,7 @@ from scipy.stats import t
 from gridpilot.errors import TournamentError
 from gridpilot.tournament import statistics
 from gridpilot.tournament.config import TournamentSpec
-from gridpilot.tournament.schedule import schedule
-from tests.tournament.synthetic import N_SEATS, play, spec
+from tests.tournament.synthetic import N_SEATS, play, schedule, spec
 
 AGENTS = ["truthful", "threshold", "twin", "zero_intelligence"]
 

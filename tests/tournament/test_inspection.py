@@ -1,0 +1,147 @@
+"""Roles come from classes, and no label changes them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from gridpilot.errors import AgentError, ConfigError, TournamentError
+from gridpilot.setup import load_preset
+from gridpilot.tournament.config import TournamentSpec, agent_specs
+from gridpilot.tournament.inspection import assign_roles, inspect_spec
+from gridpilot.tournament.play import play_chunk
+from gridpilot.tournament.rows import check_rows
+from gridpilot.tournament.schedule import CLAIRVOYANT_ROLES, ROLES, schedule
+from gridpilot.tournament.statistics import rank
+
+SEERS = """
+from gridpilot.agents.foresight import Foresight
+from gridpilot.agents.truthful import Truthful
+
+class Mine(Foresight):
+    pass
+
+class Seer(Truthful):
+    clairvoyant = True
+"""
+MARKET = {
+    **load_preset("market", "default"),
+    "sites": [{"name": "hydro", "fleet": {"hydro": 118}}, {"name": "gpu", "fleet": {"gpu": 62}}],
+}
+
+
+def spec(*agents: Any, **changes: Any) -> TournamentSpec:
+    """Of two sites and ten ticks."""
+    fields = {
+        "market": MARKET,
+        "prices": load_preset("prices", "ercot"),
+        "agents": agent_specs(agents),
+        "seed": 3,
+        "ticks": 10,
+        "history": 24,
+        "deadline": 60.0,
+    }
+    return TournamentSpec(**(fields | changes))
+
+
+@pytest.fixture
+def seers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(Path.cwd())
+    Path("inspection_seers.py").write_text(SEERS)
+
+
+MINE, SEER = "inspection_seers.Mine", "inspection_seers.Seer"
+
+
+@pytest.mark.parametrize(
+    ("agents", "expected"),
+    [
+        ([{"name": "foresight", "label": "oracle"}], {"oracle": "yardstick"}),
+        ([{"name": "foresight", "replan": 12}], {"foresight": "yardstick"}),
+        ([{"name": "truthful", "label": "foresight"}], {"foresight": "ranked"}),
+        ([{"name": "truthful", "label": "honest"}, "threshold"], {"honest": "ranked", "threshold": "ranked"}),
+        ([{"name": MINE, "label": "harmless"}], {"harmless": "yardstick"}),
+        ([MINE, SEER], {"Mine": "clairvoyant", "Seer": "clairvoyant"}),
+        (["foresight", MINE], {"foresight": "yardstick", "Mine": "clairvoyant"}),
+        (
+            [{"name": SEER, "label": "foresight"}, {"name": "foresight", "label": "x"}],
+            {"foresight": "clairvoyant", "x": "yardstick"},
+        ),
+        (
+            ["foresight", {"name": "foresight", "label": "often", "replan": 1}],
+            {"foresight": "yardstick", "often": "clairvoyant"},
+        ),
+        (
+            [{"name": "foresight", "label": "a", "replan": 1}, {"name": "foresight", "label": "b", "replan": 2}],
+            {"a": "clairvoyant", "b": "clairvoyant"},
+        ),
+        ([{"name": "gridpilot.agents.foresight.Foresight", "label": "path"}, SEER], {"path": "yardstick", "Seer": "clairvoyant"}),
+    ],
+)
+def test_roles_come_from_classes(seers: None, agents: list[Any], expected: dict[str, str]) -> None:
+    assert assign_roles(agent_specs(agents)) == {**expected, "truthful": "reference", "zero_intelligence": "baseline"}
+
+
+def test_a_label_neither_ranks_foresight_nor_hides_anybody(seers: None) -> None:
+    tricky = spec({"name": "foresight", "label": "oracle"}, {"name": "truthful", "label": "foresight"}, SEER)
+    found = inspect_spec(tricky)
+    clairvoyant = [label for label, role in found.roles.items() if role in CLAIRVOYANT_ROLES]
+    matches = schedule(list(tricky.agents), found.seats, range(2), clairvoyant=clairvoyant)
+    rows = check_rows(play_chunk(tricky, matches), matches, where="test")
+    assert dict(zip(rows["agent"], rows["role"], strict=True)) == found.roles
+    board = rank(rows)
+    assert sorted(agent.agent for agent in board.agents) == ["foresight", "truthful", "zero_intelligence"]
+    by_name = {agent.agent: agent for agent in board.agents}
+    assert by_name["foresight"].profit.value == pytest.approx(by_name["truthful"].profit.value, rel=0.05)
+    assert set(rows.loc[rows["agent"].isin(["oracle", "Seer"]), "lineup"]) == {"alone"}
+    assert by_name["foresight"].capture_percent.value == 0.0  # of what oracle gains, and it gains nothing
+
+
+def test_a_class_that_sees_only_where_matches_are_played_is_found_out(seers: None) -> None:
+    import inspection_seers
+
+    matches = schedule(["truthful", "zero_intelligence", "Seer"], 2, [0], ["mixed"])  # as if it had told a lie before
+    assert inspection_seers.Seer.clairvoyant
+    with pytest.raises(TournamentError, match="'Seer' is shown the future and plays among the ranked, expected it alone only"):
+        check_rows(play_chunk(spec(SEER), matches), matches, where="chunk 0")
+
+
+@pytest.fixture(scope="module")
+def rows() -> pd.DataFrame:
+    told = spec("foresight")
+    return play_chunk(told, schedule(list(told.agents), 2, [0], clairvoyant=["foresight"]))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda rows: rows.drop(columns="role"), "column 'role' is missing"),
+        (lambda rows: rows.replace({"role": {"baseline": "winner"}}), "'zero_intelligence' has the role 'winner', which it cannot"),
+        (lambda rows: rows.replace({"role": {"baseline": "ranked"}}), "'zero_intelligence' has the role 'ranked', which it cannot"),
+        (lambda rows: rows.replace({"agent": {"zero_intelligence": "x"}}), "'x' has the role 'baseline', which it cannot"),
+        (
+            lambda rows: rows.assign(role=rows["role"].where(rows.index > rows.index[rows["agent"] == "foresight"][0], "ranked")),
+            "has the roles ",
+        ),
+    ],
+)
+def test_rows_whose_roles_cannot_be(rows: pd.DataFrame, change: Any, message: str) -> None:
+    with pytest.raises(TournamentError, match=message):
+        check_rows(change(rows), where="test")
+
+
+def test_rows_without_roles_are_not_ranked(rows: pd.DataFrame) -> None:
+    assert set(rows["role"]) <= set(ROLES)
+    with pytest.raises(TournamentError, match="the rows do not say which role an agent has"):
+        rank(rows.drop(columns="role"))
+
+
+def test_the_spec_is_looked_at_before_anything_is_played() -> None:
+    assert inspect_spec(spec()).seats == 2
+    with pytest.raises(ConfigError, match="capacity_kw"):
+        inspect_spec(spec(market={**MARKET, "capacity_kw": "much"}))
+    with pytest.raises(AgentError, match="no module 'nowhere'"):
+        inspect_spec(spec("nowhere.Agent"))
