@@ -10,6 +10,7 @@ import json
 import shlex
 import subprocess
 import sys
+import tempfile
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,28 +24,30 @@ from rich.text import Text
 
 from gridpilot.configuration import validate
 from gridpilot.errors import DeploymentError
+from gridpilot.file_access import is_installed, watch_files
 from gridpilot.live.config import RiskLimits
-from gridpilot.live.deployment import DEPLOYMENT_NAME
+from gridpilot.live.deployment import DEPLOYMENT_NAME, load_deployment
 from gridpilot.live.deployment_writer import pack_agent, write_deployment
 from gridpilot.market.site import Site
-from gridpilot.provenance import is_installed
-from gridpilot.setup import load_preset
+from gridpilot.setup import load_preset, load_setup
 from gridpilot.tournament.fitness import CODES, Check, Record, check_record, evaluate, read_record, suggest
+from gridpilot.tournament.inspection import play_a_tick
 from gridpilot.tournament.leaderboard import money, percent, signed, spread
 from gridpilot.tournament.manifest import Manifest, run_id
+from gridpilot.tournament.rows import FAILURE_COLUMNS
 from gridpilot.tournament.schedule import REFERENCE
 
-__all__ = ["main"]
+__all__ = ["main", "rehearse"]
 
 NOTE: Final = "NOTE.txt"
 
 _LOAD: Final = """
 import sys
 from pathlib import Path
+from gridpilot.deploy import rehearse
 from gridpilot.errors import GridPilotError
-from gridpilot.live.deployment import load_deployment
 try:
-    load_deployment(Path(sys.argv[1]))
+    rehearse(Path(sys.argv[1]))
 except GridPilotError as error:
     sys.exit(str(error))
 """
@@ -176,12 +179,19 @@ def _chosen(seats: tuple[Site, ...], names: Sequence[str] | None) -> tuple[Site,
 def _packed(record: Record) -> tuple[dict[str, Any], dict[str, bytes]]:
     """The agent as it is deployed, and the contents of its files by their names below ``policy``."""
     agent, data = pack_agent(record.target, record.params, record.files.data)
-    both = sorted({*record.files.code, NOTE} & data.keys())
+    beside = {**record.files.code, **record.files.opened}
+    for name, path in record.files.opened.items():
+        if Path(name).is_absolute():
+            raise DeploymentError(
+                f"{record.label} reads {path}, which lies outside of {record.files.root} and is named by none of its parameters: a "
+                "deployment cannot hold it; name it by a parameter, or lay it beside the code"
+            )
+    both = sorted({*beside, NOTE} & data.keys())
     if both:
         raise DeploymentError(
             f"{record.label}: {both[0]} is the name of a file of its code and of one of its parameters; rename one"
         )
-    contents = {name: path.read_bytes() for name, path in {**record.files.code, **data}.items()}
+    contents = {name: path.read_bytes() for name, path in {**beside, **data}.items()}
     return agent, {**contents, NOTE: _note(record, list(contents)).encode()}
 
 
@@ -216,12 +226,33 @@ def _notes(record: Record) -> list[str]:
 
 
 def _load_elsewhere(folder: Path, name: Path) -> None:
-    """Load the folder as whoever runs it will: in a fresh process, in another working directory."""
+    """Load the folder as whoever runs it will: in a fresh process, in another working directory, which is empty."""
     command = [sys.executable, "-P", "-B", "-c", _LOAD, str(folder.absolute())]
-    done = subprocess.run(command, cwd=folder / "policy", capture_output=True, text=True, check=False)
+    with tempfile.TemporaryDirectory() as empty:
+        done = subprocess.run(command, cwd=empty, capture_output=True, text=True, check=False)
     if done.returncode:
         last = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
         raise DeploymentError(f"it does not run on its own: {last.replace(str(folder.absolute()), str(name))}")
+
+
+def rehearse(folder: Path) -> None:
+    """Load a deployment and let its agent play a tick at the deployed sites, reading nothing of the user's but what the folder holds.
+
+    Raises :class:`~gridpilot.errors.DeploymentError` for an agent that cannot be built, reads another file, or fails where it has not
+    failed before.
+    """
+    with watch_files() as read:
+        deployment = load_deployment(folder)
+        market = {**deployment.manifest["config"]["market"], "sites": yaml.safe_load((folder / "site.yaml").read_text())}
+        error = play_a_tick(load_setup(market), deployment.agent["target"], deployment.agent["params"])
+    others = [path for path in read.paths if not path.is_relative_to(folder.absolute())]
+    if others:
+        raise DeploymentError(
+            f"{deployment.label} reads {others[0]}, which is no part of the deployment; name it by a parameter, or open it relative to "
+            "the file of its code"
+        )
+    if error and not {override.code for override in deployment.record.despite} & set(FAILURE_COLUMNS):
+        raise DeploymentError(f"{deployment.label} fails at once: {error}")
 
 
 # What is said.

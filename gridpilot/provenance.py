@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import ast
 import hashlib
+import importlib.util
 import os
 import re
 import sys
-import sysconfig
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-__all__ = ["AgentFiles", "agent_files", "code_hash", "is_installed", "sha256"]
+from gridpilot.errors import AgentError
+from gridpilot.file_access import is_installed
+
+__all__ = ["AgentFiles", "agent_files", "code_hash", "sha256", "source_of"]
 
 _ROOMS: Final = (
     "market",
@@ -38,8 +41,10 @@ _OURS: Final = "gridpilot"
 class AgentFiles(NamedTuple):
     """The files behind an agent that are neither the library's nor an installed package's."""
 
-    code: dict[str, Path]  # by path below the folder that is on sys.path: "my_file.py", "mine/bidder.py"
+    root: Path  # the folder that its code is imported from
+    code: dict[str, Path]  # by path below ``root``: "my_file.py", "mine/bidder.py"
     data: dict[str, Path]  # by the parameter that names it: "climatologies.0"
+    opened: dict[str, Path]  # others that it reads while it is built and reset, by path below ``root`` or, elsewhere, in full
     absent: dict[str, str]  # parameters that look like the path of a file, and there is none
 
 
@@ -56,23 +61,35 @@ def code_hash() -> str:
     return digest.hexdigest()
 
 
+def source_of(target: str) -> Path | None:
+    """The file of an agent's module; ``None`` for a registered name, which is the library's.
+
+    Nothing but the packages around it is imported. Raises :class:`~gridpilot.errors.AgentError` when there is no such module.
+    """
+    module, _, _ = target.rpartition(".")
+    if not module:
+        return None
+    try:
+        spec = importlib.util.find_spec(module)
+    except (ImportError, ValueError) as error:
+        raise AgentError(f"agents: {target}: module {module!r} cannot be found: {error}") from error
+    if spec is None:
+        raise AgentError(f"agents: {target}: no module {module!r} in the current folder or on the Python path")
+    return Path(str(spec.origin))
+
+
 def sha256(path: Path) -> str:
     """SHA-256 of a file, in hexadecimal. Raises ``OSError``."""
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def is_installed(file: Path) -> bool:
-    """Whether a source file belongs to an installed package or to Python itself, and so is no file of the user's."""
-    installed = {"site-packages", "dist-packages"}.intersection(file.parts)
-    return bool(installed) or file.is_relative_to(Path(sysconfig.get_path("stdlib")))
-
-
-def agent_files(target: str, params: Mapping[str, Any], source: Path | None) -> AgentFiles:
+def agent_files(target: str, params: Mapping[str, Any], source: Path | None, opened: Iterable[Path] = ()) -> AgentFiles:
     """The files that an agent consists of besides the library.
 
     ``target``  its name or dotted path; ``source`` is the file of that path's module, ``None`` for a registered name.
     ``params``  the strings among them that name a file, relative to the working directory, make ``data``; a string like
                 ``my_file.MyPlanner`` whose module lies beside the agent's source, or in the working directory, counts as code.
+    ``opened``  files that it was seen to read; those that are among the former are left out.
 
     Code is followed through its import statements, as far as they lead to files in the folder they are imported from. Nothing is
     imported. Raises ``OSError`` for a file that cannot be read.
@@ -91,7 +108,14 @@ def agent_files(target: str, params: Mapping[str, Any], source: Path | None) -> 
             absent[key] = text
         elif _DOTTED.fullmatch(text):
             modules.append(text.rpartition(".")[0])
-    return AgentFiles(_sources(root, modules), data, absent)
+    code = _sources(root, modules)
+    known = {path.resolve() for path in (*code.values(), *data.values(), *([source] if source else []))}
+    others = {_shown(path, root): path for path in opened if path.resolve() not in known}
+    return AgentFiles(root, code, data, dict(sorted(others.items())), absent)
+
+
+def _shown(path: Path, root: Path) -> str:
+    return path.relative_to(root).as_posix() if path.is_relative_to(root) else path.as_posix()
 
 
 def _strings(value: Any, key: str = "") -> Iterator[tuple[str, str]]:

@@ -8,6 +8,7 @@ import pytest
 
 from gridpilot import provenance
 from gridpilot.errors import TournamentError
+from gridpilot.file_access import is_installed
 from gridpilot.provenance import agent_files, code_hash
 from gridpilot.tournament.config import validate_tournament
 from gridpilot.tournament.manifest import build_manifest, open_run
@@ -72,9 +73,9 @@ def test_installed_code_is_nobodys_file() -> None:
         spec = importlib.util.find_spec(module)
         assert spec is not None
         assert spec.origin is not None
-        assert provenance.is_installed(Path(spec.origin))
+        assert is_installed(Path(spec.origin))
         assert agent_files(f"{module}.Agent", {}, Path(spec.origin)).code == {}
-    assert not provenance.is_installed(Path("mine.py").absolute())
+    assert not is_installed(Path("mine.py").absolute())
 
 
 @pytest.mark.parametrize(

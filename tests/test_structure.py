@@ -33,7 +33,7 @@ ORDER = (
 RANK = {room: rank for rank, rooms in enumerate(ORDER) for room in rooms}
 
 # What may be imported from everywhere; but the market does without configuration.
-SHARED = {"errors", "configuration", "presets", "provenance"}
+SHARED = {"errors", "configuration", "file_access", "presets", "provenance"}
 
 HEAVY = {
     "arch",

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveFloat, PositiveInt, StrictBool, model_validator
@@ -13,9 +14,19 @@ from gridpilot.configuration import validate
 from gridpilot.errors import ConfigError
 from gridpilot.tournament.schedule import BASELINES
 
-__all__ = ["EXECUTION_KEYS", "AgentSpecs", "Inspection", "TournamentConfig", "TournamentSpec", "agent_specs", "validate_tournament"]
+__all__ = [
+    "EXECUTION_KEYS",
+    "EXTENSIBLE_KEYS",
+    "AgentSpecs",
+    "Inspection",
+    "TournamentConfig",
+    "TournamentSpec",
+    "agent_specs",
+    "validate_tournament",
+]
 
 EXECUTION_KEYS: Final = ("backend", "workers", "chunk", "out", "json", "name")  # cannot change a result
+EXTENSIBLE_KEYS: Final = ("episodes",)  # say how much of a run is played
 
 AgentSpecs = dict[str, dict[str, Any]]
 
@@ -29,6 +40,7 @@ class TournamentSpec:
     ``seed``                root of all random numbers: ``SeedSequence(seed, spawn_key=(episode, stream))``.
     ``ticks``               length of an episode; ``history`` ticks of prices are known before its first one.
     ``deadline``            s, the time a Python agent has for a decision.
+    ``files``               absolute paths of the files that agents may read; ``None``: any.
     """
 
     market: dict[str, Any]
@@ -38,14 +50,19 @@ class TournamentSpec:
     ticks: int
     history: int
     deadline: float
+    files: frozenset[str] | None = None
 
 
 @dataclass(frozen=True)
 class Inspection:
-    """What is known of a specification once its parts have been built."""
+    """What is known of a specification once its parts have been built and reset."""
 
     seats: int
     roles: dict[str, str]  # of the agents, by label: one of schedule.ROLES
+    opened: dict[str, tuple[Path, ...]] = field(default_factory=dict)  # files that an agent read meanwhile, by label
+    defaults: dict[str, dict[str, str]] = field(default_factory=dict)  # default arguments of an agent that name a file, by label
+    market: tuple[Path, ...] = ()  # files that building market and prices read
+    readable: frozenset[str] | None = None  # for TournamentSpec.files; None where no agent has files
 
 
 class TournamentConfig(BaseModel):

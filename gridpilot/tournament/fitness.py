@@ -19,9 +19,9 @@ from gridpilot.market.units import DT, TICKS_PER_DAY
 from gridpilot.provenance import AgentFiles, agent_files, code_hash, sha256
 from gridpilot.setup import MarketConfig
 from gridpilot.tournament.leaderboard import money
-from gridpilot.tournament.manifest import Manifest, read_manifest
+from gridpilot.tournament.manifest import Manifest
 from gridpilot.tournament.rows import FAILURE_COLUMNS, MATCH_KEY
-from gridpilot.tournament.runner import read_rows
+from gridpilot.tournament.runner import read_run
 from gridpilot.tournament.schedule import CLAIRVOYANT_ROLES, REFERENCE
 from gridpilot.tournament.statistics import LEVEL, MIN_EPISODES, AgentSummary, Leaderboard, rank, scores
 
@@ -31,6 +31,7 @@ CODES: Final = {
     "incomplete": "matches of the run are missing",
     "code": "the library's source has changed since",
     "source": "a file of the agent has changed since",
+    "audit": "the agent was not audited, or failed its audit",
     "few_episodes": "too few episodes to tell agents apart",
     "timeouts": "decisions came too late",
     "exceptions": "decisions raised an exception",
@@ -58,7 +59,7 @@ class Record:
 
     label: str
     target: str
-    params: dict[str, Any]  # as built: those of its conf/agent file too
+    params: dict[str, Any]  # as built: those of its conf/agent file too, and its defaults that name a file
     manifest: Manifest
     rows: pd.DataFrame  # of all agents
     board: Leaderboard
@@ -75,7 +76,7 @@ def read_record(run: Path, label: str) -> Record:
     Raises :class:`~gridpilot.errors.TournamentError` for an agent that did not play, or is shown the future, for files of its own that
     are gone, and what reading a run raises.
     """
-    manifest = read_manifest(run)
+    manifest, rows = read_run(run)
     if label not in manifest["agents"]:
         raise TournamentError(f"{run}: there is no agent {label!r}; {suggest(label, list(manifest['agents']), 'its agents are')}")
     entry = manifest["agents"][label]
@@ -83,7 +84,6 @@ def read_record(run: Path, label: str) -> Record:
     known = presets.registered("agent").get(target, {})
     if entry["role"] in CLAIRVOYANT_ROLES:
         raise TournamentError(f"{label} is shown the future, which only a simulated market can do: it is never deployed")
-    rows = read_rows(run)
     board = rank(rows)
     summary = next((agent for agent in board.agents if agent.agent == label), None)
     if summary is None:
@@ -92,7 +92,7 @@ def read_record(run: Path, label: str) -> Record:
     return Record(
         label=label,
         target=target,
-        params={**{key: value for key, value in known.items() if key != "target"}, **entry["params"]},
+        params={**{key: value for key, value in known.items() if key != "target"}, **entry.get("defaults", {}), **entry["params"]},
         manifest=manifest,
         rows=rows,
         board=board,
@@ -109,7 +109,7 @@ def check_record(record: Record, max_loss_per_day: float | None) -> list[Check]:
     played, due = len(record.rows.drop_duplicates(MATCH_KEY)), int(record.manifest["matches"])
     here, there = code_hash(), str(record.manifest["code"])
     code = f"unchanged, {here[:10]}" if here == there else f"{there[:10]} was played and {here[:10]} is here: play it again"
-    own = ", ".join((*record.files.code, *(path.name for path in record.files.data.values())))
+    own = ", ".join((*record.files.code, *(path.name for path in record.files.data.values()), *record.files.opened))
     source = f"unchanged: {own}" if own else "no files besides the library's"
     if record.changed:
         source = f"{', '.join(record.changed)} changed since, or not recorded then"
@@ -118,6 +118,7 @@ def check_record(record: Record, max_loss_per_day: float | None) -> list[Check]:
         Check("incomplete", f"{played:,} of {due:,} matches are finished", played >= due),
         Check("code", code, here == there),
         Check("source", source, not record.changed),
+        _audit(record),
         Check(
             "few_episodes",
             f"{record.board.episodes} complete, {MIN_EPISODES} are needed to tell agents apart",
@@ -169,18 +170,36 @@ def _files(entry: dict[str, Any], label: str) -> tuple[Path | None, AgentFiles, 
     source = Path(recorded["file"]) if own else None
     if source is not None and not source.is_file():
         raise TournamentError(f"{label}: its source {source} is gone, which has to be copied")
-    found = agent_files(target, entry["params"], source)
+    params = {**entry.get("defaults", {}), **entry["params"]}
+    found = agent_files(target, params, source)
+    opened = {name: found.root / name for name in entry.get("opened", {})}  # a path in full stays what it is
+    for path in opened.values():
+        if not path.is_file():
+            raise TournamentError(f"{label}: {path} is gone, which it reads; run this where the tournament was run")
+    found = agent_files(target, params, source, opened.values())
     for key, text in found.absent.items():
         raise TournamentError(
             f"{label}: its parameter {key} is {text!r:.80}, and there is no such file in {Path.cwd()}; "
             "run this where the tournament was run"
         )
-    now = {name: sha256(path) for name, path in {**found.code, **found.data}.items() if path != source}
-    before = entry.get("files", {})
+    now = {name: sha256(path) for name, path in {**found.code, **found.data, **found.opened}.items() if path != source}
+    before = {**entry.get("files", {}), **entry.get("opened", {})}
     changed = [name for name in sorted(now.keys() | before.keys()) if now.get(name) != before.get(name)]
     if source is not None and sha256(source) != recorded["sha256"]:
         changed.insert(0, source.name)
     return source, found, tuple(changed)
+
+
+def _audit(record: Record) -> Check:
+    verdict = record.manifest["agents"][record.label]["audit"]
+    if verdict is None:
+        source = record.manifest["agents"][record.label]["source"]
+        library = (source is None or record.target.startswith("gridpilot.")) and not record.files.code
+        return Check("audit", "an agent of the library" if library else "it was not audited", library)
+    passed = verdict.get("passed") is True
+    return Check(
+        "audit", "passed" if passed else f"failed: {', '.join(map(str, verdict.get('failed', ()))) or 'see the manifest'}", passed
+    )
 
 
 def _failures(summary: AgentSummary, name: str) -> Check:

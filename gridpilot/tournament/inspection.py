@@ -1,22 +1,52 @@
-"""What is looked at before a tournament's first match: that its parts can be built, and which role each agent has."""
+"""What is looked at before a tournament's first match: that its parts can be built, which role each agent has, and what it reads."""
 
 from __future__ import annotations
 
+import inspect
+import math
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
 from gridpilot.agents.foresight import Foresight
-from gridpilot.agents.registry import build_agent, find_agent
-from gridpilot.setup import load_setup
+from gridpilot.agents.registry import build_agent, find_agent, registered
+from gridpilot.agents.seating import AgentSpec, Seating
+from gridpilot.file_access import read_at_import, watch_files
+from gridpilot.provenance import agent_files, source_of
+from gridpilot.setup import MarketSetup, load_setup
 from gridpilot.tournament.config import AgentSpecs, Inspection, TournamentSpec
 from gridpilot.tournament.schedule import BASELINES, REFERENCE
 
-__all__ = ["assign_roles", "inspect_spec"]
+__all__ = ["assign_roles", "inspect_spec", "play_a_tick"]
 
 
 def inspect_spec(spec: TournamentSpec) -> Inspection:
-    """Build everything once. Raises what is wrong with the market, the prices or an agent."""
-    setup = load_setup(spec.market, spec.prices, ticks=spec.ticks, history=spec.history)
-    for agent in spec.agents.values():
-        build_agent(agent["target"], agent["params"])
-    return Inspection(len(setup.sites), assign_roles(spec.agents))
+    """Build everything once, and let every agent that has files of its own play the first tick of an episode.
+
+    Raises what is wrong with the market, the prices or an agent; a failure in that tick is none, as it will be scored.
+    """
+    with watch_files() as market:
+        setup = load_setup(spec.market, spec.prices, ticks=spec.ticks, history=spec.history)
+    opened: dict[str, tuple[Path, ...]] = {}
+    defaults: dict[str, dict[str, str]] = {}
+    readable: set[str] | None = None
+    for label, agent in spec.agents.items():
+        target, params = agent["target"], agent["params"]
+        with watch_files() as read:
+            build_agent(target, params)
+            defaults[label] = _defaults(target, params)
+            source = source_of(target)
+            files = agent_files(target, {**defaults[label], **params}, source)
+            own = source is not None or bool(files.code or files.data)
+            if own:
+                play_a_tick(setup, target, params, seed=spec.seed, time_limit=spec.deadline)
+        opened[label] = tuple(sorted({*read.paths, *read_at_import(files.code.values())}))
+        if own:
+            known = {os.path.abspath(path) for path in (*opened[label], *files.data.values())}
+            readable = known | (readable or set())
+    limit = None if readable is None else frozenset(readable)
+    return Inspection(len(setup.sites), assign_roles(spec.agents), opened, defaults, market.paths, limit)
 
 
 def assign_roles(agents: AgentSpecs) -> dict[str, str]:
@@ -38,3 +68,28 @@ def assign_roles(agents: AgentSpecs) -> dict[str, str]:
     if len(candidates) == 1:
         roles[candidates[0]] = "yardstick"
     return roles
+
+
+def play_a_tick(setup: MarketSetup, target: str, params: Mapping[str, Any], *, seed: int = 0, time_limit: float = math.inf) -> str:
+    """Let an agent play the first tick of an episode in all seats of a market of its own; return its first failure, or ``""``."""
+    arena = setup.arena(1)
+    arena.start(setup.scenario(seed, [0]))
+    seating = Seating(arena, {"it": AgentSpec(target, params)}, [["it"] * arena.n_sites], time_limit=time_limit)
+    seating.reset(seed, [0])
+    seating.bid()
+    arena.step()
+    seating.learn()
+    return next(iter(seating.first_error.values()), "")
+
+
+def _defaults(target: str, params: Mapping[str, Any]) -> dict[str, str]:
+    """Default arguments that hold where an agent of one's own is built with ``params``, and name a file."""
+    if target in registered():
+        return {}
+    found = inspect.signature(find_agent(target)).parameters.items()
+    texts = {name: parameter.default for name, parameter in found if name not in params}
+    return {
+        name: text
+        for name, text in texts.items()
+        if isinstance(text, str) and ("/" in text or "." in text) and os.path.isfile(text)
+    }

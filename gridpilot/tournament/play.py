@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
@@ -11,6 +12,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from gridpilot.agents.seating import FAILURES, AgentSpec, Seating
+from gridpilot.file_access import refuse_other_files
 from gridpilot.market.arena import Arena
 from gridpilot.market.auction import SUPPLY_COST, VOLUME
 from gridpilot.market.encoding import MEAN
@@ -27,11 +29,20 @@ FloatArray = npt.NDArray[np.float64]
 
 
 def play_chunk(spec: TournamentSpec, matches: Sequence[Match]) -> pd.DataFrame:
-    """Play ``matches`` side by side; one row per match and seat, in order (columns of :mod:`gridpilot.tournament.rows`)."""
+    """Play ``matches`` side by side; one row per match and seat, in order (columns of :mod:`gridpilot.tournament.rows`).
+
+    A file that is not among ``spec.files`` cannot be opened meanwhile: what it tells an agent would be part of no run. An agent that tries
+    gets a ``PermissionError``, and what becomes of it is scored like any failure.
+    """
     setup = _setup(_Key(spec))
     arena = setup.arena(len(matches))
     episodes = np.array([match.episode for match in matches], dtype=np.int64)
     arena.start(setup.scenario(spec.seed, episodes))
+    with contextlib.nullcontext() if spec.files is None else refuse_other_files(spec.files):
+        return _play(spec, matches, arena, episodes)
+
+
+def _play(spec: TournamentSpec, matches: Sequence[Match], arena: Arena, episodes: npt.NDArray[np.int64]) -> pd.DataFrame:
     seating = Seating(arena, _agents(spec), [match.seats for match in matches], time_limit=spec.deadline)
     seating.reset(spec.seed, episodes)
     n_markets, n = arena.n_markets, arena.n_sites

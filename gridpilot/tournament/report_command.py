@@ -10,23 +10,22 @@ import pandas as pd
 from rich.console import Console
 
 from gridpilot.tournament.leaderboard import render, to_json
-from gridpilot.tournament.manifest import Manifest, read_manifest, write_atomically
+from gridpilot.tournament.manifest import Manifest, write_atomically
 from gridpilot.tournament.report import render_report
-from gridpilot.tournament.runner import read_rows
+from gridpilot.tournament.runner import read_run
 from gridpilot.tournament.statistics import Leaderboard, rank
 
 __all__ = ["leaderboard_json", "main", "print_leaderboard", "write_results"]
 
 
 def main(argv: list[str]) -> int:
-    """Run the command. Raises :class:`~gridpilot.errors.TournamentError` when RUN is no run folder or holds no complete episode."""
+    """Run the command. Raises :class:`~gridpilot.errors.TournamentError` when RUN is no run, was edited or holds no complete episode."""
     parser = argparse.ArgumentParser(prog="gridpilot report", description="Rank a tournament's rows and write its HTML report.")
     parser.add_argument("run", metavar="RUN", type=Path, help="folder of a tournament, as printed at its end")
     parser.add_argument("--out", metavar="FILE", type=Path, help="the report; by default RUN/report.html")
     parser.add_argument("--json", action="store_true", help="print the leaderboard as JSON")
     arguments = parser.parse_args(argv)
-    manifest = read_manifest(arguments.run)
-    rows = read_rows(arguments.run)
+    manifest, rows = read_run(arguments.run)
     board = rank(rows)
     out = write_results(arguments.run, rows, manifest, board, report=arguments.out)
     if arguments.json:

@@ -1,13 +1,16 @@
 """Plays the matches of a tournament in chunks, in this process or in several, and keeps what is finished.
 
-Each finished chunk is one Parquet part, written through a rename; a run that is continued skips the parts that are whole. Rows do
-not depend on the backend, the number of workers or the size of the chunks, as ``play`` is a pure function of its arguments.
+Each finished chunk is one Parquet part, written through a rename; a run that is continued skips the parts that are whole. A part states
+the run and the number it belongs to, and a hash of its rows: one of another run, or that was rewritten, is no part. Rows do not depend on
+the backend, the number of workers or the size of the chunks, as ``play`` is a pure function of its arguments.
 """
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import io
+import json
 import multiprocessing
 import os
 import signal
@@ -17,33 +20,35 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from gridpilot.errors import TournamentError
 from gridpilot.tournament.config import TournamentSpec
-from gridpilot.tournament.manifest import write_atomically
+from gridpilot.tournament.manifest import Manifest, identity_of, read_manifest, write_atomically
 from gridpilot.tournament.progress import Progress
-from gridpilot.tournament.rows import check_rows
-from gridpilot.tournament.schedule import Match, partition
+from gridpilot.tournament.rows import ROW_COLUMNS, check_rows
+from gridpilot.tournament.schedule import Match
 
-__all__ = ["Play", "Runner", "read_rows"]
+__all__ = ["Play", "Runner", "read_rows", "read_run", "store_rows"]
 
 Play = Callable[[TournamentSpec, Sequence[Match]], pd.DataFrame]
 Chunk = tuple[Match, ...]
 
 _ATTEMPTS = 2  # of a chunk whose worker process died
+_STATED: Final = b"gridpilot"  # key of a part's metadata
 
 
 class Runner:
     """Plays matches with ``play`` and stores their rows under ``folder/parts``.
 
     ``play``     ``(spec, matches) -> rows``: one row per match and seat, in order; importable by name for the process backend.
+    ``run``      names the run that the parts belong to: the identity of its manifest.
     ``backend``  "serial", or "processes": ``workers`` processes of one thread each, started afresh (spawn).
-    ``chunk``    matches a part; must be the same each time a folder is continued.
     """
 
     def __init__(
@@ -52,24 +57,25 @@ class Runner:
         spec: TournamentSpec,
         folder: Path,
         *,
+        run: str,
         backend: Literal["serial", "processes"] = "serial",
         workers: int = 1,
-        chunk: int = 32,
         progress: Progress | None = None,
     ) -> None:
-        self.play, self.spec, self.folder = play, spec, folder
-        self.backend, self.workers, self.chunk = backend, workers, chunk
+        self.play, self.spec, self.folder, self._run = play, spec, folder, run
+        self.backend, self.workers = backend, workers
         self.progress = progress or Progress()
         self.resumed = 0  # matches that the last run found finished
         self.finished = 0  # matches whose rows are stored, those included
 
-    def run(self, matches: Sequence[Match]) -> pd.DataFrame:
-        """Play what is not yet finished; return the rows of all ``matches``, in order.
+    def run(self, chunks: Sequence[Chunk]) -> pd.DataFrame:
+        """Play the ``chunks`` that are not yet finished; return the rows of all of them, in order.
+
+        Part ``i`` holds chunk ``i``, so the chunks must begin with the same ones each time a folder is continued.
 
         Raises :class:`~gridpilot.errors.TournamentError` when a part cannot be written or a worker process died twice over the same
         chunk, and whatever ``play`` raises; finished parts are kept in every case.
         """
-        chunks = partition(matches, self.chunk)
         parts: dict[int, pd.DataFrame] = {}
         for i, chunk in enumerate(chunks):
             rows = self._stored(i, chunk)
@@ -79,10 +85,10 @@ class Runner:
         self.resumed = self.finished = sum(len(chunks[i]) for i in parts)
         one_process = self.backend == "serial" or len(pending) == 0
         played = self._in_this_process(chunks, pending) if one_process else self._in_processes(chunks, pending)
-        with self.progress.of(len(matches), done=self.resumed) as advance, contextlib.closing(played):
+        with self.progress.of(sum(map(len, chunks)), done=self.resumed) as advance, contextlib.closing(played):
             for i, rows in played:
                 parts[i] = check_rows(rows, chunks[i], where=f"chunk {i}")
-                write_atomically(self._path(i), _to_parquet(parts[i]))
+                store_rows(self._path(i), parts[i], self._run)
                 self.finished += len(chunks[i])
                 advance(len(chunks[i]))
         return pd.concat([parts[i] for i in range(len(chunks))], ignore_index=True)
@@ -94,7 +100,7 @@ class Runner:
         if not self._path(i).exists():
             return None
         try:
-            return check_rows(_from_parquet(self._path(i)), chunk, where=str(self._path(i)))
+            return check_rows(_from_parquet(self._path(i), self._run), chunk, where=str(self._path(i)))
         except (OSError, ValueError, pa.ArrowException, TournamentError) as error:
             self.progress.note(f"part {self._path(i)} is damaged and is played again: {str(error).splitlines()[0]:.200}")
             return None
@@ -130,10 +136,20 @@ class Runner:
                 waiting.extendleft(reversed(lost))
 
 
-def read_rows(folder: Path) -> pd.DataFrame:
-    """The rows of all whole parts of a run folder, in order.
+def read_run(folder: Path) -> tuple[Manifest, pd.DataFrame]:
+    """The manifest and the rows of a run folder.
 
-    Raises :class:`~gridpilot.errors.TournamentError` when there is none, or when a part is damaged.
+    Raises :class:`~gridpilot.errors.TournamentError` when there are none, when a part is damaged, and when manifest or rows are not as they
+    were written for one another.
+    """
+    manifest = read_manifest(folder)
+    return manifest, read_rows(folder, identity_of(manifest))
+
+
+def read_rows(folder: Path, run: str) -> pd.DataFrame:
+    """The rows of all parts of a run folder, in order; ``run`` as :class:`Runner` was given it.
+
+    Raises :class:`~gridpilot.errors.TournamentError` when there is none, or when a part is damaged or no part of this run.
     """
     paths = sorted((folder / "parts").glob("[0-9]*.parquet"))
     if not paths:
@@ -141,26 +157,54 @@ def read_rows(folder: Path) -> pd.DataFrame:
     parts = []
     for path in paths:
         try:
-            parts.append(_from_parquet(path))
+            parts.append(_from_parquet(path, run))
         except (OSError, ValueError, pa.ArrowException) as error:
             reason = str(error).splitlines()[0]
             raise TournamentError(f"{path} is damaged; run the tournament again to replace it: {reason:.200}") from error
     return check_rows(pd.concat(parts, ignore_index=True), where=str(folder))
 
 
+def store_rows(path: Path, rows: pd.DataFrame, run: str) -> None:
+    """Write the rows of the part ``path`` of a run. Raises :class:`~gridpilot.errors.TournamentError` when it cannot be written."""
+    table = pa.Table.from_pandas(rows, preserve_index=False)
+    table = table.replace_schema_metadata({**table.schema.metadata, _STATED: json.dumps(_stated(path, rows, run))})
+    buffer = io.BytesIO()
+    pq.write_table(table, buffer, write_page_checksum=True)
+    write_atomically(path, buffer.getvalue())
+
+
 def _part(folder: Path, i: int) -> Path:
     return folder / "parts" / f"{i:06d}.parquet"
 
 
-def _to_parquet(rows: pd.DataFrame) -> bytes:
-    buffer = io.BytesIO()
-    pq.write_table(pa.Table.from_pandas(rows, preserve_index=False), buffer, write_page_checksum=True)
-    return buffer.getvalue()
-
-
-def _from_parquet(path: Path) -> pd.DataFrame:
-    rows: pd.DataFrame = pq.read_table(path, page_checksum_verification=True).to_pandas()
+def _from_parquet(path: Path, run: str) -> pd.DataFrame:
+    table = pq.read_table(path, page_checksum_verification=True)
+    rows: pd.DataFrame = table.to_pandas()
+    stated = json.loads((table.schema.metadata or {}).get(_STATED, b"null"))
+    if stated != _stated(path, rows, run):
+        found = (
+            f"part {stated.get('part')} of run {str(stated.get('run'))[:10]}" if isinstance(stated, dict) else "no part of a run"
+        )
+        raise TournamentError(
+            f"{path} is not what part {path.stem} of run {run[:10]} was written as: it is {found}, or its rows have been changed; "
+            "running the tournament again replaces it"
+        )
     return rows
+
+
+def _stated(path: Path, rows: pd.DataFrame, run: str) -> dict[str, str]:
+    """What a part says of itself."""
+    digest = hashlib.sha256()
+    for name, kind in ROW_COLUMNS.items():
+        if name in rows.columns:
+            column = rows[name]
+            whole = (
+                "\0".join(map(str, column)).encode()
+                if kind == "str"
+                else column.to_numpy(np.int64 if kind == "int" else float).tobytes()
+            )
+            digest.update(name.encode() + b"\0" + whole)
+    return {"run": run, "part": path.stem, "rows": digest.hexdigest()}
 
 
 @contextlib.contextmanager

@@ -2,27 +2,32 @@
 
 A run folder holds ``manifest.json``, ``parts/*.parquet`` (the rows), ``leaderboard.json`` and ``report.html``. Unless ``out`` names
 it, its name ends in a hash of the configuration, the agents and the code: the same command continues a run that was ended early, or
-shows a finished one again; whatever would change a number starts a new folder.
+shows a finished one again; with more episodes it extends the run, with fewer it shows the first of them; whatever would change a number
+starts a new folder.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 from rich.console import Console
 
 from gridpilot import configuration
-from gridpilot.tournament.config import Inspection, TournamentSpec, validate_tournament
-from gridpilot.tournament.manifest import build_manifest, open_run, run_id
+from gridpilot.errors import TournamentError
+from gridpilot.tournament.config import Inspection, TournamentConfig, TournamentSpec, validate_tournament
+from gridpilot.tournament.manifest import Manifest, build_manifest, differences, identity_of, open_run, run_id, segments
 from gridpilot.tournament.progress import Progress
 from gridpilot.tournament.report_command import leaderboard_json, print_leaderboard, write_results
+from gridpilot.tournament.rows import MATCH_KEY
 from gridpilot.tournament.runner import Play, Runner
-from gridpilot.tournament.schedule import CLAIRVOYANT_ROLES, schedule
+from gridpilot.tournament.schedule import CLAIRVOYANT_ROLES, Match, partition, schedule
 from gridpilot.tournament.statistics import rank
 
 __all__ = ["default_workers", "main", "run_tournament"]
@@ -59,34 +64,58 @@ def run_tournament(
         sys.path.insert(0, os.getcwd())  # agents=[my_file.MyAgent] is a file in the current folder
     spec = settings.spec()
     found = inspect(spec)
-    clairvoyant = [label for label, role in found.roles.items() if role in CLAIRVOYANT_ROLES]
-    matches = schedule(list(spec.agents), found.seats, settings.episode_numbers, settings.lineups, clairvoyant=clairvoyant)
-    manifest = build_manifest(settings, found, len(matches))
+    manifest = build_manifest(settings, found, len(_matches(settings, found, settings.episode_numbers)))
+    run = identity_of(manifest)
     folder = Path(settings.out) if settings.out else Path("runs") / f"{settings.name}-{run_id(manifest)}"
     manifest = open_run(folder, manifest)
+    chunks = _chunks(settings, found, manifest)
+    spec = dataclasses.replace(spec, files=found.readable)
     workers = settings.workers or default_workers()
-    # Parts are numbered by chunk, so that a run goes on with the chunks it was begun with.
-    runner = Runner(
-        play, spec, folder, backend=settings.backend, workers=workers, chunk=int(manifest["chunk"]), progress=Progress(console)
-    )
+    runner = Runner(play, spec, folder, run=run, backend=settings.backend, workers=workers, progress=Progress(console))
+    due = sum(map(len, chunks))
     try:
-        rows = runner.run(matches)
+        rows = runner.run(chunks)
     except KeyboardInterrupt:
-        _say(
-            console,
-            f"interrupted: {runner.finished} of {len(matches)} matches are kept in {folder}; the same command goes on from there",
-        )
+        _say(console, f"interrupted: {runner.finished} of {due} matches are kept in {folder}; the same command goes on from there")
         raise
+    changed = differences(manifest, build_manifest(settings, found, due)) if runner.finished > runner.resumed else ""
+    if changed:
+        raise TournamentError(f"something changed while the tournament was played, take {folder} away and play it again: {changed}")
     if runner.resumed:
-        before = f"{runner.resumed} of {len(matches)} matches"
-        _say(console, f"{before} had been played before; a new folder (out=...) plays all of them again")
+        _say(console, f"{runner.resumed} of {due} matches had been played before; a new folder (out=...) plays all of them again")
+    return _show(settings, folder, manifest, rows, started, console)
+
+
+def _matches(settings: TournamentConfig, found: Inspection, episodes: Sequence[int]) -> list[Match]:
+    clairvoyant = [label for label, role in found.roles.items() if role in CLAIRVOYANT_ROLES]
+    return schedule(list(found.roles), found.seats, episodes, settings.lineups, clairvoyant=clairvoyant)
+
+
+def _chunks(settings: TournamentConfig, found: Inspection, manifest: Manifest) -> list[tuple[Match, ...]]:
+    """The chunks that hold the episodes asked for, cut as the run was begun and extended, so that parts keep their numbers."""
+    cuts = segments(manifest)
+    chunks = [chunk for episodes, size in cuts for chunk in partition(_matches(settings, found, episodes), size)]
+    return [chunk for chunk in chunks if chunk[0].episode in settings.episode_numbers]
+
+
+def _show(
+    settings: TournamentConfig, folder: Path, manifest: Manifest, rows: pd.DataFrame, started: float, console: Console
+) -> int:
+    """Rank what was asked for. The run's own files are those of all its episodes."""
+    count = manifest["episodes"]["count"]
+    rows = rows[rows["episode"] < settings.episode_numbers.stop]
     board = rank(rows)
-    report = write_results(folder, rows, manifest, board)
+    if settings.episodes == count:
+        report = f"report  {write_results(folder, rows, manifest, board)}\n"
+    else:
+        report = ""
+        _say(console, f"these are the first {settings.episodes} of the {count} episodes of {folder}, whose files stay as they are")
     if settings.as_json:
         print(leaderboard_json(board, manifest))
         return 0
     print_leaderboard(board, manifest)
-    print(f"rows    {folder / 'parts'}\nreport  {report}\n{len(matches):,} matches in {time.monotonic() - started:.1f} s")
+    matches = len(rows.drop_duplicates(MATCH_KEY))
+    print(f"rows    {folder / 'parts'}\n{report}{matches:,} matches in {time.monotonic() - started:.1f} s")
     return 0
 
 

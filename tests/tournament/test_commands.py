@@ -5,19 +5,29 @@ import io
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
 import textwrap
 import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import pytest
 from rich.console import Console
 
+from gridpilot import deploy
 from gridpilot.errors import ConfigError, TournamentError
 from gridpilot.tournament import report_command
+from gridpilot.tournament.config import TournamentSpec
+from gridpilot.tournament.manifest import read_manifest, run_id, seal
+from gridpilot.tournament.runner import read_run
+from gridpilot.tournament.schedule import Match
 from gridpilot.tournament.tournament_command import default_workers, run_tournament
 from tests.tournament import synthetic
 
@@ -56,6 +66,145 @@ def test_the_same_command_continues(capsys: pytest.CaptureFixture[str]) -> None:
         tournament(
             seed=10, out=next(str(p) for p in Path("runs").iterdir() if json.loads((p / "manifest.json").read_text())["seed"] == 9)
         )
+
+
+def part_times(folder: str) -> dict[str, int]:
+    return {path.name: path.stat().st_mtime_ns for path in Path(folder, "parts").iterdir()}
+
+
+@pytest.mark.parametrize(("before", "after"), [(7, 7), (10, 3), (1000, 14)])
+def test_more_episodes_extend_a_run(before: int, after: int, capsys: pytest.CaptureFixture[str]) -> None:
+    tournament(episodes=20, out="whole")
+    board = Path("whole/leaderboard.json").read_bytes()
+    expected = read_run(Path("whole"))[1]
+    tournament(episodes=8, chunk=before, out="run")
+    kept = part_times("run")
+    assert "112 of 280 matches had been played before" in tournament(episodes=20, chunk=after, out="run")
+    manifest, rows = read_run(Path("run"))
+    pd.testing.assert_frame_equal(rows, expected, check_exact=True)
+    assert Path("run/leaderboard.json").read_bytes() == board
+    assert {name: time for name, time in part_times("run").items() if name in kept} == kept
+    assert [entry["episodes"] for entry in manifest["history"]] == [8, 12]
+    assert "280 of 280 matches had been played before" in tournament(episodes=20, out="run")
+    assert run_id(manifest) == run_id(read_run(Path("whole"))[0])
+
+
+def test_fewer_episodes_show_the_first_of_a_run(capsys: pytest.CaptureFixture[str]) -> None:
+    tournament(episodes=8, out="short", json=True)
+    short = json.loads(capsys.readouterr().out)
+    tournament(episodes=20, chunk=11, out="run")
+    files = {path: path.read_bytes() for path in Path("run").rglob("*") if path.is_file()}
+    capsys.readouterr()
+    assert "these are the first 8 of the 20 episodes of run" in tournament(episodes=8, out="run", json=True)
+    assert json.loads(capsys.readouterr().out) == short
+    assert {path: path.read_bytes() for path in Path("run").rglob("*") if path.is_file()} == files
+
+
+def test_an_extension_that_was_killed_goes_on(capsys: pytest.CaptureFixture[str]) -> None:
+    tournament(episodes=20, out="whole")
+    tournament(episodes=8, chunk=10, out="run")
+
+    def die(spec: TournamentSpec, matches: Sequence[Match]) -> pd.DataFrame:
+        if matches[0].episode >= 1013:
+            raise KeyboardInterrupt
+        return synthetic.play(spec, matches)
+
+    with pytest.raises(KeyboardInterrupt):
+        run_tournament(synthetic.configuration(episodes=20, chunk=10, out="run"), die, synthetic.inspect)
+    finished = 14 * 8 + 10 * (len(part_times("run")) - 12)
+    assert 112 < finished < 280
+    assert report_command.main(["run"]) == 0
+    assert "This run is unfinished" in Path("run/report.html").read_text()
+    assert f"{finished} of 280 matches had been played before" in tournament(episodes=20, out="run")
+    pd.testing.assert_frame_equal(read_run(Path("run"))[1], read_run(Path("whole"))[1], check_exact=True)
+
+
+def test_a_run_that_was_ended_before_its_extension_began_is_extended() -> None:
+    tournament(episodes=20, out="whole")
+    tournament(episodes=8, chunk=10, out="run")
+
+    def die(spec: TournamentSpec, matches: Sequence[Match]) -> pd.DataFrame:
+        raise KeyboardInterrupt
+
+    for path in sorted(Path("run/parts").iterdir())[5:]:
+        path.unlink()
+    with pytest.raises(KeyboardInterrupt):
+        run_tournament(synthetic.configuration(episodes=20, chunk=10, out="run"), die, synthetic.inspect)
+    assert "50 of 112 matches had been played before" in tournament(episodes=8, out="run")  # the chunks that hold 8 episodes
+    tournament(episodes=20, out="run")
+    pd.testing.assert_frame_equal(read_run(Path("run"))[1], read_run(Path("whole"))[1], check_exact=True)
+
+
+def reseal(**changes: Any) -> None:
+    path = Path("run/manifest.json")
+    path.write_text(json.dumps(seal({**json.loads(path.read_text()), **changes})))
+
+
+def swap() -> None:
+    one, other = Path("run/parts/000001.parquet"), Path("run/parts/000002.parquet")
+    content = one.read_bytes()
+    one.write_bytes(other.read_bytes())
+    other.write_bytes(content)
+
+
+def edit_rows() -> None:
+    """As a notebook would, keeping the metadata."""
+    path = Path("run/parts/000003.parquet")
+    table = pq.read_table(path)
+    column = table.schema.get_field_index("profit")
+    pq.write_table(table.set_column(column, "profit", pc.add(table["profit"], 1.0)), path)
+
+
+FORGED: dict[str, tuple[Callable[[], object], str]] = {
+    "edited": (
+        lambda: Path("run/manifest.json").write_text(Path("run/manifest.json").read_text().replace('"vcg"', '"uniform"')),
+        "has been edited since it was written",
+    ),
+    "sealed again": (
+        lambda: reseal(config={**read_manifest(Path("run"))["config"], "market": {"mechanism": "uniform"}}),
+        "part 000000 of run",
+    ),
+    "another role": (
+        lambda: reseal(
+            agents={**(a := read_manifest(Path("run"))["agents"]), "threshold": {**a["threshold"], "role": "yardstick"}}
+        ),
+        "part 000000 of run",
+    ),
+    "swapped": (swap, "000001.parquet is not what part 000001 of run .* it is part 000002 of run"),
+    "another run's": (
+        lambda: shutil.copy("other/parts/000002.parquet", "run/parts/"),
+        "000002.parquet is not what part 000002 of run",
+    ),
+    "changed rows": (edit_rows, "000003.parquet is not what .*, or its rows have been changed"),
+    "rewritten": (
+        lambda: pd.read_parquet("run/parts/000003.parquet").to_parquet("run/parts/000003.parquet"),
+        "000003.parquet is not what .* it is no part of a run",
+    ),
+}
+
+
+@pytest.mark.parametrize("how", FORGED)
+def test_a_run_that_was_tampered_with_is_not_reported(how: str) -> None:
+    tournament(out="run")
+    tournament(out="other", seed=9)
+    spoil, message = FORGED[how]
+    spoil()
+    with pytest.raises(TournamentError, match=message):
+        report_command.main(["run"])
+    with pytest.raises(TournamentError, match=message):
+        deploy.main(["run", "--agent", "threshold"])
+
+
+def test_a_file_that_changes_while_it_is_played_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("hot.yaml").write_text("1")
+
+    def retrain(spec: TournamentSpec, matches: Sequence[Match]) -> pd.DataFrame:
+        Path("hot.yaml").write_text("2")
+        return synthetic.play(spec, matches)
+
+    config = synthetic.configuration(agents=["truthful", {"name": "threshold", "table": "hot.yaml"}], out="run")
+    with pytest.raises(TournamentError, match=r"changed while the tournament was played, take run away .*files\.table \(the file"):
+        run_tournament(config, retrain, synthetic.inspect)
 
 
 def test_json_is_all_there_is_on_stdout(capsys: pytest.CaptureFixture[str]) -> None:
@@ -164,7 +313,11 @@ def test_report_page(episodes: int) -> None:
 def test_interruption_keeps_what_is_finished() -> None:
     script = """
         from tests.tournament import synthetic
-        from gridpilot.tournament.tournament_command import run_tournament
+        from gridpilot.tournament.config import TournamentSpec
+from gridpilot.tournament.manifest import read_manifest, run_id, seal
+from gridpilot.tournament.runner import read_run
+from gridpilot.tournament.schedule import Match
+from gridpilot.tournament.tournament_command import run_tournament
         if __name__ == "__main__":
             config = synthetic.configuration(backend="processes", workers=2, chunk=2, out="run")
             run_tournament(config, synthetic.play_slowly, synthetic.inspect)

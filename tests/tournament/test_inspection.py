@@ -1,19 +1,25 @@
-"""Roles come from classes, and no label changes them."""
+"""Roles come from classes, and no label changes them; files that agents read belong to the run."""
 
 from __future__ import annotations
 
+import re
+import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from gridpilot.errors import AgentError, ConfigError, TournamentError
 from gridpilot.setup import load_preset
+from gridpilot.tournament import tournament_command
 from gridpilot.tournament.config import TournamentSpec, agent_specs
 from gridpilot.tournament.inspection import assign_roles, inspect_spec
 from gridpilot.tournament.play import play_chunk
 from gridpilot.tournament.rows import check_rows
+from gridpilot.tournament.runner import read_run
 from gridpilot.tournament.schedule import CLAIRVOYANT_ROLES, ROLES, schedule
 from gridpilot.tournament.statistics import rank
 
@@ -145,3 +151,138 @@ def test_the_spec_is_looked_at_before_anything_is_played() -> None:
         inspect_spec(spec(market={**MARKET, "capacity_kw": "much"}))
     with pytest.raises(AgentError, match="no module 'nowhere'"):
         inspect_spec(spec("nowhere.Agent"))
+
+
+READER = """
+from pathlib import Path
+
+import numpy as np
+
+from gridpilot import Agent
+
+HERE = Path(__file__).parent
+
+class Reader(Agent):
+    shade = 1.0
+
+    def take(self, path):
+        self.shade = float(np.load(path)["shade"])
+
+    def bid(self, observation):
+        bid = observation.truthful_bid()
+        return type(bid)(tuple((kw, self.shade * price) for kw, price in bid.blocks), bid.storage_value, bid.commitment_value)
+
+class Default(Reader):
+    def __init__(self, weights="weights.npz"):
+        self.take(weights)
+
+class Built(Reader):
+    def __init__(self):
+        self.take(HERE / "weights.npz")
+
+class Reset(Reader):
+    def reset(self, site, market, seed):
+        self.take(HERE / "data" / f"{site.name}.npz")
+
+class First(Reader):
+    def bid(self, observation):
+        if not observation.tick:
+            self.take("weights.npz")
+        return super().bid(observation)
+
+class Late(Reader):
+    def bid(self, observation):
+        if observation.tick == 5:
+            self.take("weights.npz")
+        return super().bid(observation)
+
+class Written(Reader):
+    def bid(self, observation):
+        if observation.tick == 5:
+            Path("notes.txt").write_text("x")
+            Path("notes.txt").read_text()
+        return super().bid(observation)
+"""
+
+
+def train(name: str, shade: float) -> None:
+    Path(name).parent.mkdir(exist_ok=True)
+    np.savez(name, shade=shade)
+
+
+@pytest.fixture
+def readers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(Path.cwd())
+    monkeypatch.delitem(sys.modules, "inspection_readers", raising=False)
+    Path("inspection_readers.py").write_text(READER)
+    for name in ("weights.npz", "data/hydro.npz", "data/gpu.npz"):
+        train(name, 1.0)
+
+
+OPENED = {
+    "Default": ["weights.npz"],
+    "Built": ["weights.npz"],
+    "Reset": ["data/gpu.npz", "data/hydro.npz"],
+    "First": ["weights.npz"],
+    "Late": [],
+}
+
+
+def read_by(name: str) -> list[str]:
+    found = inspect_spec(spec(f"inspection_readers.{name}"))
+    return [path.relative_to(Path.cwd()).as_posix() for path in found.opened[name] if path.suffix != ".py"]
+
+
+@pytest.mark.parametrize("name", OPENED)
+def test_files_read_while_an_agent_is_built_and_reset_are_noticed(readers: None, name: str) -> None:
+    assert read_by(name) == read_by(name) == OPENED[name]
+
+
+def test_a_file_that_nothing_knew_of_cannot_be_opened_in_play(readers: None) -> None:
+    asked = spec("inspection_readers.Late", "inspection_readers.Written", "inspection_readers.First")
+    found = inspect_spec(spec("inspection_readers.Late", "inspection_readers.Written"))
+    matches = schedule(list(asked.agents), 2, [0], ["mixed"])
+    rows = play_chunk(replace(asked, files=found.readable), matches)
+    failed = {
+        agent: rows.loc[rows["agent"] == agent, ["timeouts", "exceptions", "invalid_bids"]].sum().tolist() for agent in asked.agents
+    }
+    # Once a seat and match, at the tick that wants to read; the agent of nobody's knowledge fails the same way in its first.
+    assert failed == {
+        "Late": [0, 2, 0],
+        "Written": [0, 0, 0],
+        "First": [0, 2, 0],
+        "truthful": [0, 0, 0],
+        "zero_intelligence": [0, 0, 0],
+    }
+    (message,) = set(rows.loc[rows["agent"] == "Late", "first_error"])
+    assert message == (
+        f"tick 5: PermissionError: {Path.cwd() / 'weights.npz'} is opened during play and is no part of the run; "
+        "name it by a parameter, or open it in __init__ or reset"
+    )
+    known = play_chunk(replace(asked, files=frozenset([str(Path.cwd() / "weights.npz")])), matches)
+    assert not known[["timeouts", "exceptions", "invalid_bids"]].to_numpy().any()
+
+
+QUICK = ["tournament=quick", "backend=serial", "episodes=1", "ticks=6", "history=0", "deadline=60", "lineups=[mixed]"]
+SITES = "market.sites=[{name: hydro, fleet: {hydro: 118}},{name: gpu, fleet: {gpu: 62}}]"
+
+
+@pytest.mark.parametrize(("name", "file"), [("Default", "weights.npz"), ("Built", "weights.npz"), ("Reset", "data/gpu.npz")])
+def test_a_policy_that_was_retrained_is_another_run(
+    readers: None, name: str, file: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = [*QUICK, SITES, f"agents=[inspection_readers.{name}]"]
+    assert tournament_command.main(command) == 0
+    assert tournament_command.main(command) == 0
+    assert "had been played before" in capsys.readouterr().err
+    (first,) = Path("runs").iterdir()
+    train(file, 1.5)
+    assert tournament_command.main(command) == 0
+    assert "had been played before" not in capsys.readouterr().err
+    (second,) = set(Path("runs").iterdir()) - {first}
+    profits = [rows.loc[rows["agent"] == name, "profit"].tolist() for _, rows in map(read_run, (first, second))]
+    assert profits[0] != profits[1]
+    with pytest.raises(
+        TournamentError, match=rf"agents\.{name}\.(files\.weights|opened\.{re.escape(file)}) \(the file has changed"
+    ):
+        tournament_command.main([*command, f"out={first}"])

@@ -4,12 +4,23 @@ import hashlib
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from gridpilot.errors import AgentError, TournamentError
 from gridpilot.tournament.config import validate_tournament
-from gridpilot.tournament.manifest import Manifest, build_manifest, open_run, read_manifest, run_id, write_atomically
+from gridpilot.tournament.manifest import (
+    Manifest,
+    build_manifest,
+    identity_of,
+    open_run,
+    read_manifest,
+    run_id,
+    seal,
+    segments,
+    write_atomically,
+)
 from tests.tournament import synthetic
 from tests.tournament.synthetic import configuration
 
@@ -23,7 +34,13 @@ def test_contents() -> None:
     made = manifest(episodes=5, first_episode=2)
     assert json.loads(json.dumps(made)) == made
     assert made["episodes"] == {"purpose": "evaluation", "first": 1002, "last": 1006, "count": 5, "evaluation_starts_at": 1000}
-    assert made["agents"]["zero_intelligence"] == {"target": "zero_intelligence", "params": {}, "role": "baseline", "source": None}
+    assert made["agents"]["zero_intelligence"] == {
+        "target": "zero_intelligence",
+        "params": {},
+        "role": "baseline",
+        "source": None,
+        "audit": None,
+    }
     assert made["versions"]["python"] == sys.version.split()[0]
     assert made["versions"]["numpy"]
     assert made["seed"] == made["config"]["seed"] == 3
@@ -35,12 +52,12 @@ def test_equal_runs_have_equal_names() -> None:
     assert run_id(manifest(backend="processes", workers=3, chunk=9, out="x", json=True, name="other")) == name
     for change in (
         {"seed": 4},
-        {"episodes": 9},
         {"agents": ["threshold"]},
         {"market": {"mechanism": "uniform"}},
         {"purpose": "tuning"},
     ):
         assert run_id(manifest(**change)) != name
+    assert run_id(manifest(episodes=9)) == name
     assert run_id(manifest(agents=["threshold", "truthful"])) != name  # the order decides who sits where
 
 
@@ -74,11 +91,11 @@ def test_a_folder_belongs_to_one_configuration(tmp_path: Path) -> None:
     first = open_run(folder, manifest())
     assert read_manifest(folder) == first
     again = open_run(folder, manifest(chunk=99, workers=2))
-    assert again["chunk"] == 7  # parts are numbered by the chunks the run was begun with
+    assert [entry["chunk"] for entry in again["history"]] == [7]  # parts are numbered by the chunks the run was begun with
     with pytest.raises(
-        TournamentError, match=r"holds a run of another configuration.*episodes is 8 there and 9 here; seed is 3 there and 4 here"
+        TournamentError, match=r"holds a run of another configuration.*seed is 3 there and 4 here; ticks is 288 there and 9 here"
     ):
-        open_run(folder, manifest(seed=4, episodes=9))
+        open_run(folder, manifest(seed=4, ticks=9))
     with pytest.raises(TournamentError, match=r"market\.mechanism is 'vcg' there and 'uniform' here"):
         open_run(folder, manifest(market={"mechanism": "uniform"}))
     changed = manifest()
@@ -113,3 +130,62 @@ def test_writing_is_all_or_nothing(tmp_path: Path) -> None:
     with pytest.raises(TournamentError, match="cannot write"):
         write_atomically(tmp_path / "a" / "taken", b"four")
     assert sorted(path.name for path in (tmp_path / "a").iterdir()) == ["file", "taken"]
+
+
+def test_more_episodes_extend_a_run(tmp_path: Path) -> None:
+    first = open_run(tmp_path, manifest(episodes=3, chunk=7))
+    longer = open_run(tmp_path, manifest(episodes=8, chunk=5))
+    assert read_manifest(tmp_path) == longer
+    assert identity_of(longer) == identity_of(first)
+    assert segments(longer) == [(range(1000, 1003), 7), (range(1003, 1008), 5)]
+    assert (longer["episodes"]["count"], longer["episodes"]["last"], longer["config"]["episodes"]) == (8, 1007, 8)
+    assert longer["history"][0] == first["history"][0]
+    assert (longer["created"], longer["config"]["chunk"]) == (first["created"], 7)
+    assert open_run(tmp_path, manifest(episodes=2)) == longer  # no run is ever shortened
+    assert read_manifest(tmp_path) == longer
+    with pytest.raises(TournamentError, match="first_episode is 0 there and 1 here"):
+        open_run(tmp_path, manifest(episodes=9, first_episode=1))
+
+
+def _with(manifest: Manifest, *keys: str, value: object) -> Manifest:
+    *path, last = keys
+    place: dict[str, Any] = json.loads(json.dumps(manifest))
+    whole = place
+    for key in path:
+        place = place[key]
+    place[last] = value
+    return whole
+
+
+EDITS: list[tuple[tuple[str, ...], object]] = [
+    (("config", "market", "mechanism"), "uniform"),
+    (("agents", "threshold", "role"), "baseline"),
+    (("agents", "threshold", "audit"), {"passed": True}),
+    (("episodes", "purpose"), "tuning"),
+    (("versions", "numpy"), "9.9"),
+    (("git",), None),
+    (("matches",), 3),
+    (("digest",), "0" * 64),
+]
+
+
+@pytest.mark.parametrize(("keys", "value"), EDITS, ids=[keys[-1] for keys, _ in EDITS])
+def test_an_edited_manifest_is_noticed(tmp_path: Path, keys: tuple[str, ...], value: object) -> None:
+    edited = _with(open_run(tmp_path, {**seal({**manifest(), "git": {"dirty": False}})}), *keys, value=value)
+    (tmp_path / "manifest.json").write_text(json.dumps(edited))
+    with pytest.raises(TournamentError, match=r"manifest\.json has been edited since it was written"):
+        read_manifest(tmp_path)
+    with pytest.raises(TournamentError, match=r"manifest\.json has been edited since it was written"):
+        open_run(tmp_path, manifest())
+
+
+def test_a_manifest_of_another_layout_is_the_same(tmp_path: Path) -> None:
+    made = open_run(tmp_path, manifest())
+    (tmp_path / "manifest.json").write_text(json.dumps(dict(reversed(made.items())), separators=(",", ":")))
+    assert read_manifest(tmp_path) == made
+
+
+def test_earlier_formats_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "manifest.json").write_text(json.dumps({**manifest(), "format": 1}))
+    with pytest.raises(TournamentError, match="has format 1, expected 2: play the tournament again with this version"):
+        read_manifest(tmp_path)

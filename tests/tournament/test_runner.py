@@ -8,7 +8,9 @@ import signal
 import subprocess
 import sys
 import textwrap
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -19,9 +21,10 @@ from gridpilot.tournament.config import TournamentSpec
 from gridpilot.tournament.progress import Progress
 from gridpilot.tournament.rows import check_rows
 from gridpilot.tournament.runner import Runner, read_rows
-from gridpilot.tournament.schedule import Match, schedule
+from gridpilot.tournament.schedule import Match, partition, schedule
 from tests.tournament import synthetic
 
+RUN = "0123456789abcdef"
 ROOT = Path(__file__).parents[2]
 AGENTS = ["truthful", "threshold", "zero_intelligence"]
 MATCHES = schedule(AGENTS, synthetic.N_SEATS, range(4), ["mixed", "self"])
@@ -32,9 +35,20 @@ def quiet() -> tuple[Progress, io.StringIO]:
     return Progress(Console(file=said, width=400)), said
 
 
-def runner(folder: Path, play: object = synthetic.play, **options: object) -> Runner:
+class Cut(Runner):
+    """A runner that cuts matches into chunks itself."""
+
+    def __init__(self, *arguments: Any, chunk: int, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.chunk = chunk
+
+    def play_all(self, matches: Sequence[Match]) -> pd.DataFrame:
+        return self.run(partition(matches, self.chunk))
+
+
+def runner(folder: Path, play: object = synthetic.play, **options: Any) -> Cut:
     spec = options.pop("spec", synthetic.spec())
-    return Runner(play, spec, folder, **({"chunk": 5, "progress": quiet()[0]} | options))  # type: ignore[arg-type]
+    return Cut(play, spec, folder, **({"run": RUN, "chunk": 5, "progress": quiet()[0]} | options))
 
 
 @pytest.fixture(scope="module")
@@ -44,15 +58,15 @@ def expected() -> pd.DataFrame:
 
 @pytest.mark.parametrize("chunk", [1, 5, 100])
 def test_rows_do_not_depend_on_chunks(tmp_path: Path, expected: pd.DataFrame, chunk: int) -> None:
-    rows = runner(tmp_path, chunk=chunk).run(MATCHES)
+    rows = runner(tmp_path, chunk=chunk).play_all(MATCHES)
     pd.testing.assert_frame_equal(rows, expected, check_exact=True)
-    pd.testing.assert_frame_equal(read_rows(tmp_path), expected, check_exact=True)
+    pd.testing.assert_frame_equal(read_rows(tmp_path, RUN), expected, check_exact=True)
 
 
 def test_processes_give_the_rows_of_one_process(tmp_path: Path, expected: pd.DataFrame) -> None:
-    rows = runner(tmp_path, backend="processes", workers=2, chunk=7).run(MATCHES)
+    rows = runner(tmp_path, backend="processes", workers=2, chunk=7).play_all(MATCHES)
     pd.testing.assert_frame_equal(rows, expected, check_exact=True)
-    pd.testing.assert_frame_equal(read_rows(tmp_path), expected, check_exact=True)
+    pd.testing.assert_frame_equal(read_rows(tmp_path, RUN), expected, check_exact=True)
     assert multiprocessing.active_children() == []
 
 
@@ -67,9 +81,9 @@ def test_finished_parts_are_kept_and_skipped(tmp_path: Path, expected: pd.DataFr
 
     first = runner(tmp_path, break_off)
     with pytest.raises(KeyboardInterrupt):
-        first.run(MATCHES)
+        first.play_all(MATCHES)
     assert first.finished == 10
-    assert len(read_rows(tmp_path)) == 10 * synthetic.N_SEATS
+    assert len(read_rows(tmp_path, RUN)) == 10 * synthetic.N_SEATS
     times = {path: path.stat().st_mtime_ns for path in (tmp_path / "parts").iterdir()}
 
     def record(spec: TournamentSpec, matches: tuple[Match, ...]) -> pd.DataFrame:
@@ -77,41 +91,42 @@ def test_finished_parts_are_kept_and_skipped(tmp_path: Path, expected: pd.DataFr
         return synthetic.play(spec, matches)
 
     second = runner(tmp_path, record)
-    pd.testing.assert_frame_equal(second.run(MATCHES), expected, check_exact=True)
+    pd.testing.assert_frame_equal(second.play_all(MATCHES), expected, check_exact=True)
     assert played == MATCHES
     assert second.resumed == 10
     assert {path: path.stat().st_mtime_ns for path in times} == times
     third = runner(tmp_path, break_off)
-    pd.testing.assert_frame_equal(third.run(MATCHES), expected, check_exact=True)
+    pd.testing.assert_frame_equal(third.play_all(MATCHES), expected, check_exact=True)
     assert third.resumed == len(MATCHES)
 
 
 @pytest.mark.parametrize("damage", ["truncate", "flip", "empty", "other rows", "not parquet"])
 def test_damaged_parts_are_played_again(tmp_path: Path, expected: pd.DataFrame, damage: str) -> None:
-    runner(tmp_path).run(MATCHES)
+    runner(tmp_path).play_all(MATCHES)
     part = tmp_path / "parts" / "000001.parquet"
     content = bytearray(part.read_bytes())
     if damage == "flip":
         content[200] ^= 0xFF
     new = {"truncate": content[: len(content) // 2], "flip": content, "empty": b"", "not parquet": b"x" * 5000}
     part.write_bytes(new.get(damage, (tmp_path / "parts" / "000002.parquet").read_bytes()))
-    if damage not in ("flip", "other rows"):
-        with pytest.raises(TournamentError, match=r"000001.parquet is damaged"):
-            read_rows(tmp_path)
+    if damage != "flip":
+        message = "is not what part 000001 of run 0123456789 was written as" if damage == "other rows" else "is damaged"
+        with pytest.raises(TournamentError, match=rf"000001.parquet {message}"):
+            read_rows(tmp_path, RUN)
     progress, said = quiet()
     again = runner(tmp_path, progress=progress)
-    pd.testing.assert_frame_equal(again.run(MATCHES), expected, check_exact=True)
+    pd.testing.assert_frame_equal(again.play_all(MATCHES), expected, check_exact=True)
     assert again.resumed == len(MATCHES) - 5
     assert "000001.parquet is damaged and is played again" in said.getvalue()
-    pd.testing.assert_frame_equal(read_rows(tmp_path), expected, check_exact=True)
+    pd.testing.assert_frame_equal(read_rows(tmp_path, RUN), expected, check_exact=True)
 
 
 def test_a_worker_that_dies_once_is_replaced(tmp_path: Path, expected: pd.DataFrame) -> None:
     spec = synthetic.spec(market={"mark": str(tmp_path / "mark"), "deadly": 2, "once": True})
     progress, said = quiet()
-    rows = runner(tmp_path / "run", synthetic.play_and_die_once, spec=spec, backend="processes", workers=2, progress=progress).run(
-        MATCHES
-    )
+    rows = runner(
+        tmp_path / "run", synthetic.play_and_die_once, spec=spec, backend="processes", workers=2, progress=progress
+    ).play_all(MATCHES)
     pd.testing.assert_frame_equal(rows, expected, check_exact=True)
     assert "a worker process died; playing chunks" in said.getvalue()
 
@@ -119,20 +134,22 @@ def test_a_worker_that_dies_once_is_replaced(tmp_path: Path, expected: pd.DataFr
 def test_a_chunk_that_kills_twice_ends_the_run(tmp_path: Path) -> None:
     spec = synthetic.spec(market={"mark": str(tmp_path / "mark"), "deadly": 2, "once": False})
     with pytest.raises(TournamentError, match=r"died 2 times while chunks \[.*finished parts are kept in"):
-        runner(tmp_path, synthetic.play_and_die_once, spec=spec, backend="processes", workers=1, chunk=3).run(MATCHES)
-    assert set(read_rows(tmp_path)["episode"]) == {0, 1}
+        runner(tmp_path, synthetic.play_and_die_once, spec=spec, backend="processes", workers=1, chunk=3).play_all(MATCHES)
+    assert set(read_rows(tmp_path, RUN)["episode"]) == {0, 1}
     assert multiprocessing.active_children() == []
 
 
 def test_an_error_of_a_worker_comes_out(tmp_path: Path) -> None:
     with pytest.raises(KeyError, match="deadly"):
-        runner(tmp_path, synthetic.play_and_die_once, spec=synthetic.spec(market={"mark": "m"}), backend="processes").run(MATCHES)
+        runner(tmp_path, synthetic.play_and_die_once, spec=synthetic.spec(market={"mark": "m"}), backend="processes").play_all(
+            MATCHES
+        )
     assert multiprocessing.active_children() == []
 
 
 def test_a_full_disk_is_one_clear_error_and_loses_nothing(tmp_path: Path, expected: pd.DataFrame) -> None:
 
-    runner(tmp_path / "whole").run(MATCHES)
+    runner(tmp_path / "whole").play_all(MATCHES)
     sizes = [path.stat().st_size for path in (tmp_path / "whole" / "parts").iterdir()]
     script = f"""
         import resource
@@ -145,7 +162,7 @@ def test_a_full_disk_is_one_clear_error_and_loses_nothing(tmp_path: Path, expect
                 resource.setrlimit(resource.RLIMIT_FSIZE, ({min(sizes) // 2}, {min(sizes) // 2}))
             return synthetic.play(spec, matches)
         try:
-            runner(folder, play).run(MATCHES)
+            runner(folder, play).play_all(MATCHES)
         except TournamentError as error:
             print(error)
     """
@@ -154,7 +171,7 @@ def test_a_full_disk_is_one_clear_error_and_loses_nothing(tmp_path: Path, expect
     )
     assert "000002.parquet: File too large; what was finished before is kept" in done.stdout
     assert sorted(path.name for path in (tmp_path / "run" / "parts").iterdir()) == ["000000.parquet", "000001.parquet"]
-    pd.testing.assert_frame_equal(runner(tmp_path / "run").run(MATCHES), expected, check_exact=True)
+    pd.testing.assert_frame_equal(runner(tmp_path / "run").play_all(MATCHES), expected, check_exact=True)
 
 
 def test_workers_end_when_the_run_is_killed(tmp_path: Path) -> None:
@@ -169,7 +186,7 @@ def test_workers_end_when_the_run_is_killed(tmp_path: Path) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
         if __name__ == "__main__":
             threading.Thread(target=kill, daemon=True).start()
-            runner(Path({str(tmp_path)!r}), synthetic.play_slowly, backend="processes", workers=2, chunk=1).run(MATCHES)
+            runner(Path({str(tmp_path)!r}), synthetic.play_slowly, backend="processes", workers=2, chunk=1).play_all(MATCHES)
     """
     file = tmp_path / "killed.py"
     file.write_text(textwrap.dedent(script))
@@ -204,7 +221,7 @@ def _is_dead(pid: str) -> bool:
 )
 def test_rows_that_cannot_be_are_refused(tmp_path: Path, change: object, message: str) -> None:
     with pytest.raises(TournamentError, match=message):
-        runner(tmp_path, lambda spec, matches: change(synthetic.play(spec, matches))).run(MATCHES)  # type: ignore[operator]
+        runner(tmp_path, lambda spec, matches: change(synthetic.play(spec, matches))).play_all(MATCHES)  # type: ignore[operator]
 
 
 def test_rows_twice_are_refused(expected: pd.DataFrame) -> None:
@@ -214,7 +231,7 @@ def test_rows_twice_are_refused(expected: pd.DataFrame) -> None:
 
 def test_no_rows(tmp_path: Path) -> None:
     with pytest.raises(TournamentError, match="holds no rows, expected Parquet files"):
-        read_rows(tmp_path)
+        read_rows(tmp_path, RUN)
 
 
 def test_progress_in_lines_and_as_a_bar() -> None:
