@@ -19,7 +19,8 @@ from gridpilot.errors import ConfigError, DeploymentError, TournamentError
 from gridpilot.live.deployment import load_deployment
 from gridpilot.tournament import tournament_command
 from gridpilot.tournament.fitness import CODES
-from gridpilot.tournament.manifest import read_manifest, run_id
+from gridpilot.tournament.manifest import Manifest, identity_of, read_manifest, run_id, seal
+from gridpilot.tournament.runner import store_rows
 
 # A module of its own name: the tests' process imports it from here, from copies, and from deployments.
 OWN = """
@@ -51,7 +52,18 @@ AGENTS = (
     "{name: deploy_test_bidder.Mine, label: mine, table: data/hot.yaml, greed: 2.0}]"
 )
 MARKET = "market.sites=[{name: hydro, fleet: {hydro: 118}},{name: gpu, fleet: {gpu: 62}}]"
-QUICK = ["tournament=quick", "backend=serial", "episodes=8", "ticks=24", "history=24", "deadline=60", "chunk=6", MARKET]
+QUICK = ["tournament=quick", "backend=serial", "episodes=8", "ticks=24", "history=24", "deadline=60", "chunk=5", MARKET]
+
+
+def rewrite(manifest_of: Callable[[Manifest], object], rows_of: Callable[[pd.DataFrame], object] = lambda rows: None) -> None:
+    """Make ``run`` what it would be with another manifest and other rows, which are changed in place."""
+    manifest = read_manifest(Path("run"))
+    manifest_of(manifest)
+    Path("run/manifest.json").write_text(json.dumps(seal(manifest)))
+    for path in sorted(Path("run/parts").iterdir()):
+        rows = pd.read_parquet(path)
+        rows_of(rows)
+        store_rows(path, rows, identity_of(manifest))
 
 
 @pytest.fixture(scope="module")
@@ -70,6 +82,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     Path("deploy_test_pkg/grain.py").write_text("TASTE = 'salt'\n")
     try:
         assert tournament_command.main([*QUICK, AGENTS, "out=run"]) == 0
+        rewrite(lambda manifest: [agent.update(audit={"passed": True}) for agent in manifest["agents"].values() if agent["source"]])
         yield folder
     finally:
         os.chdir(before)
@@ -78,11 +91,9 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 @pytest.fixture
 def place(home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A copy of ``home`` to spoil, as the working directory; its manifest speaks of its own files."""
+    """A copy of ``home`` to spoil, as the working directory."""
     here = Path.cwd() / "home"
     shutil.copytree(home, here)
-    text = (here / "run/manifest.json").read_text()
-    (here / "run/manifest.json").write_text(text.replace(str(home), str(here)))
     monkeypatch.chdir(here)
     monkeypatch.setattr(sys, "path", [entry for entry in sys.path if entry != str(home)])
     monkeypatch.setattr(sys, "dont_write_bytecode", sys.dont_write_bytecode)
@@ -174,28 +185,29 @@ def test_an_agent_of_ones_own_comes_along_with_what_it_imports(place: Path, monk
 
 
 def alter(where: Callable[[pd.DataFrame], Any], column: str, value: float) -> None:
-    """Change the stored rows of ``mine`` in the mixed line-up."""
-    for path in sorted(Path("run/parts").iterdir()):
-        rows = pd.read_parquet(path)
+    """Make the run one in which ``mine`` had other rows in the mixed line-up."""
+
+    def change(rows: pd.DataFrame) -> None:
         chosen = (rows["agent"] == "mine") & where(rows)
         rows.loc[chosen, column] = rows.loc[chosen, column].dtype.type(value)
-        rows.to_parquet(path)
+
+    rewrite(lambda manifest: None, change)
 
 
 def first(rows: pd.DataFrame) -> Any:
     return (rows["lineup"] == "mixed") & (rows["episode"] == rows["episode"].min()) & (rows["site"] == "gpu")
 
 
-def record_other_code() -> None:
-    path = Path("run/manifest.json")
-    path.write_text(json.dumps({**json.loads(path.read_text()), "code": "0" * 64}))
+def judge(verdict: dict[str, Any] | None) -> None:
+    rewrite(lambda manifest: manifest["agents"]["mine"].update(audit=verdict))
 
 
 SPOILT: dict[str, tuple[Callable[[], object], str]] = {
     # A part is half an episode here: the last one holds its self-play, which the ranking does without.
-    "incomplete": (lambda: max(Path("run/parts").iterdir()).unlink(), "90 of 96 matches are finished"),
-    "code": (record_other_code, "0000000000 was played and [0-9a-f]{10} is here"),
+    "incomplete": (lambda: max(Path("run/parts").iterdir()).unlink(), "75 of 80 matches are finished"),
+    "code": (lambda: rewrite(lambda manifest: manifest.update(code="0" * 64)), "0000000000 was played and [0-9a-f]{10} is here"),
     "source": (lambda: Path("deploy_test_bidder.py").write_text(OWN + "# better\n"), r"deploy_test_bidder\.py changed since"),
+    "audit": (lambda: judge({"passed": False, "failed": ["peeks", "forks"]}), "failed: peeks, forks"),
     "few_episodes": (lambda: [path.unlink() for path in sorted(Path("run/parts").iterdir())[6:]], "3 complete, 8 are needed"),
     "timeouts": (lambda: alter(first, "timeouts", 2), r"16 of 768 decisions\."),
     "exceptions": (lambda: alter(first, "exceptions", 1), r"8 of 768 decisions"),
@@ -253,7 +265,8 @@ def test_a_real_failure(place: Path) -> None:
 def test_files_that_are_gone(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(place / "data")
     Path("run").symlink_to("../run")
-    assert "its parameter table is 'data/hot.yaml', and there is no such file" in refused("--agent", "mine")
+    assert "its parameter climatologies.0 is 'data/hot.yaml', and there is no such file" in refused("--agent", "warm")
+    assert "data/deploy_test_bidder.py is gone, which has to be copied; run this where" in refused("--agent", "mine")
     monkeypatch.chdir(place)
     Path("deploy_test_bidder.py").unlink()
     assert "deploy_test_bidder.py is gone, which has to be copied" in refused("--agent", "mine")
@@ -304,10 +317,96 @@ def test_what_was_not_needed_and_what_should_be_known(place: Path, quick: None, 
 
 
 def test_a_key_among_the_parameters_is_refused(place: Path) -> None:
-    path = Path("run/manifest.json")
-    manifest = json.loads(path.read_text())
-    manifest["agents"]["mine"]["params"]["greed"] = "3f2504e0-4f89-41d3-9a0c-0305e82c3301"
-    path.write_text(json.dumps(manifest))
+    rewrite(lambda manifest: manifest["agents"]["mine"]["params"].update(greed="3f2504e0-4f89-41d3-9a0c-0305e82c3301"))
     reason = refused("--agent", "mine")
     assert "the agent's parameter 'greed' has the form of an API key" in reason
     assert "3f2504e0" not in reason
+
+
+def test_what_was_not_audited_is_refused(place: Path, quick: None) -> None:
+    judge(None)
+    reason = refused("--agent", "mine")
+    assert reason.endswith("audit: it was not audited. --despite audit deploys it all the same")
+    assert deploy.main(["run", "--agent", "mine", "--despite", "audit", "--out", "site"]) == 0
+
+
+LABELLED = "agents=[truthful,{name: foresight, label: honest},{name: truthful, label: foresight}]"
+
+
+def test_a_label_neither_deploys_foresight_nor_holds_anybody_back(capsys: pytest.CaptureFixture[str]) -> None:
+    assert tournament_command.main([*QUICK, "episodes=1", "ticks=6", LABELLED, "out=run"]) == 0
+    everything = ["--despite", ",".join(CODES)]
+    assert "honest is shown the future" in refused("--agent", "honest", *everything)
+    assert deploy.main(["run", "--agent", "foresight", *everything, "--out", "site"]) == 0
+    assert load_deployment(Path("site")).agent["target"] == "truthful"
+
+
+READERS = """
+from pathlib import Path
+
+from gridpilot.agents.truthful import Truthful
+
+HERE = Path(__file__).parent
+
+class Default(Truthful):
+    def __init__(self, weights="data/default.txt"):
+        self.weights = Path(weights).read_text()
+
+class Beside(Truthful):
+    def reset_batch(self, *arguments):
+        self.weights = (HERE / "data" / "beside.txt").read_text()
+        super().reset_batch(*arguments)
+
+class Relative(Truthful):
+    def reset_batch(self, *arguments):
+        self.weights = Path("data/default.txt").read_text()
+        super().reset_batch(*arguments)
+
+class Fixed(Truthful):
+    def __init__(self):
+        self.weights = Path("{here}/data/beside.txt").read_text()
+
+class Outside(Truthful):
+    def __init__(self):
+        self.weights = Path("{here}/../outside.txt").resolve().read_text()
+"""
+NAMES = ("Default", "Beside", "Relative", "Fixed", "Outside")
+
+
+@pytest.fixture
+def readers(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    here = Path.cwd() / "readers"
+    (here / "data").mkdir(parents=True)
+    for path in (here / "data/default.txt", here / "data/beside.txt", here.parent / "outside.txt"):
+        path.write_text(path.stem)
+    (here / "deploy_test_readers.py").write_text(READERS.replace("{here}", str(here)))
+    monkeypatch.chdir(here)
+    monkeypatch.syspath_prepend(here)
+    monkeypatch.setattr(sys, "dont_write_bytecode", sys.dont_write_bytecode)
+    sys.modules.pop("deploy_test_readers", None)
+    agents = ",".join(f"deploy_test_readers.{name}" for name in NAMES)
+    assert tournament_command.main([*QUICK, "episodes=1", "ticks=6", "lineups=[mixed]", f"agents=[{agents}]", "out=run"]) == 0
+    return ["--despite", "few_episodes,audit"]
+
+
+def test_files_that_an_agent_opens_come_along_or_are_refused(readers: list[str], tmp_path: Path) -> None:
+    here = Path.cwd()
+    for name in ("Default", "Beside"):
+        assert deploy.main(["run", "--agent", name, *readers, "--out", name]) == 0
+    assert yaml.safe_load(Path("Default/agent.yaml").read_text())["params"] == {"weights": "policy/default.txt"}
+    assert Path("Default/policy/default.txt").read_text() == "default"
+    assert Path("Beside/policy/data/beside.txt").read_text() == "beside"
+    does_not = "it does not run on its own: "
+    assert f"{does_not}Relative fails at once: tick 0: FileNotFoundError" in refused("--agent", "Relative", *readers)
+    assert f"{does_not}Fixed reads {here}/data/beside.txt, which is no part of the deployment" in refused(
+        "--agent", "Fixed", *readers
+    )
+    assert f"Outside reads {here.parent}/outside.txt, which lies outside of {here} and is named by none" in refused(
+        "--agent", "Outside", *readers
+    )
+    Path("data/beside.txt").write_text("trained again")
+    assert "source: data/beside.txt changed since" in refused("--agent", "Beside", *readers)
+    Path("data/beside.txt").unlink()
+    assert "data/beside.txt is gone, which it reads" in refused("--agent", "Beside", *readers)
+    Path("data/default.txt").write_text("trained again")
+    assert "source: weights changed since" in refused("--agent", "Default", *readers)

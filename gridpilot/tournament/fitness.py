@@ -167,9 +167,11 @@ def suggest(name: str, known: Sequence[str], whose: str) -> str:
 def _files(entry: dict[str, Any], label: str) -> tuple[Path | None, AgentFiles, tuple[str, ...]]:
     recorded, target = entry["source"], entry["target"]
     own = recorded is not None and recorded["sha256"] and not target.startswith("gridpilot.")
-    source = Path(recorded["file"]) if own else None
+    source = Path(recorded["file"]).absolute() if own else None
     if source is not None and not source.is_file():
-        raise TournamentError(f"{label}: its source {source} is gone, which has to be copied")
+        raise TournamentError(
+            f"{label}: its source {source} is gone, which has to be copied; run this where the tournament was run"
+        )
     params = {**entry.get("defaults", {}), **entry["params"]}
     found = agent_files(target, params, source)
     opened = {name: found.root / name for name in entry.get("opened", {})}  # a path in full stays what it is

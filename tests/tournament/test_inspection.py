@@ -276,7 +276,7 @@ def test_a_policy_that_was_retrained_is_another_run(
     assert tournament_command.main(command) == 0
     assert "had been played before" in capsys.readouterr().err
     (first,) = Path("runs").iterdir()
-    train(file, 1.5)
+    train(file, 0.01)
     assert tournament_command.main(command) == 0
     assert "had been played before" not in capsys.readouterr().err
     (second,) = set(Path("runs").iterdir()) - {first}
