@@ -24,6 +24,7 @@ __all__ = ["FilesRead", "is_installed", "read_at_import", "refuse_other_files", 
 _SYSTEM: Final = ("/proc", "/dev", "/sys", "/run", "/etc", "/lib", "/lib64", "/usr/lib", "/usr/share", "/System", "/Library")
 _CACHES: Final = (".nbi", ".nbc", ".ttf", ".ttc", ".otf", ".afm", ".pfb")  # of compiled kernels; fonts
 _CODE: Final = (".py", ".pyc", ".so", ".pyd")
+_EVENTS: Final = frozenset({"open", "import", "sqlite3.connect", "ctypes.dlopen"})
 _IMPORTING: Final = "<frozen importlib._bootstrap>"
 
 _observers: list[Callable[[str, bool], None]] = []  # of the contexts that are open: absolute path, whether it is read as it is
@@ -103,7 +104,7 @@ def _observed_by(observer: Callable[[str, bool], None]) -> Iterator[None]:
 
 
 def _hook(event: str, arguments: tuple[Any, ...]) -> None:
-    if not _observers:
+    if not _observers or event not in _EVENTS:
         return
     reads = True
     match event, arguments:
