@@ -20,7 +20,7 @@ from gridpilot.market.clearing import Mechanism
 from gridpilot.market.site import Battery, Cooling, MachineClass, Site
 from gridpilot.market.units import TICKS_PER_DAY
 from gridpilot.prices.load import load_prices
-from gridpilot.prices.surroundings import CapacityConfig, WeatherConfig
+from gridpilot.prices.weather_and_capacity import CapacityConfig, WeatherConfig
 from gridpilot.prices.world import World
 
 __all__ = ["MarketConfig", "MarketSetup", "load_preset", "load_setup", "load_site"]

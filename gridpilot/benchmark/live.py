@@ -25,12 +25,12 @@ from gridpilot.live.api import CLASSES, Counts
 from gridpilot.live.client import MaraClient
 from gridpilot.live.clock import SystemClock
 from gridpilot.live.config import LiveConfig, Timing
+from gridpilot.live.cycle_report import CycleReport
 from gridpilot.live.engine import Engine
 from gridpilot.live.journal import Journal
 from gridpilot.live.logs import configure
 from gridpilot.live.mara_venue import MaraVenue
 from gridpilot.live.metrics import Metrics
-from gridpilot.live.report import CycleReport
 from gridpilot.live.watch import Watch
 from gridpilot.setup import load_preset
 

@@ -116,7 +116,7 @@ INVENTORIES: Final[Mapping[Literal["documented", "live"], Inventory]] = MappingP
 
 
 def build_site(name: str, inventory: Inventory, power_w: int) -> Site:
-    """The plant behind a key: any mix of machines within ``power_w``, no battery, no heat, no start-up.
+    """The site behind a key: any mix of machines within ``power_w``, no battery, no heat, no start-up.
 
     A class has as many units as would fill the connection alone; a class that does not fit once has none.
     """
@@ -129,7 +129,7 @@ def build_site(name: str, inventory: Inventory, power_w: int) -> Site:
 
 
 def machine_site(name: str, fleet: Sequence[MachineClass], power_w: int) -> Site:
-    """A plant of machines alone, behind a connection of ``power_w``."""
+    """A site of machines alone, behind a connection of ``power_w``."""
     grid_kw = power_w / 1000.0
     no_heat = Cooling(max_kw=0.0, capacity_kwh_per_c=1e12, loss_kw_per_c=0.0, set_point_c=1e6)
     return Site(name, tuple(fleet), grid_kw=grid_kw, ramp_up_kw=grid_kw, boot_loss=0.0, battery=Battery(), cooling=no_heat)

@@ -25,7 +25,7 @@ from gridpilot.live.answers import MachineReport
 from gridpilot.live.api import CLASSES, TICK, Counts, Inventory
 from gridpilot.live.clock import Clock
 from gridpilot.live.config import Timing
-from gridpilot.live.exchange import Exchange, Reply, Silence, check_url, is_loopback
+from gridpilot.live.http_connection import HttpConnection, Reply, Silence, check_url, is_loopback
 from gridpilot.live.logs import Redaction, printable
 
 __all__ = ["MachineReport", "MaraClient"]
@@ -79,7 +79,7 @@ class MaraClient:
         self._keys, self._redact = tuple(keys), Redaction(keys)
         self.observer = observer
         self._runner, self._closed = asyncio.Runner(), False
-        self._exchange = Exchange(self._url, transport)
+        self._connection = HttpConnection(self._url, transport)
         self._breakers = AsyncCircuitBreakerFactory(timing.breaker_failures, timing.breaker_rest, exclude=[RefusedError])
         self._breakers.add_listener(self._breaker_changed)
         self._rest_until = self._pause_until = -math.inf  # on the clock's monotonic
@@ -147,7 +147,7 @@ class MaraClient:
         """Close the connections and the event loop. A second time it does nothing."""
         if not self._closed:
             self._closed = True
-            self._runner.run(self._exchange.close())
+            self._runner.run(self._connection.close())
             self._runner.close()
 
     def __enter__(self) -> Self:
@@ -216,7 +216,7 @@ class MaraClient:
             loop = asyncio.get_running_loop()
             started = loop.time()
             method, path = endpoint.split(" ")
-            answer = await self._exchange.send(method, path, within=within, key=key, body=body)
+            answer = await self._connection.send(method, path, within=within, key=key, body=body)
             result, outcome = self._judge(endpoint, answer, parse)
             if self.observer is not None:
                 self.observer(endpoint, result, loop.time() - started)

@@ -15,12 +15,12 @@ from gridpilot.agents.base import Agent
 from gridpilot.agents.deadline import Overdue, deadline
 from gridpilot.agents.seating import AgentSpec
 from gridpilot.errors import AgentError, GridPilotError
-from gridpilot.live.allocation import Allocation, Plant
 from gridpilot.live.api import Counts, format_time
-from gridpilot.live.book import Book
 from gridpilot.live.config import RiskLimits
+from gridpilot.live.cycle_report import DecisionKind, Reason
+from gridpilot.live.facility import Allocation, Facility
 from gridpilot.live.gate import check
-from gridpilot.live.report import DecisionKind, Reason
+from gridpilot.live.observer import Observer
 from gridpilot.market.bids import Bid
 
 __all__ = ["LATE", "Controller", "Decision", "State"]
@@ -100,7 +100,7 @@ class Controller:
 
     def __init__(
         self,
-        plant: Plant,
+        facility: Facility,
         agents: Sequence[AgentSpec],
         limits: RiskLimits,
         state: State,
@@ -110,9 +110,9 @@ class Controller:
         time_limit: float = float("inf"),
         first_limit: float = float("inf"),
     ) -> None:
-        self.plant, self.limits, self.state = plant, limits, state
-        self.book = Book(plant, keep)
-        self.book.counts = state.counts
+        self.facility, self.limits, self.state = facility, limits, state
+        self.observer = Observer(facility, keep)
+        self.observer.counts = state.counts
         self._specs, self._seed = agents, seed
         self._agents: list[Agent] = [spec.build() for spec in agents]
         self._time_limit, self._first_limit = time_limit, first_limit
@@ -121,10 +121,12 @@ class Controller:
 
     def rehearse(self) -> None:
         """Let throwaway agents decide once at the newest row, so that compiled code is loaded before it counts."""
-        other = Controller(self.plant, self._specs, self.limits, State(self.plant.off), keep=self.book.keep, seed=self._seed)
-        assert self.book.row is not None
-        other.book.add([self.book.row])
-        other.decide("row", self.book.row.at)
+        other = Controller(
+            self.facility, self._specs, self.limits, State(self.facility.off), keep=self.observer.keep, seed=self._seed
+        )
+        assert self.observer.row is not None
+        other.observer.add([self.observer.row])
+        other.decide("row", self.observer.row.at)
 
     def decide(self, kind: DecisionKind, at: datetime, causes: Sequence[str] = (), *, forced: Collection[str] = ()) -> Decision:
         """Decide at the newest row; the agents are asked where ``kind`` is "row".
@@ -132,17 +134,17 @@ class Controller:
         ``causes``  codes of what is wrong with this tick; "halted" and "feed_off" leave nothing but everything off
         ``forced``  failures to be taken as given: a replay passes "agent_late", which it cannot see for itself
         """
-        if not self.book.started:
-            self.book.start()
+        if not self.observer.started:
+            self.observer.start()
         found, errors = list(causes), list[str]()
         given = len(found)
         bids = self._ask(found, errors, forced) if kind == "row" else None
         limits_w = self._limits_w()
-        prices = self.book.prices
-        self._bids_refused = tuple(errors[:1] * len(self.plant.sites)) if kind == "row" and bids is None else ()
+        prices = self.observer.prices
+        self._bids_refused = tuple(errors[:1] * len(self.facility.sites)) if kind == "row" and bids is None else ()
         if not OFF_CAUSES.intersection(found):
             if bids is not None:
-                allocation = self.plant.allocate(bids, prices, limits_w)
+                allocation = self.facility.allocate(bids, prices, limits_w)
                 if self._passes(allocation.counts, found):
                     return self._decision(kind, at, given, "agent", found, errors, allocation.counts, bids, allocation)
             if self.state.last_good is None:
@@ -151,15 +153,15 @@ class Controller:
                 found.append("last_good_unprofitable")
             elif self._passes(self.state.last_good, found):
                 return self._decision(kind, at, given, "last_good", found, errors, self.state.last_good, bids or ())
-            truthful = [self.book.observe(i).truthful_bid() for i in range(len(self.plant.sites))]
-            counts = self.plant.allocate(truthful, prices, limits_w).counts
+            truthful = [self.observer.observe(i).truthful_bid() for i in range(len(self.facility.sites))]
+            counts = self.facility.allocate(truthful, prices, limits_w).counts
             if self._passes(counts, found):
                 return self._decision(kind, at, given, "myopic", found, errors, counts, bids or ())
-        return self._decision(kind, at, given, "off", found, errors, self.plant.off, bids or ())
+        return self._decision(kind, at, given, "off", found, errors, self.facility.off, bids or ())
 
     def settle(self, decision: Decision, counts: tuple[Counts, ...]) -> None:
         """Note which machines run after a decision."""
-        self.book.settle(decision.allocation, counts, self.book.prices, self._bids_refused)
+        self.observer.settle(decision.allocation, counts, self.observer.prices, self._bids_refused)
         state = self.state
         day, profit, settled = state.day, state.day_profit, state.settled
         if settled is None or decision.at > settled:  # a second decision for the same tick earns nothing more
@@ -171,21 +173,21 @@ class Controller:
 
     def reconcile(self, counts: tuple[Counts, ...]) -> None:
         """The venue reports that these machines run."""
-        self.book.counts = counts
+        self.observer.counts = counts
         self.state = State(counts, self.state.last_good, self.state.day, self.state.day_profit, self.state.settled)
 
     def _ask(self, causes: list[str], errors: list[str], forced: Collection[str]) -> tuple[Bid, ...] | None:
         """The agents' bids, or None, with what went wrong added to ``causes`` and ``errors``."""
-        tick = self.book.tick
+        tick = self.observer.tick
         begin = self._asked is None or tick != self._asked + 1  # an agent that missed a tick begins anew, in the midst of things
         self._asked = tick
         bids = []
         for i, agent in enumerate(self._agents):
             try:
-                observation = self.book.observe(i)
+                observation = self.observer.observe(i)
                 with deadline((self._first_limit if begin else self._time_limit) / len(self._agents)):
                     if begin:
-                        agent.reset(self.plant.sites[i], observation.market, self._seed + i)
+                        agent.reset(self.facility.sites[i], observation.market, self._seed + i)
                     elif observation.last is not None:
                         agent.learn(observation.last)
                     answer = agent.bid(observation)
@@ -207,7 +209,7 @@ class Controller:
 
     def _fitting(self, site: int, bid: Bid) -> Bid:
         """The bid, checked as if it had just been made: its arrays may have been changed since."""
-        classes = len(self.plant.sites[site].fleet)
+        classes = len(self.facility.sites[site].fleet)
         if bid.commitment_value is not None and len(bid.commitment_value) != classes:
             raise AgentError(
                 f"bid: commitment_value has {len(bid.commitment_value)} entries, expected {classes}, one a machine class"
@@ -216,20 +218,20 @@ class Controller:
 
     def _limits_w(self) -> list[int]:
         """The most each site may draw in this tick, W."""
-        limits = [round(site.grid_kw * 1000.0) for site in self.plant.sites]
+        limits = [round(site.grid_kw * 1000.0) for site in self.facility.sites]
         if self.limits.max_change_kw is not None:
             step = int(self.limits.max_change_kw * 1000.0)
-            running = enumerate(self.book.counts)
-            limits = [min(limit, self.plant.power_w(i, n) + step) for limit, (i, n) in zip(limits, running, strict=True)]
+            running = enumerate(self.observer.counts)
+            limits = [min(limit, self.facility.power_w(i, n) + step) for limit, (i, n) in zip(limits, running, strict=True)]
         return limits
 
     def _profit(self, counts: Sequence[Counts]) -> float:
-        revenue, cost = self.plant.totals(counts, self.book.prices)
+        revenue, cost = self.facility.totals(counts, self.observer.prices)
         return revenue - cost
 
     def _passes(self, counts: Sequence[Counts], causes: list[str]) -> bool:
-        day = self.state.day_profit if self.book.newest is not None and self.state.day == self.book.newest.date() else 0.0
-        problem = check(self.plant, counts, self.book.counts, self.limits, profit=self._profit(counts), day_profit=day)
+        day = self.state.day_profit if self.observer.newest is not None and self.state.day == self.observer.newest.date() else 0.0
+        problem = check(self.facility, counts, self.observer.counts, self.limits, profit=self._profit(counts), day_profit=day)
         if problem is not None and problem not in causes:
             causes.append(problem)
         return problem is None
@@ -246,9 +248,9 @@ class Controller:
         bids: Sequence[Bid],
         allocation: Allocation | None = None,
     ) -> Decision:
-        assert self.book.row is not None
-        revenue, cost = self.plant.totals(counts, self.book.prices)
+        assert self.observer.row is not None
+        revenue, cost = self.facility.totals(counts, self.observer.prices)
         return Decision(
-            at, self.book.tick, kind, reason, tuple(causes), given, self.book.row.raw, tuple(bids), allocation, counts,
-            self.plant.total_w(counts), revenue, cost, tuple(errors),
+            at, self.observer.tick, kind, reason, tuple(causes), given, self.observer.row.raw, tuple(bids), allocation, counts,
+            self.facility.total_w(counts), revenue, cost, tuple(errors),
         )  # fmt: skip

@@ -14,14 +14,21 @@ from typing import Any, Final
 
 from gridpilot.agents.seating import AgentSpec
 from gridpilot.errors import RefusedError, VenueError
+from gridpilot.live.accepted_rows import RefusedRow
 from gridpilot.live.api import TICK, Counts, PriceRow, format_time
 from gridpilot.live.config import LiveConfig
 from gridpilot.live.controller import Decision
+from gridpilot.live.cycle_report import CycleReport, DecisionKind
 from gridpilot.live.execution import Result
-from gridpilot.live.feed import Refusal
 from gridpilot.live.journal import HaltState, Journal
-from gridpilot.live.records import counts_from_json, counts_to_json, refusal_to_json, result_to_json, row_to_json, state_to_json
-from gridpilot.live.report import CycleReport, DecisionKind
+from gridpilot.live.journal_json import (
+    counts_from_json,
+    counts_to_json,
+    refused_row_to_json,
+    result_to_json,
+    row_to_json,
+    state_to_json,
+)
 from gridpilot.live.session import begin
 from gridpilot.live.venue import Venue
 from gridpilot.live.watch import Watch
@@ -100,19 +107,19 @@ class Engine:
             self.venue, self.agents, self.config, self.journal, sends=self.sends, origin=self._origin,
             is_stopping=lambda: bool(self._stopping),
         )  # fmt: skip
-        self.feed, self.controller, self.execution = session.feed, session.controller, session.execution
-        self.twin = session.twin
+        self.accepted, self.controller, self.execution = session.accepted, session.controller, session.execution
+        self.replica = session.replica
         self._row_at, self._mark_at = (
-            session.past.row_at,
-            session.past.mark_at,
+            session.recovery.row_at,
+            session.recovery.mark_at,
         )  # newest row, and newest tick, that had its decision
         self._halt_at: datetime | None = None  # tick of the last command of the halt in force
         self._unread: list[PriceRow] = []  # accepted, and not yet told to anybody
-        self._bad: Refusal | None = None  # the newest row, where it was refused
+        self._bad: RefusedRow | None = None  # the newest row, where it was refused
         self._checked = self._arrived = self._seen = self.clock.monotonic()
         self._look_again: float | None = None  # when to read back once more, after a command that did not go smoothly
         self._intent: tuple[dict[str, Any], PriceRow] | None = None  # the last command, and the row it is for
-        newest = self.feed.newest
+        newest = self.accepted.newest
         assert newest is not None
         self.watch.started(session.body, newest)
         for note in self.venue.notes:
@@ -120,8 +127,8 @@ class Engine:
         self._follow()
         for refusal in session.refused:
             self._refuse(refusal)
-        if self.sends and session.past.unfinished is not None:
-            self._finish(session.past.unfinished, newest)
+        if self.sends and session.recovery.unfinished is not None:
+            self._finish(session.recovery.unfinished, newest)
 
     # One turn of the loop.
 
@@ -130,7 +137,7 @@ class Engine:
         halt = self.journal.halt
         self.watch.halted(halt.why if halt.halted else None)
         newer = self._read()
-        newest, now = self.feed.newest, self.clock.now()
+        newest, now = self.accepted.newest, self.clock.now()
         assert newest is not None
         self.watch.feed(newest, now)
         self.watch.skew(self.venue.skew_s)
@@ -156,24 +163,24 @@ class Engine:
         rows, self._unread = self._unread, []
         if not rows:
             return False
-        before = self.controller.book.newest
-        self.controller.book.add(rows)
+        before = self.controller.observer.newest
+        self.controller.observer.add(rows)
         self._write([("rows", {"rows": [row_to_json(row) for row in rows]})])
-        if self.controller.book.newest == before:
+        if self.controller.observer.newest == before:
             return False
         self._arrived, self._bad = self.clock.monotonic(), None
         return True
 
     def _take(self, entries: Sequence[Any]) -> None:
-        merge = self.feed.merge(entries, self.clock.now())
+        merge = self.accepted.merge(entries, self.clock.now())
         self._unread += merge.accepted
         for refusal in merge.refused:
-            self.journal.append([("refused_row", refusal_to_json(refusal))], at=self.clock.now())
+            self.journal.append([("refused_row", refused_row_to_json(refusal))], at=self.clock.now())
             self._refuse(refusal)
 
-    def _refuse(self, refusal: Refusal) -> None:
+    def _refuse(self, refusal: RefusedRow) -> None:
         self.watch.refused_row(refusal.reason, refusal.message)
-        newest = self.feed.newest
+        newest = self.accepted.newest
         if refusal.at is not None and newest is not None and newest.at < refusal.at <= self.clock.now() + 2 * TICK:
             self._bad = refusal
 
@@ -227,7 +234,7 @@ class Engine:
         if send:
             result = self._carry_out(decision.counts, row, halting=trigger.kind == "halt", started=started)
         elif trigger.held:
-            result = Result("held", self.controller.book.counts, 0, 0.0, 0, "")
+            result = Result("held", self.controller.observer.counts, 0, 0.0, 0, "")
         else:
             result = Result("shadow", decision.counts, 0, 0.0, 0, "")
         self._note(decision, result, command, fresh)
@@ -242,7 +249,7 @@ class Engine:
                 return False
             except VenueError:
                 return None
-            return halting or (self.feed.newest is not None and self.feed.newest.at == row.at)
+            return halting or (self.accepted.newest is not None and self.accepted.newest.at == row.at)
 
         if self.journal.halt.halted != halting:  # since the turn began
             return Result("abandoned", self.execution.counts, 0, 0.0, 0, "a halt came first" if not halting else "resumed")
@@ -253,11 +260,11 @@ class Engine:
         return result
 
     def _note(self, decision: Decision, result: Result, command: str, fresh: bool) -> None:
-        """Journal the outcome, let the twin check the decision, and tell everybody who watches."""
-        plant, prices = self.controller.plant, self.controller.book.prices
+        """Journal the outcome, let the replica check the decision, and tell everybody who watches."""
+        facility, prices = self.controller.facility, self.controller.observer.prices
         self.controller.settle(decision, result.counts)
-        revenue, cost = plant.totals(result.counts, prices)
-        alternatives = plant.alternatives(prices)
+        revenue, cost = facility.totals(result.counts, prices)
+        alternatives = facility.alternatives(prices)
         self._write([("outcome", self._outcome(format_time(decision.at), command, result, revenue, cost, alternatives["best"]))])
         self._first_at = self._first_at or decision.at
         if fresh and result.status in ("applied", "shadow") and decision.at != self._counted:
@@ -268,7 +275,7 @@ class Engine:
             self.watch.note("agent_failed", error)
         report = CycleReport(
             decision.at, self.clock.now(), self.config.mode, decision.kind, decision.reason, decision.causes, decision.prices,
-            tuple(kind.name for kind in plant.sites[0].fleet), result.counts, plant.total_w(result.counts), plant.cap_w, revenue,
+            tuple(kind.name for kind in facility.sites[0].fleet), result.counts, facility.total_w(result.counts), facility.cap_w, revenue,
             cost, alternatives, result.status, result.attempts, result.latency,
             round((decision.at - self._first_at) / TICK) + 1, self._fresh,
         )  # fmt: skip
@@ -282,14 +289,14 @@ class Engine:
 
     def _finish(self, intent: dict[str, Any], newest: PriceRow) -> None:
         """See to a command whose outcome was never written down: it holds, it is repeated while its row lasts, or it is over."""
-        plant, running, desired = self.controller.plant, self.execution.counts, counts_from_json(intent["counts"])
+        facility, running, desired = self.controller.facility, self.execution.counts, counts_from_json(intent["counts"])
         halted = self.journal.halt.halted
         over = (
             format_time(newest.at) != intent["at"] or halted or [len(each) for each in desired] != [len(each) for each in running]
         )
         if running == desired:
             self._conclude(intent, Result("applied", running, 0, 0.0, 0, "found to be applied after a restart"))
-        elif over or plant.total_w(desired) > plant.cap_w:
+        elif over or facility.total_w(desired) > facility.cap_w:
             self._conclude(intent, Result("abandoned", running, 0, 0.0, 0, "over when the engine was restarted"))
         else:
             self._repeat(intent, newest)
@@ -313,7 +320,7 @@ class Engine:
             return
         intent, row = self._intent
         desired = counts_from_json(intent["counts"])
-        newest = self.feed.newest
+        newest = self.accepted.newest
         if self.execution.counts == desired or newest is None or newest.at != row.at:
             return
         self.watch.mismatch(f"{counts_to_json(self.execution.counts)} run, {intent['counts']} were commanded")
@@ -335,10 +342,10 @@ class Engine:
         self._write([("outcome", outcome), self._reconciliation(result.message or "after a command was repeated")])
 
     def _reconciliation(self, message: str) -> tuple[str, dict[str, Any]]:
-        counts = self.controller.book.counts
+        counts = self.controller.observer.counts
         return "reconciliation", {
             "counts": counts_to_json(counts),
-            "power_w": self.controller.plant.total_w(counts),
+            "power_w": self.controller.facility.total_w(counts),
             "message": message,
         }
 
@@ -365,19 +372,19 @@ class Engine:
             self.watch.api(state, message)
 
     def _write(self, records: Sequence[tuple[str, dict[str, Any]]]) -> None:
-        """Append to the journal, and let the twin read it; a decision that it makes otherwise is drift."""
+        """Append to the journal, and let the replica read it; a decision that it makes otherwise is drift."""
         self.journal.append(records, at=self.clock.now())
         self._follow()
 
     def _follow(self) -> None:
-        if self.twin is not None:
-            self.twin.follow(self.journal)
-            self.watch.drift(self.twin.drift.different)
+        if self.replica is not None:
+            self.replica.follow(self.journal)
+            self.watch.drift(self.replica.drift.different)
 
     def _is_done(self) -> bool:
         if self.config.rows is not None and self._rows >= self.config.rows:
             return True
-        newest = self.feed.newest
+        newest = self.accepted.newest
         return self.venue.exhausted and newest is not None and self._row_at is not None and self._row_at >= newest.at
 
     def _wait(self) -> None:

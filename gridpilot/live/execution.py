@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from gridpilot.errors import RefusedError, UnavailableError, UnknownOutcomeError, VenueError
-from gridpilot.live.allocation import Plant
 from gridpilot.live.api import Counts
-from gridpilot.live.report import Status
+from gridpilot.live.cycle_report import Status
+from gridpilot.live.facility import Facility
 from gridpilot.live.venue import Venue
 
 __all__ = ["Execution", "Result"]
@@ -37,18 +37,18 @@ class Result:
 class Execution:
     """The machines of N sites, as far as they are known."""
 
-    def __init__(self, venue: Venue, plant: Plant) -> None:
-        self.venue, self.plant = venue, plant
-        self._known: list[Counts | None] = [None] * len(plant.sites)  # as the venue last said
-        self._in_doubt: list[Counts | None] = [None] * len(plant.sites)  # sent, and not known to be applied or not
+    def __init__(self, venue: Venue, facility: Facility) -> None:
+        self.venue, self.facility = venue, facility
+        self._known: list[Counts | None] = [None] * len(facility.sites)  # as the venue last said
+        self._in_doubt: list[Counts | None] = [None] * len(facility.sites)  # sent, and not known to be applied or not
         # Sent without an answer, and until when on the clock's monotonic they may still arrive: a read-back cannot see what is under way.
-        self._under_way: list[list[tuple[Counts, float]]] = [[] for _ in plant.sites]
+        self._under_way: list[list[tuple[Counts, float]]] = [[] for _ in facility.sites]
         self._attempts = self._mismatches = 0
 
     @property
     def counts(self) -> tuple[Counts, ...]:
         """The machines that run, as far as is known: what was asked for where the answer is missing."""
-        pairs = zip(self._known, self._in_doubt, self.plant.off, strict=True)
+        pairs = zip(self._known, self._in_doubt, self.facility.off, strict=True)
         return tuple(doubt if doubt is not None else known if known is not None else off for known, doubt, off in pairs)
 
     @property
@@ -58,7 +58,7 @@ class Execution:
 
     def reconcile(self) -> tuple[Counts, ...]:
         """Read what runs at every site. Raises :class:`~gridpilot.errors.VenueError` where the venue does not tell."""
-        for i in range(len(self.plant.sites)):
+        for i in range(len(self.facility.sites)):
             self._known[i], self._in_doubt[i] = self.venue.machines(i), None
         return self.counts
 
@@ -76,12 +76,12 @@ class Execution:
 
         def change(site: int) -> int:
             known = self._known[site]
-            before = self._site_w(site) if known is None else self.plant.power_w(site, known)
-            return self.plant.power_w(site, desired[site]) - before
+            before = self._site_w(site) if known is None else self.facility.power_w(site, known)
+            return self.facility.power_w(site, desired[site]) - before
 
         for i in sorted(range(len(desired)), key=change):
             others = sum(self._worst_w(j) for j in range(len(desired)) if j != i)
-            if others + self.plant.power_w(i, desired[i]) > self.plant.cap_w and any(desired[i]):
+            if others + self.facility.power_w(i, desired[i]) > self.facility.cap_w and any(desired[i]):
                 statuses.append("unknown")
                 messages.append(f"site {i} waits: the others may still draw {others} W")
                 continue
@@ -157,7 +157,7 @@ class Execution:
             return self._site_w(site)
         self._under_way[site] = [(counts, until) for counts, until in self._under_way[site] if until > now]
         possible = [known, *(counts for counts, _ in self._under_way[site]), *([] if doubt is None else [doubt])]
-        return max(self.plant.power_w(site, counts) for counts in possible)
+        return max(self.facility.power_w(site, counts) for counts in possible)
 
     def _site_w(self, site: int) -> int:
-        return round(self.plant.sites[site].grid_kw * 1000.0)
+        return round(self.facility.sites[site].grid_kw * 1000.0)

@@ -14,8 +14,8 @@ from typing import Any, Final, TextIO
 from gridpilot.errors import JournalError
 from gridpilot.live.api import CLASSES
 from gridpilot.live.journal import Journal
-from gridpilot.live.past import read_past
-from gridpilot.live.records import row_to_json
+from gridpilot.live.journal_json import row_to_json
+from gridpilot.live.recovery import recover
 
 __all__ = ["EXPORTS", "write_export"]
 
@@ -67,7 +67,7 @@ def _write(journal: Journal, what: str, file: TextIO, kinds: Collection[str] | N
 
 def _rows(journal: Journal) -> Iterator[tuple[Any, ...]]:
     yield ROW_HEADING
-    for row in read_past(journal, keep=sys.maxsize).rows:
+    for row in recover(journal, keep=sys.maxsize).rows:
         at, *prices = row_to_json(row)
         yield (at, *map(repr, prices))
 

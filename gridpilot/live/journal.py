@@ -8,7 +8,7 @@ An SQLite database (WAL, synchronous=FULL) with one table::
 no NaN). The first record's previous hash is that of the format's name. Triggers refuse changes and deletions; a change made around them
 breaks the chain at the record that was changed. A tail that was cut off leaves no trace in a chain: whoever needs to see that notes the
 head elsewhere.
-What a journal holds is described in :mod:`gridpilot.live.records`.
+What a journal holds is described in :mod:`gridpilot.live.journal_json`.
 """
 
 from __future__ import annotations

@@ -115,11 +115,11 @@ def _operate(live: LiveConfig, pilot: Pilot, keys: Sequence[SecretStr], *, lines
     from gridpilot.agents.seating import AgentSpec
     from gridpilot.live.engine import Engine
     from gridpilot.live.journal import Journal
+    from gridpilot.live.live_table import Heading, LiveTable
     from gridpilot.live.lock import sole_engine
     from gridpilot.live.logs import configure
     from gridpilot.live.metrics import Metrics, MetricsServer
-    from gridpilot.live.table import Heading, LiveTable
-    from gridpilot.live.venues import open_venue
+    from gridpilot.live.open_venue import open_venue
     from gridpilot.live.watch import Watch
     from gridpilot.market.compilation import start_without_blas
 

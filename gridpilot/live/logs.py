@@ -21,7 +21,7 @@ from pydantic import SecretBytes, SecretStr
 
 from gridpilot.errors import ConfigError
 from gridpilot.live.api import format_time
-from gridpilot.live.report import CycleReport
+from gridpilot.live.cycle_report import CycleReport
 
 __all__ = ["EVENTS", "REDACTED", "Redaction", "configure", "is_clean", "log_cycle", "log_event", "printable"]
 
@@ -40,7 +40,7 @@ EVENTS: Final[Mapping[str, Level]] = MappingProxyType(
         "resumed": "info",
         "reconciled": "info",
         "mismatch": "error",  # the venue reports other counts than it confirmed
-        "drift": "error",  # the twin decided differently from the same journal
+        "drift": "error",  # the replica decided differently from the same journal
         "skew": "warning",  # the venue's clock and this one differ
         "stopped": "info",
     }

@@ -6,11 +6,11 @@ from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, Final
 
 from gridpilot.errors import LiveError
-from gridpilot.live.allocation import Plant
 from gridpilot.live.api import Counts, Inventory, build_site
 from gridpilot.live.client import MaraClient
 from gridpilot.live.clock import Clock
 from gridpilot.live.config import Timing
+from gridpilot.live.facility import Facility
 from gridpilot.live.venue import Venue
 
 __all__ = ["MaraVenue"]
@@ -33,14 +33,14 @@ class MaraVenue(Venue):
         self._opened: tuple[Inventory, tuple[int, ...]] | None = None
         self._unlike: list[str] = []
 
-    def open(self) -> Plant:
+    def open(self) -> Facility:
         """Read the inventory and every site's power; the limit is the smaller of theirs and the configured one."""
         inventory, powers = self._opened = self._read()
         limit = sum(powers) if self._power_w is None else min(self._power_w, sum(powers))
         if limit <= 0:
             raise LiveError(f"mara: the sites' power is {limit} W, expected more than 0")
         names = ("mara",) if len(powers) == 1 else tuple(f"mara {i + 1}" for i in range(len(powers)))
-        return Plant(
+        return Facility(
             tuple(build_site(name, inventory, min(power, limit)) for name, power in zip(names, powers, strict=True)), limit
         )
 

@@ -21,8 +21,8 @@ from prometheus_client.exposition import choose_encoder
 
 from gridpilot import __version__
 from gridpilot.errors import LiveError
+from gridpilot.live.cycle_report import CycleReport, DecisionKind, Reason, Status
 from gridpilot.live.logs import Redaction
-from gridpilot.live.report import CycleReport, DecisionKind, Reason, Status
 from gridpilot.live.tally import Tally
 
 __all__ = ["Health", "Metrics", "MetricsServer", "is_correct", "notify"]
@@ -90,7 +90,7 @@ class Metrics:
         self._latency = histogram("decision_latency_seconds", "Row seen to the last PUT acknowledged", buckets=LATENCY_BUCKETS)
         self._refused_rows = counter("refused_rows_total", "Price rows refused as data", ("reason",))
         self._mismatches = counter("mismatches_total", "Times the venue reported other counts than it had confirmed")
-        self._drifted = gauge("drift_decisions", "Decisions the twin made differently, since the start; zero by construction")
+        self._drifted = gauge("drift_decisions", "Decisions the replica made differently, since the start; zero by construction")
         for kind in get_args(DecisionKind):
             for reason in get_args(Reason):
                 self._decisions.labels(kind, reason)
@@ -171,7 +171,7 @@ class Metrics:
         self._halted_state.set(flag)
 
     def drift(self, count: int) -> None:
-        """How many decisions the twin has made differently since the start."""
+        """How many decisions the replica has made differently since the start."""
         self._drift = count
         self._drifted.set(count)
 

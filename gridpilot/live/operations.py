@@ -171,7 +171,7 @@ def _verify(arguments: argparse.Namespace) -> int:
 
 
 def _replay(journal: Journal, result: dict[str, Any]) -> list[str]:
-    from gridpilot.live.twin import replay
+    from gridpilot.live.replica import replay
 
     try:
         drift = replay(journal)

@@ -17,7 +17,7 @@ import yaml
 from gridpilot.errors import ConfigError
 from gridpilot.live.api import TICK, PriceRow, format_time
 from gridpilot.live.clock import SystemClock
-from gridpilot.live.feeds import FEEDS, OPENING, FeedName, generate_rows, read_rows
+from gridpilot.live.price_feed import FEEDS, OPENING, FeedName, generate_rows, read_rows
 from gridpilot.live.stand_in import faults as fault_rules
 from gridpilot.live.stand_in.faults import LONGEST_FAULT, Faults, Rule, load_faults, random_rule
 from gridpilot.live.stand_in.options import StandInOptions, describe_options, parse_options

@@ -12,15 +12,15 @@ from typing import Any, Final, TypeVar
 
 from gridpilot.agents.seating import AgentSpec
 from gridpilot.errors import LiveError, UnavailableError, VenueError
+from gridpilot.live.accepted_rows import AcceptedRows, RefusedRow
 from gridpilot.live.api import TICK, format_time
 from gridpilot.live.config import LiveConfig
 from gridpilot.live.controller import Controller
 from gridpilot.live.execution import Execution
-from gridpilot.live.feed import Feed, Refusal
 from gridpilot.live.journal import Journal
-from gridpilot.live.past import Past, read_past
-from gridpilot.live.records import counts_to_json, plant_to_json, refusal_to_json, row_to_json, state_to_json
-from gridpilot.live.twin import Twin
+from gridpilot.live.journal_json import counts_to_json, facility_to_json, refused_row_to_json, row_to_json, state_to_json
+from gridpilot.live.recovery import Recovery, recover
+from gridpilot.live.replica import Replica
 from gridpilot.live.venue import Venue
 
 __all__ = ["Session", "begin"]
@@ -37,12 +37,12 @@ Answer = TypeVar("Answer")
 class Session:
     """What one run of the loop works with, until inventory or limits change."""
 
-    past: Past
-    feed: Feed
+    recovery: Recovery
+    accepted: AcceptedRows
     controller: Controller
     execution: Execution
-    twin: Twin | None
-    refused: tuple[Refusal, ...]  # rows of the first reading
+    replica: Replica | None
+    refused: tuple[RefusedRow, ...]  # rows of the first reading
     body: dict[str, Any]  # of the journal's record
 
 
@@ -61,24 +61,26 @@ def begin(
     ``agents`` is one for each site, or one for all. ``origin`` says where they come from. Raises :class:`~gridpilot.errors.LiveError`
     where the limit, the prices or the machines cannot be read within a tick.
     """
-    past = read_past(journal, config.history)
-    plant = _insist(venue, venue.open, "the site", is_stopping)
-    feed, refused = _first_rows(venue, config, journal.path, past, is_stopping)
-    execution = Execution(venue, plant)
-    running = _insist(venue, execution.reconcile, "the machines that run", is_stopping) if sends else past.state(plant).counts
-    state = past.state(plant, running)
-    specs = tuple(agents) * len(plant.sites) if len(agents) == 1 else tuple(agents)
-    if len(specs) != len(plant.sites):
-        raise LiveError(f"{venue.name}: {len(specs)} agents for {len(plant.sites)} sites, expected one for all or one a site")
+    recovery = recover(journal, config.history)
+    facility = _insist(venue, venue.open, "the site", is_stopping)
+    accepted, refused = _first_rows(venue, config, journal.path, recovery, is_stopping)
+    execution = Execution(venue, facility)
+    running = (
+        _insist(venue, execution.reconcile, "the machines that run", is_stopping) if sends else recovery.state(facility).counts
+    )
+    state = recovery.state(facility, running)
+    specs = tuple(agents) * len(facility.sites) if len(agents) == 1 else tuple(agents)
+    if len(specs) != len(facility.sites):
+        raise LiveError(f"{venue.name}: {len(specs)} agents for {len(facility.sites)} sites, expected one for all or one a site")
     timing = venue.timing
     controller = Controller(
-        plant, specs, config.risk, state, keep=config.history, seed=config.seed,
+        facility, specs, config.risk, state, keep=config.history, seed=config.seed,
         time_limit=timing.deadline, first_limit=max(timing.deadline, FIRST_ASK * timing.tick),
     )  # fmt: skip
-    controller.book.add(feed.rows)
+    controller.observer.add(accepted.rows)
     described = [{"target": spec.target, "params": dict(spec.params)} for spec in specs]
     body = {
-        "id": f"{format_time(venue.clock.now())} {past.head}",
+        "id": f"{format_time(venue.clock.now())} {recovery.head}",
         "mode": config.mode,
         "venue": venue.name,
         "url": config.url if venue.name == "mara" else None,
@@ -87,45 +89,45 @@ def begin(
         "agents": described,
         "origin": origin,
         "seed": config.seed,
-        **plant_to_json(plant),
+        **facility_to_json(facility),
         "state": state_to_json(state),
         "config": config.model_dump(mode="json"),
         "versions": {"python": platform.python_version(), **{name: importlib.metadata.version(name) for name in _PACKAGES}},
     }
-    known = {row.at for row in past.rows}
-    fresh = [row_to_json(row) for row in feed.rows if row.at not in known]
+    known = {row.at for row in recovery.rows}
+    fresh = [row_to_json(row) for row in accepted.rows if row.at not in known]
     records: list[tuple[str, dict[str, Any]]] = [("rows", {"rows": fresh})] if fresh else []
-    records += [("refused_row", refusal_to_json(refusal)) for refusal in refused]
+    records += [("refused_row", refused_row_to_json(refusal)) for refusal in refused]
     records.append(("session", body))
     if sends:
-        reconciled = {"counts": counts_to_json(running), "power_w": plant.total_w(running), "message": "at start"}
+        reconciled = {"counts": counts_to_json(running), "power_w": facility.total_w(running), "message": "at start"}
         records.append(("reconciliation", reconciled))
     journal.append(records, at=venue.clock.now())
     controller.rehearse()
-    return Session(past, feed, controller, execution, Twin(past) if config.twin else None, refused, body)
+    return Session(recovery, accepted, controller, execution, Replica(recovery) if config.twin else None, refused, body)
 
 
 def _first_rows(
-    venue: Venue, config: LiveConfig, journal: Path, past: Past, is_stopping: Callable[[], bool]
-) -> tuple[Feed, tuple[Refusal, ...]]:
+    venue: Venue, config: LiveConfig, journal: Path, recovery: Recovery, is_stopping: Callable[[], bool]
+) -> tuple[AcceptedRows, tuple[RefusedRow, ...]]:
     """The rows known so far; an accelerated clock is set to the newest one that can be believed."""
     until = venue.clock.monotonic() + venue.timing.tick
     while True:
         entries = _insist(venue, venue.prices, "prices", is_stopping)
-        trial = Feed(config.risk, config.history)
+        trial = AcceptedRows(config.risk, config.history)
         trial.merge(entries, _FAR_FUTURE)
         if trial.newest is not None:
             venue.clock.anchor(trial.newest.at)
-            if past.rows and trial.newest.at < past.rows[-1].at - BACKWARDS:
+            if recovery.rows and trial.newest.at < recovery.rows[-1].at - BACKWARDS:
                 raise LiveError(
                     f"{venue.name}: the newest row is of {format_time(trial.newest.at)}, and journal {journal} holds rows up to "
-                    f"{format_time(past.rows[-1].at)}: that is another feed, or the same begun again; choose another live.journal"
+                    f"{format_time(recovery.rows[-1].at)}: that is another feed, or the same begun again; choose another live.journal"
                 )
-        feed = Feed(config.risk, config.history)
-        feed.restore(past.rows)
-        merge = feed.merge(entries, venue.clock.now())
-        if feed.newest is not None:
-            return feed, merge.refused
+        accepted = AcceptedRows(config.risk, config.history)
+        accepted.restore(recovery.rows)
+        merge = accepted.merge(entries, venue.clock.now())
+        if accepted.newest is not None:
+            return accepted, merge.refused
         if is_stopping() or venue.clock.monotonic() >= until:
             reasons = "; ".join(f"{refusal.reason}: {refusal.message}" for refusal in merge.refused[:3])
             raise LiveError(f"{venue.name}: no price row that can be used, expected at least one; {reasons or 'the feed is empty'}")

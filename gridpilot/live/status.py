@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from gridpilot.live.api import parse_time
-from gridpilot.live.cycles import REASON_STYLES, money, short_name
+from gridpilot.live.cycle_table import REASON_STYLES, money, short_name
 from gridpilot.live.journal import Journal
 
 __all__ = ["print_status", "read_status"]
@@ -77,7 +77,7 @@ def read_status(journal: Journal) -> dict[str, Any]:
 
 
 def _power_w(sites: list[dict[str, Any]], counts: list[list[int]]) -> int:
-    """W that these machines draw; the plant may have changed since they were counted."""
+    """W that these machines draw; the facility may have changed since they were counted."""
     fleets = [[kind["power_w"] for kind in site["fleet"]] for site in sites]
     pairs = zip(fleets, counts, strict=False)
     return sum(n * power for fleet, each in pairs for n, power in zip(each, fleet, strict=False))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import bisect
 import math
 
-from gridpilot.live.report import CycleReport
+from gridpilot.live.cycle_report import CycleReport
 
 __all__ = ["Tally", "best_single"]
 

@@ -1,8 +1,8 @@
 """Where an agent's decisions go: a simulation, a recording, or the API. One engine runs them all.
 
 A venue gives prices and machine counts as they are reported and carries commands out. It decides nothing: what a row is worth is judged by
-:mod:`gridpilot.live.feed`, and bids are cleared by :mod:`gridpilot.live.allocation`, for every venue alike. The risk gate and the journal
-stand between a bid and the machines, which is why a venue takes machine counts rather than a bid.
+:mod:`gridpilot.live.accepted_rows`, and bids are cleared by :mod:`gridpilot.live.facility`, for every venue alike. The risk gate and the
+journal stand between a bid and the machines, which is why a venue takes machine counts rather than a bid.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
-from gridpilot.live.allocation import Plant
 from gridpilot.live.api import Counts
 from gridpilot.live.clock import Clock
 from gridpilot.live.config import Timing
+from gridpilot.live.facility import Facility
 
 __all__ = ["Venue"]
 
@@ -27,7 +27,7 @@ class Venue(ABC):
     timing: Timing
 
     @abstractmethod
-    def open(self) -> Plant:
+    def open(self) -> Facility:
         """Find out what there is to run. May be called again, when it may have changed. Raises :class:`~gridpilot.errors.VenueError`."""
 
     @abstractmethod

@@ -11,10 +11,10 @@ from typing import Any
 import structlog
 
 from gridpilot.live.api import PriceRow, format_time
+from gridpilot.live.cycle_report import CycleReport
+from gridpilot.live.live_table import LiveTable
 from gridpilot.live.logs import log_cycle, log_event
 from gridpilot.live.metrics import Metrics, notify
-from gridpilot.live.report import CycleReport
-from gridpilot.live.table import LiveTable
 
 __all__ = ["Watch"]
 
@@ -85,7 +85,7 @@ class Watch:
             self._table.halted(why)
 
     def drift(self, count: int) -> None:
-        """How many decisions the twin has made otherwise."""
+        """How many decisions the replica has made otherwise."""
         self.metrics.drift(count)
         if count != self._drift:
             log_event(self._log, "drift", decisions=count)

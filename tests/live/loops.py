@@ -14,12 +14,12 @@ from gridpilot.agents.seating import AgentSpec
 from gridpilot.live.client import MaraClient
 from gridpilot.live.clock import ManualClock
 from gridpilot.live.config import Timing
+from gridpilot.live.cycle_report import CycleReport
 from gridpilot.live.engine import Engine
 from gridpilot.live.journal import Journal
 from gridpilot.live.logs import configure
 from gridpilot.live.mara_venue import MaraVenue
 from gridpilot.live.metrics import Metrics
-from gridpilot.live.report import CycleReport
 from gridpilot.live.venue import Venue
 from gridpilot.live.watch import Watch
 from tests.live.other_server import OtherServer

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from gridpilot.live.api import CLASSES, INVENTORIES, TICK, Counts
-from gridpilot.live.report import CycleReport
+from gridpilot.live.cycle_report import CycleReport
 
 START = datetime(2025, 6, 21, 12, tzinfo=UTC)
 CAP_W = 1_000_000

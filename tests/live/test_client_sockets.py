@@ -135,7 +135,7 @@ def test_nothing_holds_the_caller(fault: str, call: Callable[[MaraClient], objec
 
 def test_certificates_are_checked() -> None:
     with MaraClient("https://mara.example", timing=timing(), clock=ManualClock()) as client:
-        for http in (client._exchange._readings, client._exchange._changes):
+        for http in (client._connection._readings, client._connection._changes):
             context = http._transport._pool._ssl_context  # type: ignore[attr-defined]
             assert context.verify_mode is ssl.CERT_REQUIRED
             assert context.check_hostname

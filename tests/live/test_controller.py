@@ -11,14 +11,14 @@ import pytest
 
 from gridpilot.agents.base import Agent
 from gridpilot.agents.seating import AgentSpec
-from gridpilot.live.allocation import Plant
 from gridpilot.live.api import TICK, Counts, PriceRow
 from gridpilot.live.controller import Controller, State
+from gridpilot.live.facility import Facility
 from gridpilot.live.gate import check
 from gridpilot.market.bids import Bid
 from gridpilot.market.observation import MarketInfo, Observation, Outcome
 from gridpilot.market.site import Site
-from tests.live.worlds import plant, risk, walk
+from tests.live.worlds import facility, risk, walk
 
 FAIR = PriceRow(walk(1)[0].at, 1.0, 3.0, 2.0)  # everything but the oldest machines is worth running
 DEAR = PriceRow(FAIR.at, 50.0, 3.0, 2.0)  # nothing is
@@ -49,8 +49,8 @@ def _scripted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(AgentSpec, "build", lambda spec: Scripted())
 
 
-def controller(one: Plant | None = None, state: State | None = None, **changes: Any) -> Controller:
-    one = one or plant("documented")
+def controller(one: Facility | None = None, state: State | None = None, **changes: Any) -> Controller:
+    one = one or facility("documented")
     limits = risk(**changes)
     return Controller(
         one,
@@ -69,7 +69,7 @@ def at(row: PriceRow, ticks: int) -> PriceRow:
 
 
 def decide(mind: Controller, row: PriceRow, kind: Any = "row", causes: tuple[str, ...] = (), **more: Any) -> Any:
-    mind.book.add([row])
+    mind.observer.add([row])
     decision = mind.decide(kind, row.at, causes, **more)
     mind.settle(decision, decision.counts)
     return decision
@@ -83,7 +83,7 @@ def test_a_sound_bid_is_the_decision() -> None:
     mind = controller()
     decision = decide(mind, FAIR)
     assert (decision.reason, decision.causes, decision.kind) == ("agent", (), "row")
-    assert decision.profit == pytest.approx(mind.plant.alternatives(FAIR.prices)["best"])
+    assert decision.profit == pytest.approx(mind.facility.alternatives(FAIR.prices)["best"])
     assert 0 < decision.power_w <= 1_000_000
 
 
@@ -126,7 +126,7 @@ def test_a_broken_agent_falls_back_to_the_last_good_command(broken: Any, code: s
     assert (second.reason, second.causes, second.counts) == ("last_good", (code,), first.counts)
     assert second.errors
     third = decide(mind, at(DEAR, 2))
-    assert (third.reason, third.counts) == ("myopic", mind.plant.off)  # the last good command would lose money
+    assert (third.reason, third.counts) == ("myopic", mind.facility.off)  # the last good command would lose money
     assert "last_good_unprofitable" in third.causes
 
 
@@ -136,7 +136,7 @@ def test_without_a_good_command_the_myopic_optimum_decides(broken: Any, code: st
     mind = controller()
     decision = decide(mind, FAIR)
     assert (decision.reason, decision.causes) == ("myopic", (code, "last_good_none"))
-    assert decision.profit == pytest.approx(mind.plant.alternatives(FAIR.prices)["best"])
+    assert decision.profit == pytest.approx(mind.facility.alternatives(FAIR.prices)["best"])
 
 
 def test_an_agent_that_failed_or_missed_a_tick_begins_anew_and_is_told_its_results_otherwise() -> None:
@@ -168,7 +168,7 @@ def test_a_halt_and_a_dead_feed_leave_nothing_but_everything_off(cause: str) -> 
     mind = controller()
     decide(mind, FAIR)
     decision = mind.decide("halt" if cause == "halted" else "no_row", FAIR.at + TICK, (cause,))
-    assert (decision.reason, decision.counts, decision.causes) == ("off", mind.plant.off, (cause,))
+    assert (decision.reason, decision.counts, decision.causes) == ("off", mind.facility.off, (cause,))
 
 
 def test_power_changes_by_no_more_than_allowed_except_to_nothing() -> None:
@@ -184,16 +184,16 @@ def test_power_changes_by_no_more_than_allowed_except_to_nothing() -> None:
 def test_a_day_that_has_lost_enough_stays_off_until_the_next() -> None:
     counts: Counts = (0, 0, 10, 0, 0)
     mind = controller(max_loss_per_day=1000.0)
-    mind.state = State(mind.plant.off)
+    mind.state = State(mind.facility.off)
     first = decide(mind, FAIR)
-    mind.book.add([at(DEAR, 1)])
+    mind.observer.add([at(DEAR, 1)])
     mind.settle(mind.decide("row", DEAR.at + TICK), (counts,))  # the venue reports that these ran, at a loss
     assert mind.state.day_profit < first.profit
     while mind.state.day_profit > -1000.0:
-        row = at(DEAR, 1 + mind.book.tick)
-        mind.book.add([row])
+        row = at(DEAR, 1 + mind.observer.tick)
+        mind.observer.add([row])
         mind.settle(mind.decide("row", row.at), (counts,))
-    later = decide(mind, at(FAIR, mind.book.tick + 1))
+    later = decide(mind, at(FAIR, mind.observer.tick + 1))
     assert (later.reason, "gate_loss" in later.causes) == ("off", True)
     tomorrow = decide(mind, PriceRow(FAIR.at.replace(hour=0) + 288 * TICK, *FAIR.raw))
     assert tomorrow.reason == "agent"
@@ -208,7 +208,7 @@ def test_equal_histories_give_equal_bytes() -> None:
 
 
 def test_several_sites_share_one_limit() -> None:
-    shared = plant("live", 800_000, 800_000, cap_w=1_000_000)
+    shared = facility("live", 800_000, 800_000, cap_w=1_000_000)
     mind = controller(shared)
     for row in walk(30):
         decision = decide(mind, row)
@@ -231,11 +231,11 @@ GATE = [
 
 @pytest.mark.parametrize(("counts", "limits", "code"), GATE)
 def test_the_gate(counts: tuple[Counts, ...], limits: dict[str, float], code: str | None) -> None:
-    one = plant("documented")
+    one = facility("documented")
     assert check(one, counts, one.off, risk(**limits), profit=-6.0, day_profit=0.0) == code
 
 
 def test_the_gate_holds_the_shared_limit() -> None:
-    two = plant("live", 600_000, 600_000, cap_w=700_000)
+    two = facility("live", 600_000, 600_000, cap_w=700_000)
     assert check(two, ((0, 80, 0, 0, 0), (0, 80, 0, 0, 0)), two.off, risk(), profit=1.0, day_profit=0.0) == "gate_power"
     assert check(two, ((0, 80, 0, 0, 0), (0, 60, 0, 0, 0)), two.off, risk(), profit=1.0, day_profit=0.0) is None

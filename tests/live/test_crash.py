@@ -17,7 +17,7 @@ from gridpilot.errors import LiveError
 from gridpilot.live.api import Counts
 from gridpilot.live.journal import Journal, Record
 from gridpilot.live.mara_venue import MaraVenue
-from gridpilot.live.twin import replay
+from gridpilot.live.replica import replay
 from tests.live.loops import TiedClock, engine, mara, run
 from tests.live.other_server import OtherServer
 from tests.live.test_engine import check_record

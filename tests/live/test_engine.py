@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from gridpilot.errors import LiveError
 from gridpilot.live.api import TICK, format_time
 from gridpilot.live.journal import Journal
-from gridpilot.live.twin import replay
+from gridpilot.live.replica import replay
 from tests.live.loops import Seen, TiedClock, engine, mara, quick, run
 from tests.live.other_server import FAULTS, OtherServer
 

@@ -10,13 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gridpilot.errors import RefusedError, UnavailableError, UnknownOutcomeError
-from gridpilot.live.allocation import Plant
 from gridpilot.live.api import Counts
 from gridpilot.live.clock import ManualClock
 from gridpilot.live.config import Timing
 from gridpilot.live.execution import Execution, Result
+from gridpilot.live.facility import Facility
 from gridpilot.live.venue import Venue
-from tests.live.worlds import plant
+from tests.live.worlds import facility
 
 ON: Counts = (0, 100, 0, 0, 0)  # 500 kW
 OFF: Counts = (0, 0, 0, 0, 0)
@@ -30,9 +30,9 @@ class Flaky(Venue):
 
     name = "flaky"
 
-    def __init__(self, one: Plant, puts: Sequence[str] = (), gets: Sequence[str] = ()) -> None:
+    def __init__(self, one: Facility, puts: Sequence[str] = (), gets: Sequence[str] = ()) -> None:
         self.clock, self.timing = ManualClock(), Timing.of(1.0)
-        self.plant, self.running = one, list(one.off)
+        self.facility, self.running = one, list(one.off)
         self.puts, self.gets = list(puts), list(gets)
         self.log: list[tuple[str, int, Any]] = []
         self.peak = 0
@@ -46,10 +46,10 @@ class Flaky(Venue):
 
     def _apply(self, site: int, counts: Counts) -> None:
         self.running[site] = counts
-        self.peak = max(self.peak, self.plant.total_w(self.running))
+        self.peak = max(self.peak, self.facility.total_w(self.running))
 
-    def open(self) -> Plant:
-        return self.plant
+    def open(self) -> Facility:
+        return self.facility
 
     def prices(self) -> Sequence[Any]:
         return ()
@@ -82,7 +82,7 @@ class Flaky(Venue):
 def carry_out(
     venue: Flaky, *desired: Counts, is_current: Callable[[], bool | None] = lambda: True, known: bool = True
 ) -> tuple[Execution, Result]:
-    execution = Execution(venue, venue.plant)
+    execution = Execution(venue, venue.facility)
     if known:
         gets, venue.gets = venue.gets, []
         execution.reconcile()
@@ -107,7 +107,7 @@ CASES = [
 
 @pytest.mark.parametrize(("puts", "gets", "status", "attempts"), CASES)
 def test_one_site(puts: list[str], gets: list[str], status: str, attempts: int) -> None:
-    venue = Flaky(plant("live"), puts, gets)
+    venue = Flaky(facility("live"), puts, gets)
     execution, result = carry_out(venue, ON)
     assert (result.status, result.attempts) == (status, attempts)
     assert result.counts == (tuple(venue.running[0]),)
@@ -117,20 +117,20 @@ def test_one_site(puts: list[str], gets: list[str], status: str, attempts: int) 
 
 
 def test_a_command_dies_with_its_row() -> None:
-    venue = Flaky(plant("live"), ["dropped"])
+    venue = Flaky(facility("live"), ["dropped"])
     _, result = carry_out(venue, ON, is_current=lambda: False)
     assert (result.status, result.attempts, venue.running[0]) == ("abandoned", 1, OFF)
 
 
 def test_nothing_is_repeated_while_prices_cannot_be_read() -> None:
-    venue = Flaky(plant("live"), ["dropped"])
+    venue = Flaky(facility("live"), ["dropped"])
     _, result = carry_out(venue, ON, is_current=lambda: None)
     assert (result.status, result.attempts) == ("unknown", 1)
     assert venue.clock.monotonic() >= 200.0
 
 
 def test_a_doubt_stays_on_record_until_a_reading_ends_it() -> None:
-    venue = Flaky(plant("live"), ["lost"], ["x"] * 50)
+    venue = Flaky(facility("live"), ["lost"], ["x"] * 50)
     execution, result = carry_out(venue, ON, is_current=lambda: None)
     assert (result.status, result.counts, execution.certain) == ("unknown", (ON,), False)
     venue.gets = []
@@ -139,7 +139,7 @@ def test_a_doubt_stays_on_record_until_a_reading_ends_it() -> None:
 
 
 def test_power_is_taken_before_it_is_given() -> None:
-    venue = Flaky(plant("live", 600_000, 600_000, cap_w=600_000))
+    venue = Flaky(facility("live", 600_000, 600_000, cap_w=600_000))
     venue.running = [ON, OFF]
     _, result = carry_out(venue, OFF, ON)
     assert [(what, site) for what, site, _ in venue.log if what == "put"] == [("put", 0), ("put", 1)]
@@ -148,7 +148,7 @@ def test_power_is_taken_before_it_is_given() -> None:
 
 @pytest.mark.parametrize("fault", ["refused", "lost", "away", "dropped"])
 def test_a_site_does_not_grow_while_another_may_still_draw_the_power(fault: str) -> None:
-    venue = Flaky(plant("live", 600_000, 600_000, cap_w=600_000), [fault] * 100, ["x"] * 200)
+    venue = Flaky(facility("live", 600_000, 600_000, cap_w=600_000), [fault] * 100, ["x"] * 200)
     venue.running = [ON, OFF]
     _, result = carry_out(venue, OFF, ON, is_current=lambda: None)
     assert result.status in ("unknown", "refused")
@@ -165,8 +165,8 @@ currents = st.lists(st.sampled_from([True, False, None]), max_size=20)
 def test_whatever_fails_two_sites_never_draw_more_than_their_connection(
     puts: list[str], gets: list[str], pairs: list[tuple[int, int]], current: list[bool | None], known: bool
 ) -> None:
-    venue = Flaky(plant("live", 600_000, 600_000, cap_w=600_000), puts, gets)
-    execution = Execution(venue, venue.plant)
+    venue = Flaky(facility("live", 600_000, 600_000, cap_w=600_000), puts, gets)
+    execution = Execution(venue, venue.facility)
     if known:
         venue.gets = []
         execution.reconcile()

@@ -454,6 +454,6 @@ def test_the_unit_is_watched_and_locked_in(unit: configparser.ConfigParser) -> N
 
 
 def test_a_host_that_only_watches_does_not_load_the_numerics() -> None:
-    program = "import sys, gridpilot.live.metrics, gridpilot.live.table, gridpilot.live.logs; print(*sorted(sys.modules))"
+    program = "import sys, gridpilot.live.metrics, gridpilot.live.live_table, gridpilot.live.logs; print(*sorted(sys.modules))"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert not {"pandas", "pyarrow", "matplotlib", "scipy"} & set(done.stdout.split())

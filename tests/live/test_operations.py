@@ -17,9 +17,9 @@ import pytest
 
 from gridpilot.cli import main
 from gridpilot.live.api import INVENTORIES, TICK, format_time
-from gridpilot.live.feeds import read_rows
 from gridpilot.live.journal import GENESIS, Journal, _canonical, _hash
-from gridpilot.live.recorded import ReplayVenue
+from gridpilot.live.price_feed import read_rows
+from gridpilot.live.replay_venue import ReplayVenue
 from tests.live.loops import run
 from tests.live.test_journal import tamper
 from tests.live.worlds import START, walk

@@ -17,11 +17,11 @@ from gridpilot.live.client import MaraClient
 from gridpilot.live.clock import ManualClock
 from gridpilot.live.journal import Journal
 from gridpilot.live.mara_venue import MaraVenue
-from gridpilot.live.recorded import ReplayVenue, SimulatedVenue
+from gridpilot.live.replay_venue import ReplayVenue, SimulatedVenue
+from gridpilot.live.replica import replay
 from gridpilot.live.stand_in.app import create_app
 from gridpilot.live.stand_in.faults import Faults
 from gridpilot.live.stand_in.options import StandInOptions
-from gridpilot.live.twin import replay
 from gridpilot.live.venue import Venue
 from tests.live.loops import Seen, engine, quick, run
 from tests.live.worlds import walk
@@ -74,19 +74,19 @@ def test_every_venue_decides_the_same_to_the_byte(inventory: str, agent: str, pa
     assert len(decided["mara"]) == TICKS
     assert decided["simulated"] == decided["replay"] == decided["mara"]
     assert commanded["simulated"] == commanded["replay"] == commanded["mara"]
-    # And once more from a journal's own rows, as gridpilot live live=replay live.file=JOURNAL does, and by the twin.
+    # And once more from a journal's own rows, as gridpilot live live=replay live.file=JOURNAL does, and by the replica.
     with Journal(tmp_path / "mara.db", read_only=True) as journal:
         drift = replay(journal)
         assert (drift.decisions, drift.different) == (TICKS, 0)
 
 
 def test_rows_of_a_journal_replay_to_the_same_decisions(tmp_path: Path) -> None:
-    from gridpilot.live.past import read_past
+    from gridpilot.live.recovery import recover
 
     rows = walk(60, seed=2)
     _, live = run(stand_in(rows, "documented"), tmp_path / "live.db", rows=50)
     with Journal(tmp_path / "live.db", read_only=True) as journal:
-        again = read_past(journal, 10**6).rows
+        again = recover(journal, 10**6).rows
     _, replayed = run(ReplayVenue(again, INVENTORIES["documented"], 1_000_000), tmp_path / "again.db", rows=50)
     assert [r.body for r in live if r.kind == "decision"] == [r.body for r in replayed if r.kind == "decision"]
 

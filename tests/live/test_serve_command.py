@@ -18,7 +18,7 @@ import pytest
 from gridpilot import cli
 from gridpilot.errors import ConfigError, LiveError, PriceError
 from gridpilot.live.api import TICK, parse_time
-from gridpilot.live.feeds import OPENING, generate_rows
+from gridpilot.live.price_feed import OPENING, generate_rows
 from gridpilot.live.serve_command import main
 from gridpilot.live.stand_in.options import describe_options
 from gridpilot.live.stand_in.server import listen

@@ -17,8 +17,8 @@ import pytest
 from gridpilot import cli
 from gridpilot.live.api import TICK, parse_time
 from gridpilot.live.clock import SystemClock
-from gridpilot.live.feeds import generate_rows
 from gridpilot.live.journal import Journal, Record
+from gridpilot.live.price_feed import generate_rows
 from gridpilot.live.stand_in.app import create_app
 from gridpilot.live.stand_in.faults import Faults
 from gridpilot.live.stand_in.options import StandInOptions
@@ -28,7 +28,7 @@ from tests.live.test_serve_command import serving
 
 SPEED = 300
 FAULTS = 0.05  # of all calls
-LIMIT_MIB = 200.0  # of the engine, with the linear planner and its twin
+LIMIT_MIB = 200.0  # of the engine, with the linear planner and its replica
 MIB = 10.0  # that a process may grow by in half a day
 
 

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from gridpilot.errors import ConfigError, LiveError
 from gridpilot.live.api import CLASSES, INVENTORIES, TICK, PriceRow, parse_time
 from gridpilot.live.clock import ManualClock, SystemClock
-from gridpilot.live.feeds import generate_rows
+from gridpilot.live.price_feed import generate_rows
 from gridpilot.live.stand_in.app import create_app
 from gridpilot.live.stand_in.options import ErrorShape, StandInOptions, describe_options, parse_options
 from gridpilot.live.stand_in.rows import Rows

@@ -9,11 +9,11 @@ import httpx2
 import pytest
 
 from gridpilot.errors import RefusedError, UnavailableError, UnknownOutcomeError
+from gridpilot.live.accepted_rows import AcceptedRows
 from gridpilot.live.api import INVENTORIES
 from gridpilot.live.client import MaraClient
 from gridpilot.live.clock import ManualClock
 from gridpilot.live.config import Timing
-from gridpilot.live.feed import Feed
 from gridpilot.live.stand_in.app import create_app
 from gridpilot.live.stand_in.options import StandInOptions
 from tests.live.stand_ins import rules
@@ -50,7 +50,7 @@ def test_the_client_understands_every_choice(choice: dict[str, Any]) -> None:
         assert client.inventory() == INVENTORIES["live"]
         assert client.site_power_w(0) == 1_000_000
         assert client.machines(0).counts == (0, 0, 0, 0, 0)
-        read = Feed(risk(), 100).merge(client.prices(), START + timedelta(hours=2))
+        read = AcceptedRows(risk(), 100).merge(client.prices(), START + timedelta(hours=2))
         assert read.accepted == tuple(rows[-choice.get("keep_rows", 12) :])
         assert read.refused == ()
         assert client.set_machines(0, (1, 2, 3, 4, 5)) == (1, 2, 3, 4, 5)

@@ -1,4 +1,4 @@
-"""Rows, plants and configurations that the tests of live operation share."""
+"""Rows, facilities and configurations that the tests of live operation share."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import yaml
 
-from gridpilot.live.allocation import Plant
 from gridpilot.live.api import INVENTORIES, TICK, PriceRow, build_site
 from gridpilot.live.config import LiveConfig, RiskLimits
+from gridpilot.live.facility import Facility
 from tests.test_structure import ROOT
 
 START = datetime(2025, 6, 21, 12, tzinfo=UTC)
@@ -28,11 +28,11 @@ def risk(**changes: Any) -> RiskLimits:
     return RiskLimits.model_validate({**BASE["risk"], **changes})
 
 
-def plant(inventory: str = "documented", *powers: int, cap_w: int | None = None) -> Plant:
+def facility(inventory: str = "documented", *powers: int, cap_w: int | None = None) -> Facility:
     """Sites of an inventory; one of 1 MW by default."""
     watts = powers or (1_000_000,)
     sites = tuple(build_site(f"site {i}", INVENTORIES[inventory], power) for i, power in enumerate(watts))  # type: ignore[index]
-    return Plant(sites, sum(watts) if cap_w is None else cap_w)
+    return Facility(sites, sum(watts) if cap_w is None else cap_w)
 
 
 def walk(n: int, seed: int = 0) -> list[PriceRow]:

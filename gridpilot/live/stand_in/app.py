@@ -14,14 +14,14 @@ from fastapi import FastAPI, Request, Response
 from gridpilot import __version__
 from gridpilot.live.api import PriceRow
 from gridpilot.live.clock import Clock
-from gridpilot.live.stand_in.door import Door
 from gridpilot.live.stand_in.endpoints import StandIn
 from gridpilot.live.stand_in.faults import ENDPOINTS, Faults
+from gridpilot.live.stand_in.middleware import FaultMiddleware
 from gridpilot.live.stand_in.options import ErrorShape, StandInOptions
 from gridpilot.live.stand_in.pages import docs_page, home_page
 from gridpilot.live.stand_in.rows import Rows, RowSource
 from gridpilot.live.stand_in.schema import ERRORS, Answers, NewSite
-from gridpilot.live.stand_in.wording import RefusalError
+from gridpilot.live.stand_in.serialiser import StatusError
 
 __all__ = ["create_app"]
 
@@ -64,7 +64,7 @@ def create_app(
     _add_pages(app, stand_in)
     _add_refusals(app, stand_in)
     app.add_middleware(
-        Door, faults=stand_in.faults, rows=rows, clock=clock, wording=stand_in.wording, date_skew_s=options.date_skew_s,
+        FaultMiddleware, faults=stand_in.faults, rows=rows, clock=clock, serialiser=stand_in.serialiser, date_skew_s=options.date_skew_s,
         began=clock.monotonic(), sleep=sleep,
     )  # fmt: skip
     return app
@@ -141,19 +141,19 @@ def _add_pages(app: FastAPI, stand_in: StandIn) -> None:
 
 def _add_refusals(app: FastAPI, stand_in: StandIn) -> None:
     async def refuse(_: Request, error: Exception) -> Response:
-        assert isinstance(error, RefusalError)
-        return stand_in.wording.refusal(error.status, error.message, error.shape)
+        assert isinstance(error, StatusError)
+        return stand_in.serialiser.refusal(error.status, error.message, error.shape)
 
     async def no_such_path(_: Request, error: Exception) -> Response:
-        return stand_in.wording.refusal(404, "Not Found", stand_in.options.error_shape)
+        return stand_in.serialiser.refusal(404, "Not Found", stand_in.options.error_shape)
 
     async def no_such_method(request: Request, error: Exception) -> Response:
         # FastAPI would name the methods of one endpoint of the path, not of all.
         methods = sorted(each.split()[0] for each in ENDPOINTS if each.split()[1] == request.url.path)
-        answer = stand_in.wording.refusal(405, "Method Not Allowed", stand_in.options.error_shape)
+        answer = stand_in.serialiser.refusal(405, "Method Not Allowed", stand_in.options.error_shape)
         answer.headers["Allow"] = ", ".join(methods or ["GET"])
         return answer
 
-    app.add_exception_handler(RefusalError, refuse)
+    app.add_exception_handler(StatusError, refuse)
     app.add_exception_handler(404, no_such_path)
     app.add_exception_handler(405, no_such_method)

@@ -14,7 +14,7 @@ from fastapi import FastAPI
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from gridpilot.errors import LiveError
-from gridpilot.live.stand_in.door import HANG_UP, Receive, Scope, Send
+from gridpilot.live.stand_in.middleware import HANG_UP, Receive, Scope, Send
 
 __all__ = ["HangUpProtocol", "listen", "make_server", "run"]
 

@@ -6,18 +6,18 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from gridpilot.live.allocation import Plant
 from gridpilot.live.api import Counts, PriceRow, parse_time
 from gridpilot.live.controller import State
+from gridpilot.live.facility import Facility
 from gridpilot.live.journal import Journal
-from gridpilot.live.records import row_from_json, state_from_json
+from gridpilot.live.journal_json import row_from_json, state_from_json
 
-__all__ = ["Past", "keep_newest", "read_past"]
+__all__ = ["Recovery", "keep_newest", "recover"]
 
 
 @dataclass(frozen=True)
-class Past:
-    """The end of a journal."""
+class Recovery:
+    """What a journal ends in, from which an engine goes on."""
 
     rows: tuple[PriceRow, ...]  # accepted, oldest first
     row_at: datetime | None  # newest row that had its decision
@@ -26,16 +26,16 @@ class Past:
     last_state: State | None
     head: int  # seq of the last record
 
-    def state(self, plant: Plant, running: tuple[Counts, ...] | None = None) -> State:
-        """What a controller of ``plant`` starts with; ``running`` is what its venue reports."""
-        sizes = [len(site.fleet) for site in plant.sites]
+    def state(self, facility: Facility, running: tuple[Counts, ...] | None = None) -> State:
+        """What a controller of ``facility`` starts with; ``running`` is what its venue reports."""
+        sizes = [len(site.fleet) for site in facility.sites]
         state = self.last_state
         if state is None or [len(each) for each in state.counts] != sizes:
-            state = State(plant.off)
+            state = State(facility.off)
         return state if running is None else replace(state, counts=running)
 
 
-def read_past(journal: Journal, keep: int) -> Past:
+def recover(journal: Journal, keep: int) -> Recovery:
     """Read what an engine needs to go on; the newest ``keep`` rows."""
     rows: dict[datetime, PriceRow] = {}
     for record in journal.records(kinds={"rows"}):
@@ -51,7 +51,7 @@ def read_past(journal: Journal, keep: int) -> Past:
     intent, outcome = journal.last("intent"), journal.last("outcome")
     unfinished = intent.body if intent is not None and (outcome is None or outcome.seq < intent.seq) else None
     last_state = None if outcome is None else state_from_json(outcome.body["state"])
-    return Past(keep_newest(rows, keep), row_at, mark_at, unfinished, last_state, journal.head[0])
+    return Recovery(keep_newest(rows, keep), row_at, mark_at, unfinished, last_state, journal.head[0])
 
 
 def keep_newest(rows: dict[datetime, PriceRow], keep: int) -> tuple[PriceRow, ...]:

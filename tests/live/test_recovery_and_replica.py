@@ -11,12 +11,12 @@ from gridpilot.agents.seating import AgentSpec
 from gridpilot.live.api import INVENTORIES, TICK, format_time
 from gridpilot.live.controller import State
 from gridpilot.live.journal import Journal
-from gridpilot.live.past import read_past
-from gridpilot.live.recorded import ReplayVenue
-from gridpilot.live.records import row_to_json, state_from_json
-from gridpilot.live.twin import Twin, replay
+from gridpilot.live.journal_json import row_to_json, state_from_json
+from gridpilot.live.recovery import recover
+from gridpilot.live.replay_venue import ReplayVenue
+from gridpilot.live.replica import Replica, replay
 from tests.live.loops import engine, run
-from tests.live.worlds import START, plant, walk
+from tests.live.worlds import START, facility, walk
 
 Running = tuple[tuple[int, ...], ...]
 
@@ -32,8 +32,8 @@ def intent(command: str) -> tuple[str, dict[str, Any]]:
 
 def test_nothing_is_known_of_an_empty_journal(tmp_path: Path) -> None:
     with Journal(tmp_path / "j.db") as journal:
-        past = read_past(journal, 10)
-        assert (past.rows, past.row_at, past.mark_at, past.unfinished, past.last_state, past.head) == (
+        recovery = recover(journal, 10)
+        assert (recovery.rows, recovery.row_at, recovery.mark_at, recovery.unfinished, recovery.last_state, recovery.head) == (
             (),
             None,
             None,
@@ -41,27 +41,27 @@ def test_nothing_is_known_of_an_empty_journal(tmp_path: Path) -> None:
             None,
             0,
         )
-        assert past.state(plant()) == State(plant().off)
+        assert recovery.state(facility()) == State(facility().off)
         assert (replay(journal).decisions, replay(journal).first) == (0, "")
 
 
 def test_a_journal_gives_back_what_an_engine_needs(tmp_path: Path) -> None:
     watch, records = run(venue(0, 12), tmp_path / "j.db", rows=10)
     with Journal(tmp_path / "j.db") as journal:
-        past = read_past(journal, 5)
-        assert past.rows == tuple(walk(12)[6:11])  # the first row of two that were there at the start had no decision
-        assert past.row_at == past.mark_at == START + 10 * TICK
-        assert past.unfinished is None
-        assert past.head == len(records) == journal.head[0]
+        recovery = recover(journal, 5)
+        assert recovery.rows == tuple(walk(12)[6:11])  # the first row of two that were there at the start had no decision
+        assert recovery.row_at == recovery.mark_at == START + 10 * TICK
+        assert recovery.unfinished is None
+        assert recovery.head == len(records) == journal.head[0]
         running = watch.reports[-1].counts
-        state = past.state(plant())
-        assert state == past.last_state == state_from_json([r.body for r in records if r.kind == "outcome"][-1]["state"])
+        state = recovery.state(facility())
+        assert state == recovery.last_state == state_from_json([r.body for r in records if r.kind == "outcome"][-1]["state"])
         assert (state.counts, state.last_good, state.settled) == (running, running, START + 10 * TICK)
         assert state.day_profit == pytest.approx(sum(report.revenue - report.cost for report in watch.reports))
         other: Running = ((1, 2, 3, 4, 5),)
-        assert past.state(plant(), other) == State(other, running, state.day, state.day_profit, state.settled)
-        two = plant("documented", 500_000, 500_000)
-        assert past.state(two) == State(two.off)  # of another plant nothing is carried over
+        assert recovery.state(facility(), other) == State(other, running, state.day, state.day_profit, state.settled)
+        two = facility("documented", 500_000, 500_000)
+        assert recovery.state(two) == State(two.off)  # of another facility nothing is carried over
 
 
 def test_a_command_is_unfinished_until_its_outcome(tmp_path: Path) -> None:
@@ -71,13 +71,13 @@ def test_a_command_is_unfinished_until_its_outcome(tmp_path: Path) -> None:
         assert outcome is not None
         for command in ("first", "second"):  # only the last matters: one follows the other's end
             journal.append([intent(command)], at=START)
-            unfinished = read_past(journal, 5).unfinished
+            unfinished = recover(journal, 5).unfinished
             assert unfinished is not None
             assert unfinished["command"] == command
         journal.append([("reconciliation", {"counts": [[0] * 5], "power_w": 0, "message": ""})], at=START)
-        assert read_past(journal, 5).unfinished is not None
+        assert recover(journal, 5).unfinished is not None
         journal.append([("outcome", outcome.body)], at=START)
-        assert read_past(journal, 5).unfinished is None
+        assert recover(journal, 5).unfinished is None
 
 
 def test_rows_come_back_in_order_and_ticks_without_a_row_count_as_decided(tmp_path: Path) -> None:
@@ -87,9 +87,9 @@ def test_rows_come_back_in_order_and_ticks_without_a_row_count_as_decided(tmp_pa
             journal.append([("rows", {"rows": [row_to_json(row) for row in part]})], at=START)
         for kind, tick in (("row", 3), ("no_row", 5), ("halt", 4), ("row", 2)):
             journal.append([("decision", {"at": format_time(START + tick * TICK), "kind": kind})], at=START)
-        past = read_past(journal, 4)
-        assert past.rows == tuple(rows[2:])
-        assert (past.row_at, past.mark_at) == (START + 3 * TICK, START + 5 * TICK)
+        recovery = recover(journal, 4)
+        assert recovery.rows == tuple(rows[2:])
+        assert (recovery.row_at, recovery.mark_at) == (START + 3 * TICK, START + 5 * TICK)
 
 
 @pytest.fixture(
@@ -139,20 +139,20 @@ def test_an_eventful_journal_has_no_drift(eventful: Path) -> None:
 
 def test_a_twin_may_read_in_pieces_and_begin_in_the_midst(eventful: Path, tmp_path: Path) -> None:
     with Journal(eventful, read_only=True) as original, Journal(tmp_path / "part.db") as part:
-        records, twin, later = list(original.records()), Twin(), None
+        records, replica, later = list(original.records()), Replica(), None
         starts = [record.seq for record in records if record.kind == "session"]
         for record in records:
             if record.seq == starts[1]:  # as an engine that starts a session on a journal does
-                later = Twin(read_past(part, 12))
+                later = Replica(recover(part, 12))
             part.append([(record.kind, record.body)], at=record.at)
-            twin.follow(part)
-            twin.follow(part)  # nothing new
+            replica.follow(part)
+            replica.follow(part)  # nothing new
         assert later is not None
         later.follow(part)
         after = sum(record.kind == "decision" and record.seq > starts[1] for record in records)
-        assert (twin.drift.decisions, twin.drift.different) == (replay(original).decisions, 0)
+        assert (replica.drift.decisions, replica.drift.different) == (replay(original).decisions, 0)
         assert (later.drift.decisions, later.drift.different) == (after, 0)
-        assert len(twin._rows) <= 2 * 12  # it forgets what nobody is shown
+        assert len(replica._rows) <= 2 * 12  # it forgets what nobody is shown
 
 
 FORGERIES: list[tuple[str, Any]] = [

@@ -1,4 +1,4 @@
-"""A second mind that knows only the journal: what it decides differently is drift, and there should be none.
+"""A replica of the controller that knows only the journal: what it decides differently is drift, and there should be none.
 
 Beside a running engine it is live against shadow, since it decides for the same rows and sends nothing; over a finished journal it is live
 against replay.
@@ -16,10 +16,10 @@ from gridpilot.live.api import PriceRow, parse_time
 from gridpilot.live.config import RiskLimits
 from gridpilot.live.controller import LATE, Controller, Decision
 from gridpilot.live.journal import Journal, Record
-from gridpilot.live.past import Past, keep_newest
-from gridpilot.live.records import counts_from_json, plant_from_json, row_from_json, state_from_json
+from gridpilot.live.journal_json import counts_from_json, facility_from_json, row_from_json, state_from_json
+from gridpilot.live.recovery import Recovery, keep_newest
 
-__all__ = ["Drift", "Twin", "replay"]
+__all__ = ["Drift", "Replica", "replay"]
 
 
 @dataclass
@@ -31,16 +31,16 @@ class Drift:
     first: str = ""  # time and kind of the first that differs
 
 
-class Twin:
-    """Follows a journal and decides again what is decided there.
+class Replica:
+    """Follows a journal and decides again what is decided there: state machine replication, with nothing sent.
 
-    ``past`` is what was known before the first record it reads; without it the journal is read from its beginning.
+    ``recovery`` is what was known before the first record it reads; without it the journal is read from its beginning.
     """
 
-    def __init__(self, past: Past | None = None) -> None:
+    def __init__(self, recovery: Recovery | None = None) -> None:
         self.drift = Drift()
-        self._rows: dict[datetime, PriceRow] = {} if past is None else {row.at: row for row in past.rows}
-        self._seen = 0 if past is None else past.head
+        self._rows: dict[datetime, PriceRow] = {} if recovery is None else {row.at: row for row in recovery.rows}
+        self._seen = 0 if recovery is None else recovery.head
         self._controller: Controller | None = None
         self._decision: Decision | None = None
         self._keep = 0
@@ -60,7 +60,7 @@ class Twin:
                 rows = [row_from_json(row) for row in body["rows"]]
                 self._rows.update((row.at, row) for row in rows)
                 if self._controller is not None:
-                    self._controller.book.add(rows)
+                    self._controller.observer.add(rows)
                     if len(self._rows) > 2 * self._keep:
                         self._rows = {row.at: row for row in keep_newest(self._rows, self._keep)}
             case "decision":
@@ -78,10 +78,10 @@ class Twin:
         self._keep = config["history"]
         agents = [AgentSpec(agent["target"], agent["params"]) for agent in body["agents"]]
         self._controller = Controller(
-            plant_from_json(body), agents, RiskLimits.model_validate(config["risk"]), state_from_json(body["state"]),
+            facility_from_json(body), agents, RiskLimits.model_validate(config["risk"]), state_from_json(body["state"]),
             keep=self._keep, seed=body["seed"],
         )  # fmt: skip
-        self._controller.book.add(keep_newest(self._rows, self._keep))
+        self._controller.observer.add(keep_newest(self._rows, self._keep))
         self._decision = None
 
     def _decide(self, body: dict[str, Any]) -> None:
@@ -100,9 +100,9 @@ class Twin:
 
 def replay(journal: Journal) -> Drift:
     """Make every decision of a journal again, from its rows, its sessions and its outcomes alone."""
-    twin = Twin()
-    twin.follow(journal)
-    return twin.drift
+    replica = Replica()
+    replica.follow(journal)
+    return replica.drift
 
 
 def _canonical(body: dict[str, Any]) -> str:

@@ -7,10 +7,10 @@ from collections.abc import Callable, Sequence
 from typing import ClassVar, Final
 
 from gridpilot.errors import LiveError
-from gridpilot.live.allocation import Plant
 from gridpilot.live.api import TICK, Counts, Inventory, PriceRow, build_site
 from gridpilot.live.clock import ManualClock
 from gridpilot.live.config import Timing
+from gridpilot.live.facility import Facility
 from gridpilot.live.venue import Venue
 
 __all__ = ["ReplayVenue", "SimulatedVenue"]
@@ -33,15 +33,15 @@ class ReplayVenue(Venue):
         self._rows = list(rows)
         self._shown = start  # rows whose time has come
         self._begun = False
-        self._plant = Plant(tuple(build_site(f"{self.name} {i + 1}", inventory, power_w) for i in range(sites)), power_w)
-        self._running = list(self._plant.off)
+        self._facility = Facility(tuple(build_site(f"{self.name} {i + 1}", inventory, power_w) for i in range(sites)), power_w)
+        self._running = list(self._facility.off)
         self.clock = ManualClock(self._rows[start - 1].at)
         tick = TICK.total_seconds()
         self.timing = dataclasses.replace(Timing.of(1.0), poll=tick / 10.0, poll_early=tick)  # nobody waits: no need to look often
 
-    def open(self) -> Plant:
-        """The plant."""
-        return self._plant
+    def open(self) -> Facility:
+        """The facility."""
+        return self._facility
 
     def prices(self) -> Sequence[PriceRow]:
         """The rows whose time has come: all at first, then the newest few."""

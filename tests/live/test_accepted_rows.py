@@ -11,15 +11,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gridpilot.live.accepted_rows import AcceptedRows
 from gridpilot.live.api import TICK, PriceRow
-from gridpilot.live.feed import Feed
 from tests.live.worlds import entry, risk, walk
 
 NAN = float("nan")
 
 
-def feed(keep: int = 1000, **changes: Any) -> Feed:
-    return Feed(risk(**changes), keep)
+def feed(keep: int = 1000, **changes: Any) -> AcceptedRows:
+    return AcceptedRows(risk(**changes), keep)
 
 
 def test_readings_in_any_order_with_repetitions_give_the_same_rows() -> None:

@@ -13,7 +13,7 @@ from typing import Any, Final
 from gridpilot.live.api import TICK, PriceRow, parse_time
 from gridpilot.live.config import PriceBand, RiskLimits
 
-__all__ = ["Feed", "Merge", "Refusal"]
+__all__ = ["AcceptedRows", "Merge", "RefusedRow"]
 
 REFERENCE_ROWS: Final = 5  # accepted rows whose median a new price is compared with
 LONGEST: Final = 3.0  # a gap widens the band of a jump by the square root of its ticks, as a random walk spreads, up to this power
@@ -22,7 +22,7 @@ CHANNELS: Final = ("energy", "hash", "token")
 
 
 @dataclass(frozen=True, slots=True)
-class Refusal:
+class RefusedRow:
     """A row that is not accepted. ``reason`` is a code such as ``price_nan``, ``price_jump`` or ``row_unreadable``."""
 
     at: datetime | None  # where the row said when it is
@@ -36,10 +36,10 @@ class Merge:
     """What a reading added to what was known."""
 
     accepted: tuple[PriceRow, ...]  # oldest first
-    refused: tuple[Refusal, ...]  # each told once, however often it is read
+    refused: tuple[RefusedRow, ...]  # each told once, however often it is read
 
 
-class Feed:
+class AcceptedRows:
     """The rows known so far. Readings may come in any order, repeat rows, leave out old ones, or hold junk."""
 
     def __init__(self, limits: RiskLimits, keep: int) -> None:
@@ -70,7 +70,7 @@ class Feed:
         fresh, refused = [], []
         for entry in entries:
             parsed = self._parse(entry)
-            if isinstance(parsed, Refusal):
+            if isinstance(parsed, RefusedRow):
                 refused.append(parsed)
             elif parsed is not None:
                 fresh.append((parsed, entry))
@@ -81,18 +81,18 @@ class Feed:
                 self._insert(row)
                 accepted.append(row)
             else:
-                refused.append(Refusal(row.at, *problem, _shorten(entry)))
+                refused.append(RefusedRow(row.at, *problem, _shorten(entry)))
             if problem is None or problem[0] == "row_repeated":
                 self._remember(entry)
         told = [refusal for refusal in refused if refusal.reason != "row_repeated" and self._is_news(refusal)]
         return Merge(tuple(accepted), tuple(told))
 
-    def _parse(self, entry: Any) -> PriceRow | Refusal | None:
+    def _parse(self, entry: Any) -> PriceRow | RefusedRow | None:
         """A row, why it is none, or None where it was accepted before."""
         if isinstance(entry, PriceRow):
             return None if self._values.get(entry.at) == entry.raw else entry
         if not isinstance(entry, Mapping):
-            return Refusal(None, "row_unreadable", f"expected an object, got {type(entry).__name__}", _shorten(entry))
+            return RefusedRow(None, "row_unreadable", f"expected an object, got {type(entry).__name__}", _shorten(entry))
         known = self._values.get(_hashable(entry.get("timestamp")))
         if known is not None and known == _prices(entry):
             return None
@@ -101,7 +101,7 @@ class Feed:
             at = parse_time(entry.get("timestamp"))
             return PriceRow(at, *(_number(entry.get(f"{name}_price"), name) for name in CHANNELS))
         except ValueError as error:
-            return Refusal(at, "row_unreadable", str(error), _shorten(entry))
+            return RefusedRow(at, "row_unreadable", str(error), _shorten(entry))
 
     def _judge(self, row: PriceRow, now: datetime) -> tuple[str, str] | None:
         """Code and message of what is wrong with a row, or None."""
@@ -144,7 +144,7 @@ class Feed:
         elif isinstance(entry, Mapping):
             self._values[_hashable(entry.get("timestamp"))] = _prices(entry)
 
-    def _is_news(self, refusal: Refusal) -> bool:
+    def _is_news(self, refusal: RefusedRow) -> bool:
         if refusal.row in self._refused:
             return False
         self._refused[refusal.row] = None

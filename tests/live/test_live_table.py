@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from gridpilot.live.cycles import cycles_table, money, plain_line
-from gridpilot.live.report import CycleReport
-from gridpilot.live.table import Heading, LiveTable
+from gridpilot.live.cycle_report import CycleReport
+from gridpilot.live.cycle_table import cycles_table, money, plain_line
+from gridpilot.live.live_table import Heading, LiveTable
 from gridpilot.live.tally import best_single
 from tests.live.reports import CAP_W, report, rough_run
 
@@ -216,7 +216,7 @@ def test_without_a_terminal_every_event_is_a_line() -> None:
     lines = stream.getvalue().splitlines()
     assert lines[0] == "LIVE mpc on mara https://mara-hackathon-api.onrender.com, 1 site, speed 300"
     assert lines[1] == plain_line(report(1))
-    assert lines[2:6] == ["HALTED: maintenance", "drift: 1 decision made differently by the twin", "API down", "resumed"]
+    assert lines[2:6] == ["HALTED: maintenance", "drift: 1 decision made differently by the replica", "API down", "resumed"]
     assert lines[6].startswith("profit 1.495M $ over 1 row, vs best 0")
     assert len(lines) == 7
     assert "\x1b" not in stream.getvalue()

@@ -11,10 +11,10 @@ from fastapi import Response
 from gridpilot.live.api import PriceRow
 from gridpilot.live.stand_in.options import ErrorShape, StandInOptions
 
-__all__ = ["RefusalError", "Wording"]
+__all__ = ["Serialiser", "StatusError"]
 
 
-class RefusalError(Exception):
+class StatusError(Exception):
     """A request that is answered with ``status`` and a message."""
 
     def __init__(self, status: int, message: str, shape: ErrorShape) -> None:
@@ -22,7 +22,7 @@ class RefusalError(Exception):
         self.status, self.message, self.shape = status, message, shape
 
 
-class Wording:
+class Serialiser:
     """Writes answers."""
 
     def __init__(self, options: StandInOptions) -> None:

@@ -16,19 +16,19 @@ from collections.abc import Mapping, Sequence
 from datetime import date
 from typing import Any
 
-from gridpilot.live.allocation import Plant
+from gridpilot.live.accepted_rows import RefusedRow
 from gridpilot.live.api import Counts, PriceRow, format_time, machine_site, parse_time
 from gridpilot.live.controller import State
 from gridpilot.live.execution import Result
-from gridpilot.live.feed import Refusal
+from gridpilot.live.facility import Facility
 from gridpilot.market.site import MachineClass
 
 __all__ = [
     "counts_from_json",
     "counts_to_json",
-    "plant_from_json",
-    "plant_to_json",
-    "refusal_to_json",
+    "facility_from_json",
+    "facility_to_json",
+    "refused_row_to_json",
     "result_to_json",
     "row_from_json",
     "row_to_json",
@@ -57,7 +57,7 @@ def counts_from_json(body: Sequence[Sequence[int]]) -> tuple[Counts, ...]:
     return tuple(tuple(int(n) for n in each) for each in body)
 
 
-def refusal_to_json(refusal: Refusal) -> dict[str, Any]:
+def refused_row_to_json(refusal: RefusedRow) -> dict[str, Any]:
     """The body of ``refused_row``."""
     return {"row": refusal.row, "reason": refusal.reason, "message": refusal.message}
 
@@ -73,20 +73,20 @@ def result_to_json(result: Result) -> dict[str, Any]:
     }
 
 
-def plant_to_json(plant: Plant) -> dict[str, Any]:
+def facility_to_json(facility: Facility) -> dict[str, Any]:
     """``sites`` and ``cap_w`` of a ``session``."""
     sites = []
-    for site, powers in zip(plant.sites, plant.powers, strict=True):
+    for site, powers in zip(facility.sites, facility.powers, strict=True):
         fleet = [
             {"name": kind.name, "product": kind.product, "power_w": power, "units": kind.units, "output": kind.output}
             for kind, power in zip(site.fleet, powers, strict=True)
         ]
         sites.append({"name": site.name, "power_w": round(site.grid_kw * 1000.0), "fleet": fleet})
-    return {"sites": sites, "cap_w": plant.cap_w}
+    return {"sites": sites, "cap_w": facility.cap_w}
 
 
-def plant_from_json(body: Mapping[str, Any]) -> Plant:
-    """The inverse of ``plant_to_json``."""
+def facility_from_json(body: Mapping[str, Any]) -> Facility:
+    """The inverse of ``facility_to_json``."""
     sites = []
     for site in body["sites"]:
         fleet = tuple(
@@ -94,7 +94,7 @@ def plant_from_json(body: Mapping[str, Any]) -> Plant:
             for kind in site["fleet"]
         )
         sites.append(machine_site(site["name"], fleet, site["power_w"]))
-    return Plant(tuple(sites), body["cap_w"])
+    return Facility(tuple(sites), body["cap_w"])
 
 
 def state_to_json(state: State) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from gridpilot.errors import PriceError
 from gridpilot.live import feeds
 from gridpilot.live.api import TICK, PriceRow, format_time
-from gridpilot.live.feeds import FEEDS, OPENING, generate_rows, read_rows
+from gridpilot.live.price_feed import FEEDS, OPENING, generate_rows, read_rows
 from tests.live.worlds import entry, walk
 from tests.test_structure import ROOT
 

@@ -14,7 +14,7 @@ from gridpilot.market.clearing import clear
 from gridpilot.market.site import Site
 from gridpilot.market.units import DT
 
-__all__ = ["Allocation", "Plant"]
+__all__ = ["Allocation", "Facility"]
 
 Prices = tuple[float, float, float]
 """Energy $/kWh, hash and token $ per unit of output."""
@@ -31,7 +31,7 @@ class Allocation:
 
 
 @dataclass(frozen=True)
-class Plant:
+class Facility:
     """Sites of whole machines behind one connection of ``cap_w``."""
 
     sites: tuple[Site, ...]

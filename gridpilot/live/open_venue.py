@@ -13,10 +13,10 @@ from gridpilot.live.api import INVENTORIES, PriceRow
 from gridpilot.live.client import MaraClient
 from gridpilot.live.clock import SystemClock
 from gridpilot.live.config import LiveConfig, Timing
-from gridpilot.live.exchange import check_url, is_loopback
-from gridpilot.live.feeds import generate_rows, read_rows
+from gridpilot.live.http_connection import check_url, is_loopback
 from gridpilot.live.mara_venue import MaraVenue
-from gridpilot.live.recorded import ReplayVenue, SimulatedVenue
+from gridpilot.live.price_feed import generate_rows, read_rows
+from gridpilot.live.replay_venue import ReplayVenue, SimulatedVenue
 from gridpilot.live.venue import Venue
 
 __all__ = ["open_venue"]
@@ -62,10 +62,10 @@ def _recorded_rows(file: Path) -> Sequence[PriceRow]:
     if file.suffix in (".csv", ".json"):
         return read_rows(file)
     from gridpilot.live.journal import Journal
-    from gridpilot.live.past import read_past
+    from gridpilot.live.recovery import recover
 
     with Journal(file, read_only=True) as journal:
-        rows = read_past(journal, keep=10**9).rows
+        rows = recover(journal, keep=10**9).rows
     if not rows:
         raise ConfigError(f"live.file={file}: the journal holds no price rows, expected at least one")
     return rows

@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gridpilot.live.api import INVENTORIES, KWH_PER_UNIT, PriceRow
-from gridpilot.live.book import Book
 from gridpilot.live.knapsack import best_counts
+from gridpilot.live.observer import Observer
 from gridpilot.market.bids import Bid
-from tests.live.worlds import START, plant, walk
+from tests.live.worlds import START, facility, walk
 
 GOLDEN = [
     (
@@ -34,21 +34,21 @@ def test_recorded_states_of_the_api(
     inventory: str, counts: tuple[int, ...], raw: tuple[float, float, float], power: int, revenue: float, cost: float
 ) -> None:
     row = PriceRow(datetime(2025, 6, 21, 20, 30, tzinfo=UTC), *raw)
-    site = plant(inventory)
+    site = facility(inventory)
     assert site.total_w([counts]) == power
     assert site.totals([counts], row.prices) == (pytest.approx(revenue, rel=1e-9), pytest.approx(cost, rel=1e-9))
 
 
 @pytest.mark.parametrize("inventory", ["documented", "live"])
 def test_a_truthful_bid_runs_the_exact_optimum_of_profit(inventory: str) -> None:
-    one, kinds = plant(inventory), INVENTORIES[inventory].types  # type: ignore[index]
+    one, kinds = facility(inventory), INVENTORIES[inventory].types  # type: ignore[index]
     rng = np.random.default_rng(7)
     for energy, hashing, token in rng.uniform([0.1, 1.0, 0.5], [12.0, 5.0, 5.0], size=(300, 3)):
         row = PriceRow(START, float(energy), float(hashing), float(token))
-        book = Book(one, 10)
-        book.add([row])
-        book.start()
-        allocation = one.allocate([book.observe(0).truthful_bid()], row.prices, [one.cap_w])
+        observer = Observer(one, 10)
+        observer.add([row])
+        observer.start()
+        allocation = one.allocate([observer.observe(0).truthful_bid()], row.prices, [one.cap_w])
         raw = [
             kind.output * price - kind.power * row.energy
             for kind, price in zip(kinds, (*(row.hash,) * 3, *(row.token,) * 2), strict=True)
@@ -66,7 +66,7 @@ blocks = st.lists(st.tuples(st.floats(0.0, 1500.0), st.floats(-1e4, 1e6)), max_s
 
 @given(st.lists(blocks, min_size=3, max_size=3), st.integers(0, 2_000_000), st.floats(0.01, 50.0))
 def test_sites_together_never_exceed_their_connection(bids: list[list[tuple[float, float]]], cap_w: int, energy: float) -> None:
-    three = plant("live", 900_000, 500_000, 1_000_000, cap_w=cap_w)
+    three = facility("live", 900_000, 500_000, 1_000_000, cap_w=cap_w)
     row = PriceRow(START, energy, 2.0, 2.0)
     allocation = three.allocate([Bid(each) for each in bids], row.prices, [900_000, 500_000, 1_000_000])
     assert three.total_w(allocation.counts) <= cap_w
@@ -78,7 +78,7 @@ def test_sites_together_never_exceed_their_connection(bids: list[list[tuple[floa
 
 
 def test_a_scarce_connection_goes_to_who_values_it_more_and_costs_what_the_others_lose() -> None:
-    two = plant("live", 600_000, 600_000, cap_w=600_000)
+    two = facility("live", 600_000, 600_000, cap_w=600_000)
     row = PriceRow(START, 1.0, 3.0, 3.0)
     high, low = Bid([(600.0, 9e4)]), Bid([(600.0, 5e4)])
     allocation = two.allocate([low, high], row.prices, [600_000, 600_000])
@@ -89,12 +89,12 @@ def test_a_scarce_connection_goes_to_who_values_it_more_and_costs_what_the_other
 
 
 def test_a_limit_below_what_was_won_holds() -> None:
-    one, row = plant("live"), walk(1)[0]
+    one, row = facility("live"), walk(1)[0]
     assert one.total_w(one.allocate([Bid([(1000.0, 1e6)])], row.prices, [123_456]).counts) <= 123_456
 
 
 def test_alternatives_bound_every_single_class() -> None:
-    one = plant("documented")
+    one = facility("documented")
     for row in walk(50):
         alternatives = one.alternatives(row.prices)
         assert alternatives["off"] == 0.0

@@ -11,9 +11,9 @@ from rich.live import Live
 from rich.padding import Padding
 from rich.text import Text
 
-from gridpilot.live.cycles import REASON_STYLES, cycles_table, gain, money, plain_line, short_name
+from gridpilot.live.cycle_report import CycleReport
+from gridpilot.live.cycle_table import REASON_STYLES, cycles_table, gain, money, plain_line, short_name
 from gridpilot.live.logs import is_clean, printable
-from gridpilot.live.report import CycleReport
 from gridpilot.live.tally import Tally
 
 __all__ = ["Heading", "LiveTable"]
@@ -89,10 +89,10 @@ class LiveTable:
         self._show("resumed" if why is None else f"HALTED: {printable(why)}")
 
     def drift(self, count: int) -> None:
-        """Show how many decisions the twin has made differently since the start."""
+        """Show how many decisions the replica has made differently since the start."""
         if count != self._drift:
             self._drift = count
-            self._show(f"drift: {_plural(count, 'decision')} made differently by the twin")
+            self._show(f"drift: {_plural(count, 'decision')} made differently by the replica")
 
     def render(self, width: int, height: int | None = None) -> RenderableType:
         """The whole table for ``width`` columns (80 and more), with no more cycles than ``height`` lines leave room for."""

@@ -12,7 +12,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from gridpilot.live.report import CycleReport
+from gridpilot.live.cycle_report import CycleReport
 from gridpilot.live.tally import best_single
 
 __all__ = ["REASON_STYLES", "cycles_table", "gain", "money", "plain_line", "short_name"]

@@ -19,7 +19,7 @@ from gridpilot.market.compilation import kernel, leaf_kernel, parallel_kernel
 from gridpilot.market.random import CAPACITY_STREAM, WEATHER_STREAM, normal, seed_stream, uniform
 from gridpilot.market.units import TICKS_PER_DAY, TICKS_PER_HOUR
 
-__all__ = ["CapacityConfig", "WeatherConfig", "simulate_surroundings"]
+__all__ = ["CapacityConfig", "WeatherConfig", "simulate_weather_and_capacity"]
 
 FloatArray = npt.NDArray[np.float64]
 Hour = Annotated[float, Field(ge=0.0, le=24.0)]
@@ -161,7 +161,7 @@ def _parallel(day, phi, sd, grid_day, p, root, episodes, start, history, ambient
         _capacity_block(grid_day, p, root, episodes, start, first, last, history, capacity)
 
 
-def simulate_surroundings(
+def simulate_weather_and_capacity(
     weather: WeatherConfig,
     grid: CapacityConfig,
     root: np.uint64,

@@ -1,6 +1,6 @@
 """What the agents are shown: observations, made from accepted rows and confirmed commands alone.
 
-A book is told rows and results in order and builds the same observations wherever they come from: a simulation, a recording, the API,
+An observer is told rows and results in order and builds the same observations wherever they come from: a simulation, a recording, the API,
 or a journal read back.
 """
 
@@ -14,19 +14,19 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from gridpilot.live.allocation import Allocation, Plant
 from gridpilot.live.api import TICK, Counts, PriceRow
+from gridpilot.live.facility import Allocation, Facility
 from gridpilot.market.arena import MarketRules
 from gridpilot.market.observation import MarketInfo, Observation, Outcome
 from gridpilot.market.plant import SiteState
 from gridpilot.market.units import DT, TICKS_PER_DAY, TICKS_PER_WEEK
 
-__all__ = ["AMBIENT_C", "ENDLESS", "Book", "week_tick"]
+__all__ = ["AMBIENT_C", "ENDLESS", "Observer", "week_tick"]
 
 FloatArray = npt.NDArray[np.float64]
 
 ENDLESS: Final = 1_000_000_000  # ticks of an episode that has no end
-AMBIENT_C: Final = 20.0  # degC; a plant of machines alone has no weather
+AMBIENT_C: Final = 20.0  # degC; a site of machines alone has no weather
 
 
 def week_tick(at: datetime) -> int:
@@ -34,7 +34,7 @@ def week_tick(at: datetime) -> int:
     return at.weekday() * TICKS_PER_DAY + (at.hour * 3600 + at.minute * 60 + at.second) // int(TICK.total_seconds())
 
 
-class Table:
+class RowBuffer:
     """Rows of floats that are appended, overwritten and read as an array; of the oldest only ``keep`` stay."""
 
     def __init__(self, width: int, keep: int | None = None) -> None:
@@ -75,17 +75,17 @@ class Settled:
     refused: tuple[str, ...]  # (N,) why a site's bid was not used, "" where it was
 
 
-class Book:
+class Observer:
     """Rows, states and results of N sites; ``keep`` rows are shown at the most."""
 
-    def __init__(self, plant: Plant, keep: int) -> None:
-        self.plant, self.keep = plant, keep
-        self._rows = Table(3, keep)  # one a tick, oldest first; a tick without a row repeats the one before it
+    def __init__(self, facility: Facility, keep: int) -> None:
+        self.facility, self.keep = facility, keep
+        self._rows = RowBuffer(3, keep)  # one a tick, oldest first; a tick without a row repeats the one before it
         self.row: PriceRow | None = None  # the newest
         self._first: datetime | None = None  # tick 0
-        self._cleared = Table(2)  # price and volume of each tick since then
+        self._cleared = RowBuffer(2)  # price and volume of each tick since then
         self._last: Settled | None = None
-        self.counts: tuple[Counts, ...] = plant.off  # that run now
+        self.counts: tuple[Counts, ...] = facility.off  # that run now
 
     @property
     def newest(self) -> datetime | None:
@@ -117,7 +117,7 @@ class Book:
 
     def start(self) -> None:
         """The newest row is tick 0."""
-        self._first, self._cleared, self._last = self.newest, Table(2), None
+        self._first, self._cleared, self._last = self.newest, RowBuffer(2), None
 
     @property
     def tick(self) -> int:
@@ -129,8 +129,8 @@ class Book:
     def observe(self, site: int) -> Observation:
         """What the agent of a site sees at the newest row."""
         assert self.row is not None
-        plant, own = self.plant, self.plant.sites[site]
-        cap_kw = plant.cap_w / 1000.0
+        facility, own = self.facility, self.facility.sites[site]
+        cap_kw = facility.cap_w / 1000.0
         history, tick = self._rows.array.copy(), self.tick
         known = self._cleared.array[:tick]
         cleared = np.zeros((tick, 2))
@@ -142,7 +142,11 @@ class Book:
         return Observation(
             site=own,
             market=MarketInfo(
-                MarketRules(cap_kw, ((1.0, 0.0),)), len(plant.sites), max(len(each.fleet) for each in plant.sites), site, ENDLESS
+                MarketRules(cap_kw, ((1.0, 0.0),)),
+                len(facility.sites),
+                max(len(each.fleet) for each in facility.sites),
+                site,
+                ENDLESS,
             ),
             tick=tick,
             week_tick=week_tick(self.row.at) % TICKS_PER_WEEK,
@@ -169,7 +173,7 @@ class Book:
             return
         tick = self.tick
         price = allocation.price if allocation is not None else prices[0]
-        volume = self.plant.total_w(counts) / 1000.0
+        volume = self.facility.total_w(counts) / 1000.0
         last = float(self._cleared.array[-1, 0]) if len(self._cleared) else price
         self._cleared.append((last, 0.0), tick - len(self._cleared))  # ticks without a decision
         self._cleared.truncate(tick)
@@ -182,12 +186,12 @@ class Book:
         if last is None:
             return None
         counts = last.counts[site]
-        drawn = self.plant.power_w(site, counts) / 1000.0
+        drawn = self.facility.power_w(site, counts) / 1000.0
         won, paid = drawn, 0.0
         if last.allocation is not None:
             won, paid = last.allocation.won_kw[site], last.allocation.payment[site]
         payment = paid - (won - drawn) * DT * last.prices[0] if last.allocation is not None else drawn * DT * last.prices[0]
-        revenue = self.plant.revenue(site, counts, last.prices)
+        revenue = self.facility.revenue(site, counts, last.prices)
         price, volume = self._cleared.array[-1].tolist()
         return Outcome(
             last.tick, won, drawn, drawn, 0.0, 0.0, 0.0, revenue, payment, 0.0, revenue - payment, price, volume, last.refused[site]

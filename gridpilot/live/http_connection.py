@@ -20,7 +20,7 @@ import httpx2
 
 from gridpilot.errors import ConfigError
 
-__all__ = ["Exchange", "Reply", "Silence", "check_url", "is_loopback"]
+__all__ = ["HttpConnection", "Reply", "Silence", "check_url", "is_loopback"]
 
 BODY_LIMIT: Final = 16 * 2**20  # bytes of an answer; a year of prices is about 14 MB
 _KEEP_ALIVE: Final = 30.0  # s that an idle connection is kept
@@ -49,7 +49,7 @@ class Silence:
     message: str
 
 
-class Exchange:
+class HttpConnection:
     """The connection to one server. ``url`` is checked by :func:`check_url`. To be used and closed in one event loop."""
 
     def __init__(self, url: httpx2.URL, transport: httpx2.AsyncBaseTransport | None = None) -> None:

@@ -1,4 +1,4 @@
-"""The door of a stand-in: every request passes it, some meet a fault, and every answer gets its headers.
+"""What every request to a stand-in passes through: some meet a fault, and every answer gets its headers.
 
 A lost answer ends the connection. Under :class:`~gridpilot.live.stand_in.server.HangUpProtocol` the socket is really closed. Without a
 server, as under ``httpx2.ASGITransport``, ``httpx2.RemoteProtocolError`` is raised, which is what a client would see of a closed socket.
@@ -16,9 +16,9 @@ import httpx2
 from gridpilot.live.clock import Clock
 from gridpilot.live.stand_in.faults import ENDPOINTS, Fault, Faults
 from gridpilot.live.stand_in.rows import Rows
-from gridpilot.live.stand_in.wording import Wording
+from gridpilot.live.stand_in.serialiser import Serialiser
 
-__all__ = ["HANG_UP", "ROWS", "ROW_FAULT", "ASGIApp", "Door", "Receive", "Scope", "Send"]
+__all__ = ["HANG_UP", "ROWS", "ROW_FAULT", "ASGIApp", "FaultMiddleware", "Receive", "Scope", "Send"]
 
 Message = MutableMapping[str, Any]
 Scope = MutableMapping[str, Any]
@@ -39,14 +39,14 @@ _PAGE: Final = (
 _PIECES: Final = 20  # of a dribbling body
 
 
-class Door:
+class FaultMiddleware:
     """ASGI middleware. ``began`` is when the server did, on the clock's monotonic; ``sleep`` waits wall seconds."""
 
     def __init__(
-        self, app: ASGIApp, *, faults: Faults, rows: Rows, clock: Clock, wording: Wording, date_skew_s: float,
+        self, app: ASGIApp, *, faults: Faults, rows: Rows, clock: Clock, serialiser: Serialiser, date_skew_s: float,
         began: float, sleep: Callable[[float], Awaitable[None]],
     ) -> None:  # fmt: skip
-        self._app, self._faults, self._rows, self._clock, self._wording = app, faults, rows, clock, wording
+        self._app, self._faults, self._rows, self._clock, self._serialiser = app, faults, rows, clock, serialiser
         self._date_skew_s, self._began, self._sleep = date_skew_s, began, sleep
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -127,7 +127,7 @@ class Door:
         await send({"type": "http.response.body", "body": b""})
 
     async def _fail(self, fault: Fault, status: int, scope: Scope, receive: Receive, send: Send) -> None:
-        answer = self._wording.refusal(status, "a fault on purpose", "detail")
+        answer = self._serialiser.refusal(status, "a fault on purpose", "detail")
         if fault.retry_after is not None:
             at = self._clock.now() + timedelta(seconds=fault.retry_after + self._date_skew_s)
             answer.headers["Retry-After"] = format_datetime(at, usegmt=True) if fault.as_date else f"{fault.retry_after:g}"
