@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gridpilot.errors import PriceError
-from gridpilot.live import feeds
+from gridpilot.live import price_feed
 from gridpilot.live.api import TICK, PriceRow, format_time
 from gridpilot.live.price_feed import FEEDS, OPENING, generate_rows, read_rows
 from tests.live.worlds import entry, walk
@@ -30,14 +30,14 @@ def values(rows: list[PriceRow]) -> np.ndarray[Any, np.dtype[np.float64]]:
 
 @pytest.mark.parametrize("feed", FEEDS)
 @given(seed=st.integers(0, 2**64 - 1), short=st.integers(0, 40), more=st.integers(0, 40))
-def test_a_longer_feed_begins_with_the_shorter_one(feed: feeds.FeedName, seed: int, short: int, more: int) -> None:
+def test_a_longer_feed_begins_with_the_shorter_one(feed: price_feed.FeedName, seed: int, short: int, more: int) -> None:
     rows = generate_rows(feed, seed, short + more)
     assert rows[:short] == generate_rows(feed, seed, short)
     assert [row.at for row in rows] == [OPENING + i * TICK for i in range(short + more)]
 
 
 @pytest.mark.parametrize("feed", FEEDS)
-def test_seeds_give_different_feeds_of_finite_positive_prices(feed: feeds.FeedName) -> None:
+def test_seeds_give_different_feeds_of_finite_positive_prices(feed: price_feed.FeedName) -> None:
     first, second = (values(generate_rows(feed, seed, 2000)) for seed in (0, 1))
     assert not np.array_equal(first, second)
     assert np.isfinite(first).all()
@@ -59,7 +59,7 @@ def test_the_walk_of_the_event_opens_and_moves_as_its_preset_says() -> None:
 def test_the_garch_feed_is_about_as_high_as_the_walk() -> None:
     means = {feed: np.mean([values(generate_rows(feed, seed, 8640)).mean(axis=0) for seed in range(12)], axis=0) for feed in FEEDS}
     assert means["garch"] == pytest.approx(means["mara_event"], rel=0.35)
-    assert values(generate_rows("garch", 3, 20_000))[:, 0].min() == feeds.GARCH_ENERGY_FLOOR
+    assert values(generate_rows("garch", 3, 20_000))[:, 0].min() == price_feed.GARCH_ENERGY_FLOOR
 
 
 def test_the_garch_feed_knows_the_time_of_day() -> None:
