@@ -7,7 +7,6 @@ Exit codes: 0 done, 1 a command's own "no" (a fit that is not good), 2 bad input
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import os
 import signal
@@ -17,6 +16,7 @@ from typing import Final
 
 from gridpilot import __version__
 from gridpilot.errors import GridPilotError
+from gridpilot.suggestions import did_you_mean
 
 __all__ = ["COMMANDS", "main"]
 
@@ -84,8 +84,7 @@ def _dispatch(arguments: list[str]) -> int:
         case [command, *rest] if command in COMMANDS:
             return int(importlib.import_module(COMMANDS[command][0]).main(rest))
         case _:
-            close = difflib.get_close_matches(arguments[0], COMMANDS, n=2)
-            hint = f"did you mean {' or '.join(close)}?" if close else f"expected one of {', '.join(COMMANDS)}"
+            hint = did_you_mean(arguments[0], COMMANDS) or f"expected one of {', '.join(COMMANDS)}"
             print(f"gridpilot: error: unknown command {arguments[0]!r}; {hint}", file=sys.stderr)
             return FAILED
 

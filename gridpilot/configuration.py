@@ -7,7 +7,6 @@ output), and what is wrong with an override is told in one line that names the k
 from __future__ import annotations
 
 import contextlib
-import difflib
 import itertools
 import os
 import sys
@@ -27,6 +26,7 @@ from omegaconf.errors import OmegaConfBaseException
 from pydantic import BaseModel, ValidationError
 
 from gridpilot.errors import ConfigError
+from gridpilot.suggestions import did_you_mean
 
 __all__ = ["run", "validate"]
 
@@ -273,11 +273,9 @@ def _abridged(values: Any) -> Any:
 
 
 def _suggest(key: str, known: Sequence[str]) -> str:
-    close = difflib.get_close_matches(key, known, n=3, cutoff=0.7)
-    if close:
-        return f"; did you mean {' or '.join(close)}?"
     top = [name for name in known if "." not in name]
-    return f"; known keys are {', '.join(top)}" if top else ""
+    hint = did_you_mean(key, known, alike=0.7) or (f"known keys are {', '.join(top)}" if top else "")
+    return f"; {hint}" if hint else ""
 
 
 def _shorten(value: Any) -> str:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import ast
 import hashlib
+import importlib.metadata
 import importlib.util
 import os
+import platform
 import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping
@@ -15,7 +17,7 @@ from typing import Any, Final, NamedTuple
 from gridpilot.errors import AgentError
 from gridpilot.file_access import is_installed
 
-__all__ = ["AgentFiles", "agent_files", "code_hash", "sha256", "source_of"]
+__all__ = ["AgentFiles", "agent_files", "code_hash", "sha256", "source_of", "versions"]
 
 _ROOMS: Final = (
     "market",
@@ -81,6 +83,17 @@ def source_of(target: str) -> Path | None:
 def sha256(path: Path) -> str:
     """SHA-256 of a file, in hexadecimal. Raises ``OSError``."""
     return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def versions(packages: Iterable[str]) -> dict[str, str | None]:
+    """The version of Python and of each package; None where it is not installed."""
+    found: dict[str, str | None] = {"python": platform.python_version()}
+    for package in packages:
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            found[package] = None
+    return found
 
 
 def agent_files(target: str, params: Mapping[str, Any], source: Path | None, opened: Iterable[Path] = ()) -> AgentFiles:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 from collections.abc import Mapping
 from functools import cached_property
 from importlib import resources
@@ -22,6 +21,7 @@ from gridpilot.market.units import TICKS_PER_DAY
 from gridpilot.prices.load import load_prices
 from gridpilot.prices.weather_and_capacity import CapacityConfig, WeatherConfig
 from gridpilot.prices.world import World
+from gridpilot.suggestions import did_you_mean
 
 __all__ = ["MarketConfig", "MarketSetup", "load_preset", "load_setup", "load_site"]
 
@@ -155,11 +155,8 @@ def _build(kind: type[Built], data: Mapping[str, Any], where: str) -> Built:
 def _check_keys(data: Mapping[str, Any], known: set[str], needed: set[str], where: str) -> None:
     for key in data:
         if key not in known:
-            close = difflib.get_close_matches(str(key), known, n=2)
-            raise ConfigError(
-                f"{where}: unknown key {key!r}; "
-                + (f"did you mean {' or '.join(close)}?" if close else f"known keys are {', '.join(sorted(known))}")
-            )
+            hint = did_you_mean(key, known) or f"known keys are {', '.join(sorted(known))}"
+            raise ConfigError(f"{where}: unknown key {key!r}; {hint}")
     missing = sorted(needed - set(data))
     if missing:
         raise ConfigError(f"{where}: key {missing[0]!r} is missing")

@@ -10,6 +10,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -33,7 +34,7 @@ ORDER = (
 RANK = {room: rank for rank, rooms in enumerate(ORDER) for room in rooms}
 
 # What may be imported from everywhere; but the market does without configuration.
-SHARED = {"errors", "configuration", "file_access", "presets", "provenance"}
+SHARED = {"errors", "configuration", "file_access", "files", "presets", "progress", "provenance", "suggestions"}
 
 HEAVY = {
     "arch",
@@ -114,6 +115,39 @@ def test_imports_point_one_way(name: str) -> None:
         assert RANK[target] < RANK[room], f"{name} imports {imported}, against the order of the rooms"
 
 
+def test_imports_go_in_no_circle() -> None:
+    # Those inside functions and under TYPE_CHECKING count: where two modules need each other, something belongs in a third.
+    graph: dict[str, set[str]] = {name: set() for name in MODULES}
+    for name, path in MODULES.items():
+        for imported in imports(path):
+            while imported and imported not in MODULES:
+                imported = imported.rpartition(".")[0]
+            if imported not in {"", "gridpilot", name}:
+                graph[name].add(imported)
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        pytest.fail(f"a circle of imports: {' <- '.join(error.args[1])}")
+
+
+# What is written once: what it looks like, and the module where it stands.
+ONCE = {
+    "atomic writes": (r"\bfsync\(|\.partial\b", "files"),
+    "progress": (r"\brich\.progress\b", "progress"),
+    "did you mean": (r"\bdifflib\b", "suggestions"),
+    "names of the prices": (r'= \("energy", "hash", "token"\)', "market.units"),
+    "quantile levels": (r"\b0?\.05, 0?\.25, 0?\.50?, 0?\.75\b", "forecasting.base"),
+    "names of failures": (r'"timeouts", "exceptions"', "errors"),
+    "versions of packages": (r"\bPackageNotFoundError\b", "provenance"),
+}
+
+
+@pytest.mark.parametrize("what", ONCE)
+def test_plumbing_is_written_once(what: str) -> None:
+    pattern, place = ONCE[what]
+    assert [name for name in MODULES if re.search(pattern, MODULES[name].read_text(encoding="utf-8"))] == [f"gridpilot.{place}"]
+
+
 def test_nothing_imports_the_linked_folders_by_their_own_names() -> None:
     # With the repository's root on sys.path it would work, and every class would exist twice.
     files = [*MODULES.values(), *(ROOT / "tests").rglob("*.py"), *(ROOT / "scripts").rglob("*.py")]
@@ -176,7 +210,7 @@ SURFACE: dict[str, set[str]] = {
     "gridpilot.backtest": set(),
     "gridpilot.benchmark": set(),
     "gridpilot.envs": {"MarketEnv", "MarketParallelEnv", "MarketVectorEnv", "parallel_env"},
-    "gridpilot.forecasting": {"CHANNELS", "LEVELS", "Forecast", "Forecaster", "Row", "build_forecaster"},
+    "gridpilot.forecasting": {"CHANNELS", "QUANTILE_LEVELS", "Forecast", "Forecaster", "Row", "build_forecaster"},
     "gridpilot.live": set(),
     "gridpilot.market": set(),
     "gridpilot.planning": {

@@ -16,13 +16,14 @@ from rich.console import Console
 
 from gridpilot import configuration
 from gridpilot.backtest.config import BacktestConfig, build_series, member_builders, member_specs, validate_backtest, warm_up_days
-from gridpilot.backtest.output import Backtest, results_json, run_folder, write_run
-from gridpilot.backtest.progress import progress
+from gridpilot.backtest.output import results_json, run_folder, write_run
+from gridpilot.backtest.result import Backtest
 from gridpilot.backtest.rolling import MemberRun, plan_origins, run_best, run_member
 from gridpilot.backtest.summary import costs, judge, summarise
 from gridpilot.backtest.table import render_table
 from gridpilot.errors import ForecastError, MissingExtraError
 from gridpilot.forecasting.base import Forecaster
+from gridpilot.progress import Progress
 
 __all__ = ["main", "run_backtest"]
 
@@ -66,7 +67,7 @@ def run_backtest(
 
     ``specs``     members by label, see :func:`~gridpilot.backtest.config.member_specs`; persistence should be among them.
     ``builders``  what makes the forecasters instead, by label.
-    ``console``   takes the progress bar, by default stderr.
+    ``console``   is told the progress, by default stderr.
 
     A member that raises or lacks an optional package is recorded as failed. Raises :class:`~gridpilot.errors.ForecastError` when none
     answered or the series is too short, and the errors of reading or simulating it.
@@ -80,11 +81,13 @@ def run_backtest(
     runs: list[MemberRun] = []
     rows = int(origins.rows[-1]) + 1
     best_work = min(len(origins.rows), (series.best.origins or len(origins.rows)) if series.best else 0)
-    with progress(rows * len(made) + best_work, console=console) as step:
+    with Progress("backtest", console).of(rows * len(made) + best_work, what="rows") as advance:
         for name, build in made.items():
-            step(name, 0)
-            runs.append(run_member(name, build, series, origins, scenarios=settings.scenarios, advance=partial(step, name)))
-        best = run_best(series, origins, advance=partial(step, "best possible"))
+            advance(0, name)
+            runs.append(
+                run_member(name, build, series, origins, scenarios=settings.scenarios, advance=partial(advance, whose=name))
+            )
+        best = run_best(series, origins, advance=partial(advance, whose="best possible"))
     if all(run.failed for run in runs):
         raise ForecastError(f"no member answered; {'; '.join(f'{run.name}: {run.failed}' for run in runs)}")
     if best is not None:

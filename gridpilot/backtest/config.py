@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -15,6 +14,7 @@ from gridpilot.backtest.summary import BEST, REFERENCE
 from gridpilot.configuration import validate
 from gridpilot.errors import ConfigError
 from gridpilot.forecasting.base import Forecaster
+from gridpilot.suggestions import did_you_mean
 
 __all__ = [
     "EXECUTION_KEYS",
@@ -121,8 +121,8 @@ def member_specs(members: list[str | dict[str, Any]], known: Mapping[str, Any]) 
     for entry in entries:
         target = entry.get("target")
         if not isinstance(target, str) or not (target in known or re.fullmatch(r"\w+(\.\w+)+", target)):
-            close = difflib.get_close_matches(str(target), [*known, ALL], n=2)
-            hint = f"did you mean {' or '.join(close)}?" if close else f"known are {', '.join([*known, ALL])} or a dotted path"
+            names = [*known, ALL]
+            hint = did_you_mean(target, names) or f"known are {', '.join(names)} or a dotted path"
             raise ConfigError(f"members: unknown member {target!r}; {hint}")
         label = str(entry.get("label", target.rpartition(".")[2]))
         spec = {str(key): value for key, value in entry.items() if key != "label"}

@@ -2,52 +2,37 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-import importlib.metadata
 import io
 import json
 import math
-import os
 import platform
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from gridpilot.backtest.config import EXECUTION_KEYS, BacktestConfig
-from gridpilot.backtest.rolling import MemberRun, Origins, observed
-from gridpilot.backtest.series import PriceSeries
-from gridpilot.backtest.summary import Cost, Verdict, mean_weights
+from gridpilot.backtest.config import EXECUTION_KEYS
+from gridpilot.backtest.report import render_report
+from gridpilot.backtest.result import MOST_NOTES, Backtest
+from gridpilot.backtest.rolling import observed
+from gridpilot.backtest.summary import mean_weights
 from gridpilot.errors import ForecastError
-from gridpilot.forecasting.base import LEVELS
+from gridpilot.files import write_atomically
+from gridpilot.forecasting.base import QUANTILE_LEVELS
+from gridpilot.provenance import versions
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Backtest", "forecasts_table", "manifest", "results", "results_json", "run_folder", "weights_table", "write_run"]
+__all__ = ["forecasts_table", "manifest", "results", "results_json", "run_folder", "weights_table", "write_run"]
 
+REPORT: Final = "report.html"
 MOST_ORIGINS: Final = 400  # of which forecasts are kept
-MOST_NOTES: Final = 8  # of a member
 _PACKAGES: Final = ("gridpilot", "numpy", "numba", "scipy", "pandas", "pyarrow", "arch", "filterpy", "scoringrules")
-
-
-@dataclass(frozen=True)
-class Backtest:
-    """Everything a backtest found out."""
-
-    settings: BacktestConfig
-    specs: dict[str, Mapping[str, Any]]
-    series: PriceSeries
-    origins: Origins
-    runs: list[MemberRun]
-    scores: pd.DataFrame  # see gridpilot.backtest.summary
-    verdicts: list[Verdict]
-    costs: list[Cost]
-    notes: list[str]
 
 
 def run_folder(result: Backtest) -> Path:
@@ -77,7 +62,7 @@ def manifest(result: Backtest) -> dict[str, Any]:
         "seed": result.settings.seed,
         "data": {"source": series.source, "sha256": series.sha256, "rows": len(series.prices), "step_minutes": series.step_minutes},
         "origins": {"count": len(origins.rows), "every": origins.every, "warm_up_rows": int(origins.rows[0])},
-        "versions": {"python": platform.python_version(), **{name: _version(name) for name in _PACKAGES}},
+        "versions": versions(_PACKAGES),
         "platform": platform.platform(),
     }
 
@@ -159,7 +144,7 @@ def forecasts_table(result: Backtest) -> pd.DataFrame:
 def _rows(member: str, channel: str, origin: Any, horizon: Any, values: tuple[Any, Any, Any], *, day: str) -> pd.DataFrame:
     import pandas as pd
 
-    quantiles = {f"q{round(100 * level):02d}": values[2][:, q] for q, level in enumerate(LEVELS)}
+    quantiles = {f"q{round(100 * level):02d}": values[2][:, q] for q, level in enumerate(QUANTILE_LEVELS)}
     return pd.DataFrame(
         {
             "member": member,
@@ -187,11 +172,9 @@ def weights_table(result: Backtest) -> pd.DataFrame:
 
 
 def write_run(result: Backtest, folder: Path) -> Path:
-    """Write the folder; returns the path of the report. Raises :class:`~gridpilot.errors.ForecastError` where it cannot be written."""
-    from gridpilot.backtest.report import render_report
-
+    """Write the folder; return the path of the report. Raises :class:`~gridpilot.errors.ForecastError` where it cannot be written."""
     about = manifest(result)
-    _write(folder / "manifest.json", (json.dumps(about, indent=2, ensure_ascii=False) + "\n").encode())
+    files = {"manifest.json": (json.dumps(about, indent=2, ensure_ascii=False) + "\n").encode()}
     for name, table in (
         ("scores", result.scores),
         ("forecasts", forecasts_table(result)),
@@ -199,23 +182,12 @@ def write_run(result: Backtest, folder: Path) -> Path:
     ):
         buffer = io.BytesIO()
         table.to_parquet(buffer, index=False)
-        _write(folder / f"{name}.parquet", buffer.getvalue())
-    _write(folder / "results.json", (results_json(result, folder) + "\n").encode())
-    report = folder / "report.html"
-    _write(report, render_report(result, about).encode())
-    return report
-
-
-def _write(path: Path, content: bytes) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_bytes(content)
-        temporary.replace(path)
-    except OSError as error:
-        with contextlib.suppress(OSError):  # the error that brought us here is the one to tell
-            temporary.unlink(missing_ok=True)
-        raise ForecastError(f"{path}: cannot be written: {error.strerror or error}") from None
+        files[f"{name}.parquet"] = buffer.getvalue()
+    files["results.json"] = (results_json(result, folder) + "\n").encode()
+    files[REPORT] = render_report(result, about).encode()
+    for name, content in files.items():
+        write_atomically(folder / name, content, ForecastError)
+    return folder / REPORT
 
 
 def _plain(value: Any) -> Any:
@@ -228,10 +200,3 @@ def _plain(value: Any) -> Any:
     if isinstance(value, (np.floating, float)):
         return float(value) if math.isfinite(value) else None
     return value
-
-
-def _version(package: str) -> str | None:
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return None

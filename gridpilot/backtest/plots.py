@@ -18,7 +18,7 @@ from markupsafe import Markup
 from gridpilot.backtest.rolling import Fan, MemberRun
 from gridpilot.backtest.series import PriceSeries
 from gridpilot.backtest.summary import BEST, REFERENCE, horizon_label
-from gridpilot.forecasting.base import LEVELS
+from gridpilot.forecasting.base import QUANTILE_LEVELS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -84,8 +84,8 @@ def reliability_picture(scores: pd.DataFrame, names: Sequence[str], channel: str
         at = of[of["minutes"] == horizons[k]].set_index("member")
         for name in names:
             if name in at.index:
-                shares = [100.0 * at.loc[name, f"below_{round(100 * level):02d}"] for level in LEVELS]
-                axes.plot([100.0 * level for level in LEVELS], shares, label=_text(name), **_style(name, names))
+                shares = [100.0 * at.loc[name, f"below_{round(100 * level):02d}"] for level in QUANTILE_LEVELS]
+                axes.plot([100.0 * level for level in QUANTILE_LEVELS], shares, label=_text(name), **_style(name, names))
         axes.set(xlim=(0.0, 100.0), ylim=(0.0, 100.0), xticks=[5, 25, 50, 75, 95], yticks=[5, 25, 50, 75, 95])
         axes.set_title(horizon_label(horizons[k]), loc="left", fontsize=10.5)
         axes.set_xlabel("level of the quantile, %")

@@ -23,7 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gridpilot.backtest.series import BestPossible, PriceSeries
-from gridpilot.forecasting.base import LEVELS
+from gridpilot.forecasting.base import QUANTILE_LEVELS
 from gridpilot.market.units import TICKS_PER_DAY, TICKS_PER_WEEK
 from gridpilot.prices.base import CHANNELS
 from gridpilot.prices.garch import GarchPrices
@@ -39,7 +39,7 @@ IntArray = npt.NDArray[np.int64]
 PATHS: Final = 1000  # the median of so many raises the absolute error by about 0.1 %
 ORIGINS: Final = 200
 _STEP_MINUTES = 5
-_MEDIAN = LEVELS.index(0.5)
+_MEDIAN = QUANTILE_LEVELS.index(0.5)
 
 
 def simulate_preset(config: Mapping[str, Any], rows: int, seed: int, name: str = "") -> PriceSeries:
@@ -95,7 +95,7 @@ def _prices(arrays: GarchArrays, states: FloatArray, week: IntArray) -> FloatArr
 
 def _summary(paths: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Mean ``(C,)`` and quantiles ``(Q, C)`` of ``(S, C)``."""
-    return paths.mean(axis=0), np.quantile(paths, LEVELS, axis=0)
+    return paths.mean(axis=0), np.quantile(paths, QUANTILE_LEVELS, axis=0)
 
 
 @dataclass(frozen=True)
@@ -129,7 +129,7 @@ class _GarchBest:
         state = np.repeat(self.states[row : row + 1], PATHS, axis=0)
         out = np.empty((PATHS, 9))
         roots = np.random.SeedSequence((self.seed, row, 1)).generate_state(len(horizons), np.uint64)
-        mean, quantiles = np.empty((len(horizons), 3)), np.empty((len(horizons), len(LEVELS), 3))
+        mean, quantiles = np.empty((len(horizons), 3)), np.empty((len(horizons), len(QUANTILE_LEVELS), 3))
         before = 0
         for k, horizon in enumerate(horizons):
             walk_states(self.arrays, roots[k], state, int(horizon) - before, 1, out)
@@ -159,7 +159,7 @@ class _BoundedWalk:
         low, high = (np.array([end * walk.scale for end, walk in zip(ends, walks, strict=True)]) for ends in self._bounds())
         rng = np.random.default_rng(np.random.SeedSequence((self.seed, row, 1)))
         paths = np.repeat(self.prices[row : row + 1], PATHS, axis=0)
-        mean, quantiles = np.empty((len(horizons), 3)), np.empty((len(horizons), len(LEVELS), 3))
+        mean, quantiles = np.empty((len(horizons), 3)), np.empty((len(horizons), len(QUANTILE_LEVELS), 3))
         wanted = {int(horizon): k for k, horizon in enumerate(horizons)}
         for h in range(1, int(horizons[-1]) + 1):
             paths *= 1.0 + step * (2.0 * rng.random(paths.shape) - 1.0)

@@ -11,13 +11,14 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from statistics import NormalDist
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
 from gridpilot.backtest.series import PriceSeries
-from gridpilot.forecasting.base import LEVELS
+from gridpilot.forecasting.base import QUANTILE_LEVELS
 
 __all__ = ["PROCESSES", "Process", "simulate_process"]
 
@@ -26,9 +27,7 @@ IntArray = npt.NDArray[np.int64]
 
 STEP_MINUTES: Final = 5
 _DAY = 288
-# Standard normal quantiles at LEVELS.
-_SCORES = np.array([-1.6448536269514722, -0.6744897501960817, 0.0, 0.6744897501960817, 1.6448536269514722])
-assert LEVELS == (0.05, 0.25, 0.5, 0.75, 0.95)
+_SCORES = np.array([NormalDist().inv_cdf(level) for level in QUANTILE_LEVELS])  # standard normal quantiles
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import jinja2
 
-from gridpilot.backtest.output import MOST_NOTES, Backtest
 from gridpilot.backtest.plots import coverage_picture, fan_picture, reliability_picture, skill_picture, weights_picture
+from gridpilot.backtest.result import MOST_NOTES, Backtest
 from gridpilot.backtest.summary import BEST, REFERENCE, horizon_label, mean_weights
 from gridpilot.backtest.table import of_best, percent, significant
 

@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from gridpilot.backtest.series import PriceSeries
 from gridpilot.errors import ForecastError, MissingExtraError
-from gridpilot.forecasting.base import LEVELS, Forecast, Forecaster, Row
+from gridpilot.forecasting.base import QUANTILE_LEVELS, Forecast, Forecaster, Row
 
 __all__ = ["Fan", "MemberRun", "Origins", "naive_forecasts", "observed", "plan_origins", "run_best", "run_member"]
 
@@ -158,7 +158,7 @@ def run_member(
     ``advance``    is told how many rows are done.
     """
     shape = (len(origins.rows), len(origins.horizons), series.prices.shape[1])
-    run = MemberRun(name, np.full(shape, np.nan), np.full((*shape[:2], len(LEVELS), shape[2]), np.nan))
+    run = MemberRun(name, np.full(shape, np.nan), np.full((*shape[:2], len(QUANTILE_LEVELS), shape[2]), np.nan))
     row = 0
     begun = time.process_time()
     try:
@@ -210,7 +210,7 @@ def _rows(series: PriceSeries, forecaster: Forecaster, origins: Origins, run: Me
 
 
 def _check(forecast: Forecast, step: int, horizon: int, series: PriceSeries) -> None:
-    channels, levels = len(series.channels), len(LEVELS)
+    channels, levels = len(series.channels), len(QUANTILE_LEVELS)
     if forecast.step != step:
         raise ForecastError(f"the forecast starts from step {forecast.step}, expected {step}, that of the last row")
     if forecast.mean.shape != (horizon, channels) or forecast.quantiles.shape != (horizon, levels, channels):
@@ -241,13 +241,13 @@ def run_best(series: PriceSeries, origins: Origins, advance: Callable[[int], Non
         return None
     count = len(origins.rows)
     shape = (count, len(origins.horizons), series.prices.shape[1])
-    run = MemberRun("best_possible", np.full(shape, np.nan), np.full((*shape[:2], len(LEVELS), shape[2]), np.nan))
+    run = MemberRun("best_possible", np.full(shape, np.nan), np.full((*shape[:2], len(QUANTILE_LEVELS), shape[2]), np.nan))
     asked = np.unique(np.linspace(0, count - 1, min(count, series.best.origins or count)).round().astype(np.int64))
     begun = time.process_time()
     for i, row in enumerate(origins.rows):
         exact = series.best.median(int(row), origins.horizons)
         if exact is not None:
-            run.quantiles[i, :, LEVELS.index(0.5)] = exact
+            run.quantiles[i, :, QUANTILE_LEVELS.index(0.5)] = exact
     for i in asked:
         run.mean[i], run.quantiles[i] = series.best.forecast(int(origins.rows[i]), origins.horizons)
         advance(1)

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gridpilot.errors import MissingExtraError
-from gridpilot.forecasting.base import LEVELS
+from gridpilot.forecasting.base import QUANTILE_LEVELS
 
 __all__ = ["coverage", "diebold_mariano", "pinball", "quantile_crps", "share_below", "skill"]
 
@@ -21,7 +21,7 @@ def pinball(truth: FloatArray, quantiles: FloatArray) -> FloatArray:
     ``max(q (y - x), (q - 1) (y - x))`` at level q; Koenker and Bassett (1978), "Regression quantiles".
     """
     error = truth[..., None] - quantiles
-    level = np.array(LEVELS)
+    level = np.array(QUANTILE_LEVELS)
     return np.asarray(np.maximum(level * error, (level - 1.0) * error).mean(axis=-1))
 
 
@@ -35,7 +35,7 @@ def quantile_crps(truth: FloatArray, quantiles: FloatArray) -> FloatArray:
         import scoringrules  # compiles itself for some seconds
     except ImportError:
         raise MissingExtraError("the CRPS by scoringrules", "forecast") from None
-    return np.asarray(scoringrules.crps_quantile(truth, quantiles, np.array(LEVELS), backend="numpy"), dtype=np.float64)
+    return np.asarray(scoringrules.crps_quantile(truth, quantiles, np.array(QUANTILE_LEVELS), backend="numpy"), dtype=np.float64)
 
 
 def coverage(truth: FloatArray, quantiles: FloatArray, outer: int) -> tuple[float, float]:
@@ -52,7 +52,7 @@ def coverage(truth: FloatArray, quantiles: FloatArray, outer: int) -> tuple[floa
 
 
 def share_below(truth: FloatArray, quantiles: FloatArray) -> FloatArray:
-    """Share of ``truth`` ``(n,)`` at or below each of ``quantiles (n, Q)``: ``(Q,)``, LEVELS if calibrated; ties count by half."""
+    """Share of ``truth`` ``(n,)`` at or below each of ``quantiles (n, Q)``: ``(Q,)``, QUANTILE_LEVELS if calibrated; ties count by half."""
     known = np.isfinite(truth) & np.isfinite(quantiles).all(axis=-1)
     if not known.any():
         return np.full(quantiles.shape[-1], np.nan)

@@ -14,7 +14,7 @@ from gridpilot.backtest.rolling import MemberRun, Origins, naive_forecasts, obse
 from gridpilot.backtest.scores import coverage, diebold_mariano, pinball, quantile_crps, share_below, skill
 from gridpilot.backtest.series import PriceSeries
 from gridpilot.errors import MissingExtraError
-from gridpilot.forecasting.base import LEVELS
+from gridpilot.forecasting.base import QUANTILE_LEVELS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -128,7 +128,7 @@ def _cell(run: MemberRun, truth: _Truth, k: int, c: int, notes: list[str]) -> di
         result["dm_pinball"], result["dm_pinball_p"] = diebold_mariano(_difference(other_loss, loss), truth.spacing[k])
     for name, outer in (("90", 0), ("50", 1)):
         result[f"coverage_{name}"], result[f"width_{name}"] = coverage(y, quantiles, outer)
-    for level, share in zip(LEVELS, share_below(y, quantiles), strict=True):
+    for level, share in zip(QUANTILE_LEVELS, share_below(y, quantiles), strict=True):
         result[f"below_{round(100 * level):02d}"] = float(share)
     result["best_skill"], result["share_of_best"] = _share_of_best(truth, y, error, naive_error, k, c)
     return result

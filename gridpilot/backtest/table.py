@@ -11,7 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from gridpilot.backtest.output import Backtest
+from gridpilot.backtest.result import Backtest
 from gridpilot.backtest.summary import BEST, REFERENCE, horizon_label
 
 __all__ = ["of_best", "percent", "render_table", "significant"]

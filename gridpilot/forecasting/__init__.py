@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gridpilot.forecasting.base import CHANNELS, LEVELS, Forecast, Forecaster, Row
+from gridpilot.forecasting.base import CHANNELS, QUANTILE_LEVELS, Forecast, Forecaster, Row
 from gridpilot.forecasting.registry import build_forecaster
 
-__all__ = ["CHANNELS", "LEVELS", "Forecast", "Forecaster", "Row", "build_forecaster"]
+__all__ = ["CHANNELS", "QUANTILE_LEVELS", "Forecast", "Forecaster", "Row", "build_forecaster"]

@@ -13,14 +13,14 @@ import numpy.typing as npt
 from gridpilot.errors import ForecastError
 from gridpilot.forecasting.scenarios import draw_scenarios
 from gridpilot.forecasting.stream import CleanRow, Stream
+from gridpilot.market.units import CHANNELS
 
-__all__ = ["CHANNELS", "LEVELS", "Forecast", "Forecaster", "Row"]
+__all__ = ["CHANNELS", "QUANTILE_LEVELS", "Forecast", "Forecaster", "Row"]
 
 FloatArray = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
 
-CHANNELS: Final = ("energy", "hash", "token")
-LEVELS: Final = (0.05, 0.25, 0.5, 0.75, 0.95)
+QUANTILE_LEVELS: Final = (0.05, 0.25, 0.5, 0.75, 0.95)
 LONGEST_DAYS: Final = 7  # greatest horizon
 
 
@@ -33,7 +33,7 @@ class Row(NamedTuple):
 
 @dataclass(frozen=True)
 class Forecast:
-    """What is expected of the H steps after ``step``; C channels, Q = len(LEVELS) quantiles."""
+    """What is expected of the H steps after ``step``; C channels, Q = len(QUANTILE_LEVELS) quantiles."""
 
     step: int  # of the last row known
     channels: tuple[str, ...]
@@ -170,7 +170,7 @@ class Forecaster(ABC):
 
     def _median(self, horizon: int) -> FloatArray:
         """For members whose medians cost less than all quantiles."""
-        return self.predict(horizon)[1][:, LEVELS.index(0.5)]
+        return self.predict(horizon)[1][:, QUANTILE_LEVELS.index(0.5)]
 
     def _training_data(self) -> Any | None:
         return None
@@ -191,7 +191,7 @@ class Forecaster(ABC):
 
     def _scenarios(self, step: int, count: int, quantiles: FloatArray) -> FloatArray:
         """``(S, H, C)`` joint paths whose marginals are ``quantiles``."""
-        return draw_scenarios(quantiles, np.array(LEVELS), count, seed=step)
+        return draw_scenarios(quantiles, np.array(QUANTILE_LEVELS), count, seed=step)
 
     # Private to this class.
 

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gridpilot.errors import MissingExtraError
-from gridpilot.forecasting.base import CHANNELS, LEVELS
+from gridpilot.forecasting.base import CHANNELS, QUANTILE_LEVELS
 from gridpilot.forecasting.features import FeaturePipeline
 from gridpilot.forecasting.fitted import FittedForecaster, PriceHistory
 from gridpilot.forecasting.wavelet import SHARES, dense_knots, interpolate, same_time
@@ -207,7 +207,7 @@ class BoostedQuantiles(FittedForecaster):
                 data.features[rows, :, c], data.season[rows, drawn, :, c] / scale[:, None], data.steps[rows], horizon, data.day
             )
             shares[:, c], factors[:, c] = cls._held_out(x, y, scale * np.sqrt(horizon), rows, drawn, data)
-            boosters.append(cls._boost(x, y, LEVELS, data.settings))
+            boosters.append(cls._boost(x, y, QUANTILE_LEVELS, data.settings))
         return _Model(tuple(boosters), sizes, shares, factors)
 
     @classmethod
@@ -245,14 +245,14 @@ class BoostedQuantiles(FittedForecaster):
         changes = self._at_knots(model)  # (K, C, Q)
         steps = np.arange(1, horizon + 1)
         flat = interpolate(changes.reshape(len(self._knots), -1), self._knots, steps)
-        quantiles = flat.reshape(horizon, len(self.channels), len(LEVELS)).transpose(0, 2, 1) + self._last
+        quantiles = flat.reshape(horizon, len(self.channels), len(QUANTILE_LEVELS)).transpose(0, 2, 1) + self._last
         return np.einsum("hqc,q->hc", quantiles, MEAN_WEIGHTS), quantiles
 
     def _at_knots(self, model: _Model) -> FloatArray:
         """Quantiles of the change ``(K, C, Q)`` at the knots, sorted."""
         season, scale = self._season(), self._scale.value
         step = np.full(len(self._knots), self._step)
-        out = np.empty((len(self._knots), len(self.channels), len(LEVELS)))
+        out = np.empty((len(self._knots), len(self.channels), len(QUANTILE_LEVELS)))
         for c, booster in enumerate(model.boosters):
             features = np.broadcast_to(self._now[:, c].astype(np.float32), (len(self._knots), len(self._now)))
             x = _at_horizons(features, season[:, :, c] / scale[c], step, self._knots, self.steps_per_day)

@@ -22,6 +22,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from gridpilot.forecasting.base import QUANTILE_LEVELS
 from gridpilot.forecasting.least_squares import accumulate, solve
 from gridpilot.market.compilation import kernel
 
@@ -31,7 +32,7 @@ FloatArray = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
 IntArray = npt.NDArray[np.int64]
 
-LEVELS: Final = np.array([0.05, 0.25, 0.5, 0.75, 0.95])
+LEVELS: Final = np.array(QUANTILE_LEVELS)  # as kernels take them
 ORIGIN: Final = 4  # regressors of the scale known at the origin: constant, volatility of the hour and of the day, level
 CLOCK: Final = 4  # and of the time of day: two harmonics
 BINS: Final = 121  # of standardised errors, equal steps of asinh(4 u)

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gridpilot.errors import ForecastError, MissingExtraError
-from gridpilot.forecasting.base import CHANNELS, LEVELS, Forecaster
+from gridpilot.forecasting.base import CHANNELS, QUANTILE_LEVELS, Forecaster
 from gridpilot.forecasting.conformal import Bands
 from gridpilot.forecasting.knot_member import mean_of_quantiles
 from gridpilot.forecasting.knots import knot_steps, knot_weights, spread_knots
@@ -151,7 +151,9 @@ class Ensemble(Forecaster):
         return mean_of_quantiles(quantiles), quantiles
 
     def _scenarios(self, step: int, count: int, quantiles: FloatArray) -> FloatArray:
-        return draw_scenarios(quantiles, np.array(LEVELS), count, seed=step, knots=self.knots, blocks=self._blocks.blocks())
+        return draw_scenarios(
+            quantiles, np.array(QUANTILE_LEVELS), count, seed=step, knots=self.knots, blocks=self._blocks.blocks()
+        )
 
     def _notes(self) -> tuple[str, ...]:
         members = [note for member in self.members for note in member._notes()]

@@ -12,7 +12,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from gridpilot.forecasting.base import LEVELS
+from gridpilot.forecasting.base import QUANTILE_LEVELS
 from gridpilot.forecasting.knots import knot_steps, knot_weights, spread_knots
 
 __all__ = ["ErrorBand", "RunningScale"]
@@ -63,7 +63,7 @@ class ErrorBand:
         self._errors = np.zeros((WINDOW_DAYS * min(KEPT_PER_DAY, steps_per_day), count, channels))
         self._errors[: len(prior)] = prior[:, :, None]
         self._filled = np.full(count, len(prior), dtype=np.int64)  # errors ever kept, by knot
-        self.quantiles = np.empty((count, len(LEVELS), channels))
+        self.quantiles = np.empty((count, len(QUANTILE_LEVELS), channels))
         for k in range(count):
             self._find(k)
 
@@ -86,17 +86,17 @@ class ErrorBand:
         """Quantiles ``(H, Q, C)`` around ``means`` ``(H, C)``, whose median they keep; ``scales`` ``(K, C)`` of the moment."""
         horizon, channels = means.shape
         below, share = knot_weights(self.knots, horizon)
-        out = np.empty((horizon, len(LEVELS) * channels))
+        out = np.empty((horizon, len(QUANTILE_LEVELS) * channels))
         spread_knots((self.quantiles * scales[:, None, :]).reshape(len(self.knots), -1), below, share, out)
-        return means[:, None, :] + out.reshape(horizon, len(LEVELS), channels)
+        return means[:, None, :] + out.reshape(horizon, len(QUANTILE_LEVELS), channels)
 
     def _find(self, k: int) -> None:
         errors = np.sort(self._errors[: min(int(self._filled[k]), len(self._errors)), k], axis=0)
-        at = np.array(LEVELS) * (len(errors) - 1)
+        at = np.array(QUANTILE_LEVELS) * (len(errors) - 1)
         below = np.minimum(at.astype(np.int64), len(errors) - 2)
         found = errors[below] + (at - below)[:, None] * (errors[below + 1] - errors[below])
         # The median is the member's business; the band must contain it.
-        middle = LEVELS.index(0.5)
+        middle = QUANTILE_LEVELS.index(0.5)
         found[:middle] = np.minimum(found[:middle], 0.0)
         found[middle] = 0.0
         found[middle + 1 :] = np.maximum(found[middle + 1 :], 0.0)

@@ -23,7 +23,7 @@ IntArray = npt.NDArray[np.int64]
 
 WINDOW: Final = 512  # steps that are denoised
 WAVELET: Final = "db2"
-LEVELS: Final = 5
+DEPTH: Final = 5  # levels of the decomposition
 WIDEST: Final = 30.0  # greatest |change| over the running scale x sqrt(horizon) a fit believes
 SHARES: Final = (0.0, 0.25, 0.5, 0.75, 1.0)
 EACH_DAY: Final = 48  # rows a day that a fit sees
@@ -33,7 +33,7 @@ def denoise(window: FloatArray) -> FloatArray:
     """``window`` ``(C, n)``, oldest first, with the small detail coefficients shrunk to nothing; of the same shape."""
     import pywt
 
-    coefficients = pywt.wavedec(window, WAVELET, mode="symmetric", level=LEVELS, axis=-1)
+    coefficients = pywt.wavedec(window, WAVELET, mode="symmetric", level=DEPTH, axis=-1)
     sd = np.median(np.abs(coefficients[-1]), axis=-1, keepdims=True) / 0.6745
     bound = sd * np.sqrt(2.0 * np.log(window.shape[-1]))
     shrunk = [coefficients[0]] + [np.sign(part) * np.maximum(np.abs(part) - bound, 0.0) for part in coefficients[1:]]

@@ -10,15 +10,15 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from gridpilot.live.api import TICK, PriceRow, parse_time
+from gridpilot.live.api import PRICE_FIELDS, TICK, PriceRow, parse_time
 from gridpilot.live.config import PriceBand, RiskLimits
+from gridpilot.market.units import CHANNELS
 
 __all__ = ["AcceptedRows", "Merge", "RefusedRow"]
 
 REFERENCE_ROWS: Final = 5  # accepted rows whose median a new price is compared with
 LONGEST: Final = 3.0  # a gap widens the band of a jump by the square root of its ticks, as a random walk spreads, up to this power
 AHEAD: Final = 2 * TICK  # a row may be this far in the engine's future: clocks differ
-CHANNELS: Final = ("energy", "hash", "token")
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +99,7 @@ class AcceptedRows:
         at = None
         try:
             at = parse_time(entry.get("timestamp"))
-            return PriceRow(at, *(_number(entry.get(f"{name}_price"), name) for name in CHANNELS))
+            return PriceRow(at, *(_number(entry.get(field), name) for field, name in zip(PRICE_FIELDS, CHANNELS, strict=True)))
         except ValueError as error:
             return RefusedRow(at, "row_unreadable", str(error), _shorten(entry))
 
@@ -154,7 +154,7 @@ class AcceptedRows:
 
 
 def _prices(entry: Mapping[str, Any]) -> tuple[Any, ...]:
-    return tuple(entry.get(f"{name}_price") for name in CHANNELS)
+    return tuple(entry.get(field) for field in PRICE_FIELDS)
 
 
 def _hashable(value: Any) -> Any:

@@ -14,12 +14,14 @@ from types import MappingProxyType
 from typing import Any, Final, Literal
 
 from gridpilot.market.site import Battery, Cooling, MachineClass, Site
-from gridpilot.market.units import DT
+from gridpilot.market.units import CHANNELS, DT
 
 __all__ = [
     "CLASSES",
     "INVENTORIES",
     "KWH_PER_UNIT",
+    "PRICE_FIELDS",
+    "ROW_FIELDS",
     "TICK",
     "Counts",
     "Inventory",
@@ -36,6 +38,10 @@ KWH_PER_UNIT: Final = 1000.0 / DT  # $/kWh of one unit of the API's energy price
 
 CLASSES: Final = ("air_miners", "hydro_miners", "immersion_miners", "gpu_compute", "asic_compute")
 """The fields of ``PUT /machines``, in the order in which ``Counts`` and fleets hold the machine classes."""
+
+PRICE_FIELDS: Final = tuple(f"{name}_price" for name in CHANNELS)
+ROW_FIELDS: Final = ("timestamp", *PRICE_FIELDS)
+"""The fields of a row of ``GET /prices``, and the columns of a file of such rows."""
 
 Counts = tuple[int, ...]
 """Machines of each class, in the order of a site's fleet."""

@@ -18,6 +18,7 @@ import yaml
 from gridpilot import __version__
 from gridpilot.configuration import validate
 from gridpilot.errors import DeploymentError
+from gridpilot.files import sync
 from gridpilot.live.config import RiskLimits
 from gridpilot.live.deployment import DEPLOYMENT_NAME, FORMAT, POLICY, DeploymentRecord
 from gridpilot.market.site import Site
@@ -141,10 +142,9 @@ def _to_yaml(data: Any, comment: str) -> bytes:
 
 def _write(path: Path, content: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
+    path.write_bytes(content)
+    sync(path)
+    sync(path.parent)
 
 
 @contextlib.contextmanager
@@ -156,6 +156,7 @@ def _new_folder(folder: Path) -> Iterator[Path]:
         temporary.mkdir(parents=True)
         yield temporary
         temporary.rename(folder)
+        sync(folder.parent)
     except BaseException as error:
         shutil.rmtree(temporary, ignore_errors=True)
         with contextlib.suppress(OSError):  # of another process's making, or in use by now

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 import sys
 from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
@@ -12,16 +11,16 @@ from types import MappingProxyType
 from typing import Any, Final, TextIO
 
 from gridpilot.errors import JournalError
-from gridpilot.live.api import CLASSES
+from gridpilot.files import replacing
+from gridpilot.live.api import CLASSES, PRICE_FIELDS, ROW_FIELDS
 from gridpilot.live.journal import Journal
 from gridpilot.live.journal_json import row_to_json
 from gridpilot.live.recovery import recover
 
 __all__ = ["EXPORTS", "write_export"]
 
-ROW_HEADING: Final = ("timestamp", "energy_price", "hash_price", "token_price")
 DECISION_HEADING: Final = (
-    "time", "site", "kind", "reason", "causes", "energy_price", "hash_price", "token_price", *CLASSES, "power_w", "revenue", "cost",
+    "time", "site", "kind", "reason", "causes", *PRICE_FIELDS, *CLASSES, "power_w", "revenue", "cost",
     "profit", "status",
 )  # fmt: skip
 
@@ -39,16 +38,8 @@ def write_export(journal: Journal, what: str, out: str, *, kinds: Collection[str
         raise JournalError(f"{path} is the journal itself, or part of it; expected another file to export to")
     if path.exists() and not force:
         raise JournalError(f"{path} is there already; --force replaces it")
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with temporary.open("w", encoding="utf-8", newline="") as file:
-            lines = _write(journal, what, file, kinds)
-        temporary.replace(path)
-    except OSError as error:
-        raise JournalError(f"cannot write {path}: {error.strerror or error}") from error
-    finally:
-        temporary.unlink(missing_ok=True)
-    return lines
+    with replacing(path, JournalError) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+        return _write(journal, what, file, kinds)
 
 
 def _write(journal: Journal, what: str, file: TextIO, kinds: Collection[str] | None) -> int:
@@ -66,7 +57,7 @@ def _write(journal: Journal, what: str, file: TextIO, kinds: Collection[str] | N
 
 
 def _rows(journal: Journal) -> Iterator[tuple[Any, ...]]:
-    yield ROW_HEADING
+    yield ROW_FIELDS
     for row in recover(journal, keep=sys.maxsize).rows:
         at, *prices = row_to_json(row)
         yield (at, *map(repr, prices))

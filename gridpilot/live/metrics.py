@@ -24,6 +24,7 @@ from gridpilot.errors import LiveError
 from gridpilot.live.cycle_report import CycleReport, DecisionKind, Reason, Status
 from gridpilot.live.logs import Redaction
 from gridpilot.live.tally import Tally
+from gridpilot.market.units import CHANNELS
 
 __all__ = ["Health", "Metrics", "MetricsServer", "is_correct", "notify"]
 
@@ -135,7 +136,7 @@ class Metrics:
         self._puts.inc(report.attempts)
         if report.attempts > 0:
             self._latency.observe(report.latency)
-        for product, price in zip(("energy", "hash", "token"), report.prices, strict=True):
+        for product, price in zip(CHANNELS, report.prices, strict=True):
             self._price.labels(product).set(price)
         self._power.set(report.power_w)
         self._cap.set(report.cap_w)

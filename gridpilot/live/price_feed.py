@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from gridpilot.errors import PriceError
-from gridpilot.live.api import TICK, PriceRow, format_time, parse_time
+from gridpilot.live.api import PRICE_FIELDS, ROW_FIELDS, TICK, PriceRow, format_time, parse_time
+from gridpilot.market.units import CHANNELS
 
 if TYPE_CHECKING:
     from gridpilot.prices.base import FloatArray, PriceModel
@@ -28,8 +29,6 @@ OPENING: Final = datetime(2025, 6, 21, 12, tzinfo=UTC)  # of the event
 # and below.
 GARCH_SCALES: Final = (46.0, 0.94, 4.2)
 GARCH_ENERGY_FLOOR: Final = 0.05
-
-COLUMNS: Final = ("timestamp", "energy_price", "hash_price", "token_price")
 
 
 def generate_rows(feed: FeedName, seed: int, count: int, *, start: datetime = OPENING) -> list[PriceRow]:
@@ -77,7 +76,7 @@ def _event_model() -> PriceModel:
     from gridpilot.setup import load_preset
 
     preset = load_preset("prices", "mara_event")
-    raw = {name: {**preset[name], "scale": 1.0} for name in ("energy", "hash", "token")}
+    raw = {name: {**preset[name], "scale": 1.0} for name in CHANNELS}
     return load_prices({**preset, **raw, "begin": "opening"})
 
 
@@ -152,9 +151,9 @@ def _read_json(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
 
 def _check_columns(where: str, names: Iterable[str]) -> None:
     known = set(names)
-    missing = [name for name in COLUMNS if name not in known]
+    missing = [name for name in ROW_FIELDS if name not in known]
     if missing:
-        raise PriceError(f"{where}: {', '.join(missing)} missing, expected {', '.join(COLUMNS)}")
+        raise PriceError(f"{where}: {', '.join(missing)} missing, expected {', '.join(ROW_FIELDS)}")
 
 
 def _row(where: str, record: Mapping[str, Any]) -> PriceRow:
@@ -165,7 +164,7 @@ def _row(where: str, record: Mapping[str, Any]) -> PriceRow:
         raise PriceError(f"{where}: timestamp is {stamp!r:.60}, expected a time such as 2025-06-21T12:00:00") from error
     if not _on_mark(at):
         raise PriceError(f"{where}: timestamp is {stamp}, expected a five-minute mark")
-    return PriceRow(at, *(_price(where, name, record.get(name)) for name in COLUMNS[1:]))
+    return PriceRow(at, *(_price(where, name, record.get(name)) for name in PRICE_FIELDS))
 
 
 def _price(where: str, name: str, value: Any) -> float:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from gridpilot.errors import ConfigError, LiveError
+from gridpilot.files import sync
 from gridpilot.live.client import MaraClient
 from gridpilot.live.clock import SystemClock
 from gridpilot.live.config import Timing
@@ -82,7 +83,8 @@ def _register_into(path: Path, client: MaraClient, name: str) -> tuple[str, int]
             raise
         try:
             file.write(key.get_secret_value().encode() + b"\n")
-            os.fsync(file.fileno())
+            sync(path)
+            sync(path.parent)
         except OSError as error:
             raise LiveError(f"{path}: the site is made, and its key could not be written ({error}): make another site") from error
     return given, power_w

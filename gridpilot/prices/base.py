@@ -8,10 +8,10 @@ import numpy as np
 import numpy.typing as npt
 
 from gridpilot.errors import PriceError
+from gridpilot.market.units import CHANNELS
 
 __all__ = ["CHANNELS", "PriceModel", "check_request"]
 
-CHANNELS: Final = ("energy", "hash", "token")
 SERIAL_BELOW: Final = 64  # markets; fewer than this are never worth a thread, and parallel kernels must not run before a fork
 
 FloatArray = npt.NDArray[np.float64]

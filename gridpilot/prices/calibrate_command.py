@@ -12,9 +12,10 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, get_args
 
-from gridpilot.errors import CalibrationError
+from gridpilot.errors import CalibrationError, PriceError
+from gridpilot.files import write_atomically
 from gridpilot.prices.calibrate import Calibration, Target, calibrate
-from gridpilot.prices.calibrate_file import preset, rounded, write_atomically, yaml_text
+from gridpilot.prices.calibrate_file import preset, rounded, yaml_text
 from gridpilot.prices.calibrate_picture import draw
 from gridpilot.prices.calibrate_series import RecordedSeries, read_series
 from gridpilot.prices.calibrate_table import Comparison
@@ -149,10 +150,10 @@ def _write(
         "repaired": list(series.notes),
         "persistence_estimated": rounded(result.fit.persistence, 5),
     }
-    write_atomically(arguments.out, yaml_text(result, others, about).encode())
+    write_atomically(arguments.out, yaml_text(result, others, about).encode(), PriceError)
     drawn = io.BytesIO()
     draw(result, series, unit if unit != _RAW else "unit of the file", drawn)
-    write_atomically(picture, drawn.getvalue())
+    write_atomically(picture, drawn.getvalue(), PriceError)
 
 
 def _without_folders(argv: Sequence[str]) -> list[str]:

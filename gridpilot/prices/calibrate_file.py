@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 from collections.abc import Mapping
 from importlib import resources
-from pathlib import Path
 from typing import Any
 
 import yaml
 
 from gridpilot.errors import PriceError
+from gridpilot.market.units import CHANNELS
 from gridpilot.prices.calibrate import Calibration
 from gridpilot.prices.calibrate_table import Comparison
 
-__all__ = ["preset", "rounded", "write_atomically", "yaml_text"]
+__all__ = ["preset", "rounded", "yaml_text"]
 
 
 def preset(name: str) -> dict[str, Any]:
@@ -45,7 +43,7 @@ def yaml_text(calibration: Calibration, others: Mapping[str, Any], about: Mappin
     target = calibration.target
     part = rounded(calibration.part, 8)
     config: dict[str, Any] = {"model": others["model"]}
-    for name in ("energy", "hash", "token"):
+    for name in CHANNELS:
         config[name] = part if name == target else {"dynamics": others["model"], **others[name]}
     if "correlation" in others:
         config["correlation"] = others["correlation"]
@@ -75,15 +73,3 @@ def _table(comparison: Comparison) -> list[dict[str, Any]]:
         }
         for row in comparison.rows
     ]
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write ``content`` beside ``path`` and rename it into place. Raises :class:`~gridpilot.errors.PriceError` naming the path."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        partial.write_bytes(content)
-        partial.replace(path)
-    except OSError as error:
-        with contextlib.suppress(OSError):  # the error that brought us here is the one to tell
-            partial.unlink(missing_ok=True)
-        raise PriceError(f"{path}: cannot be written: {error.strerror or error}") from None

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,9 +11,11 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from gridpilot.errors import ConfigError, PriceError
+from gridpilot.files import replacing
 from gridpilot.market.units import TICKS_PER_DAY, TICKS_PER_WEEK
 from gridpilot.prices.base import CHANNELS, PriceModel
 from gridpilot.prices.load import load_prices
+from gridpilot.progress import Progress
 
 __all__ = ["SimulationConfig", "main", "write_paths"]
 
@@ -75,8 +74,7 @@ def write_paths(model: PriceModel, seed: int, episodes: int, ticks: int, history
         raise PriceError(f"out is {str(out)!r}, expected a name that ends in .parquet or .csv")
     if out.is_dir() or not out.absolute().parent.is_dir():
         reason = "it is a folder" if out.is_dir() else f"there is no folder {str(out.absolute().parent)!r}"
-        raise PriceError(f"{out}: cannot be written: {reason}")
-    partial = out.with_name(f".{out.name}.{os.getpid()}.partial")
+        raise PriceError(f"cannot write {out}: {reason}")
     schema = pa.schema(
         [
             ("episode", pa.int64()),
@@ -88,19 +86,17 @@ def write_paths(model: PriceModel, seed: int, episodes: int, ticks: int, history
     )
     writer = pyarrow.parquet.ParquetWriter if out.suffix == ".parquet" else pyarrow.csv.CSVWriter
     rows = 0
-    try:
-        with writer(partial, schema) as sink:
-            for first in range(0, episodes, _CHUNK):
-                table = _table(model, seed, np.arange(first, min(first + _CHUNK, episodes)), ticks, history, schema)
-                sink.write_table(table)
-                rows += table.num_rows
-                _show_progress(first + _CHUNK, episodes)
-        partial.replace(out)
-    except OSError as error:
-        raise PriceError(f"{out}: cannot be written: {error.strerror or error}") from None
-    finally:
-        with contextlib.suppress(OSError):  # the error that brought us here is the one to tell
-            partial.unlink(missing_ok=True)
+    with (
+        Progress("simulate-prices").of(episodes, what="episodes") as advance,
+        replacing(out, PriceError) as temporary,
+        writer(temporary, schema) as sink,
+    ):
+        for first in range(0, episodes, _CHUNK):
+            numbers = np.arange(first, min(first + _CHUNK, episodes))
+            table = _table(model, seed, numbers, ticks, history, schema)
+            sink.write_table(table)
+            rows += table.num_rows
+            advance(len(numbers))
     return rows
 
 
@@ -120,9 +116,3 @@ def _table(
         *(np.ascontiguousarray(prices[:, :, k].T).ravel() for k in range(3)),
     ]
     return pa.Table.from_arrays([pa.array(column) for column in columns], schema=schema)
-
-
-def _show_progress(done: int, total: int) -> None:
-    if total > 8 * _CHUNK and sys.stderr.isatty():
-        end = "\n" if done >= total else ""
-        print(f"\rsimulated {min(done, total)} of {total} episodes", end=end, file=sys.stderr, flush=True)

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveInt
 
 from gridpilot import configuration
 from gridpilot.errors import ConfigError
+from gridpilot.files import write_atomically
 from gridpilot.market.units import TICKS_PER_DAY, TICKS_PER_WEEK
 
 __all__ = ["learn_climatology", "main"]
@@ -51,9 +52,7 @@ def _learn(config: dict[str, Any]) -> int:
     if settings.out is None:
         print(text, end="")
         return 0
-    partial = Path(f"{settings.out}.partial")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(settings.out)
+    write_atomically(Path(settings.out), text.encode(), ConfigError)
     print(f"wrote {settings.out}: {settings.episodes} episodes of {settings.ticks} ticks")
     return 0
 

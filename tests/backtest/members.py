@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from gridpilot.errors import MissingExtraError
-from gridpilot.forecasting.base import CHANNELS, LEVELS, Forecast, Forecaster, Row
+from gridpilot.forecasting.base import CHANNELS, QUANTILE_LEVELS, Forecast, Forecaster, Row
 from gridpilot.forecasting.stream import CleanRow  # noqa: F401  (what the base class hands on)
 
 WIDTH = np.array([-2.0, -1.0, 0.0, 1.0, 2.0])
@@ -125,4 +125,4 @@ class NeedsExtra(Last):
         raise MissingExtraError("needs_extra (nosuchpackage)", "forecast")
 
 
-assert len(WIDTH) == len(LEVELS)
+assert len(WIDTH) == len(QUANTILE_LEVELS)

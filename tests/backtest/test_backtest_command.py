@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import html.parser
-import io
 import json
 import math
 from importlib import resources
@@ -12,12 +11,10 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
-from rich.console import Console
 
 from gridpilot.backtest import backtest_command
 from gridpilot.backtest.config import member_specs, validate_backtest
 from gridpilot.backtest.output import results, run_folder, weights_table
-from gridpilot.backtest.progress import progress
 from gridpilot.backtest.report import render_report
 from gridpilot.errors import ConfigError, GridPilotError, MissingExtraError
 
@@ -282,20 +279,3 @@ def test_without_scoringrules_the_crps_is_computed_here(monkeypatch: pytest.Monk
     assert np.allclose(result.scores["crps"], 2.0 * result.scores["pinball"])
     with pytest.raises(MissingExtraError, match="scenarios=5"):
         backtest_command.run_backtest(validate_backtest(configuration(scenarios=5)), {"persistence": {}}, builders=builders)
-
-
-def test_the_bar_waits_two_seconds_and_for_a_terminal() -> None:
-    said = io.StringIO()
-    now = [0.0]
-    terminal = Console(file=said, force_terminal=True, width=100)
-    with progress(10, console=terminal, clock=lambda: now[0]) as step:
-        step("rls", 5)
-        assert said.getvalue() == ""
-        now[0] = 3.0
-        step("rls", 2)
-        assert "backtest" in said.getvalue()
-    silent = io.StringIO()
-    with progress(10, console=Console(file=silent), clock=lambda: now[0]) as step:
-        now[0] = 10.0
-        step("rls", 10)
-    assert silent.getvalue() == ""

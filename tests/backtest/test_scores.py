@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from gridpilot.backtest.scores import coverage, diebold_mariano, pinball, quantile_crps, share_below, skill
-from gridpilot.forecasting.base import LEVELS
+from gridpilot.forecasting.base import QUANTILE_LEVELS
 
 
 def normal_quantiles(n: int, sd: float = 1.0) -> np.ndarray:
-    return np.tile(stats.norm.ppf(LEVELS) * sd, (n, 1))
+    return np.tile(stats.norm.ppf(QUANTILE_LEVELS) * sd, (n, 1))
 
 
 def test_pinball_by_hand() -> None:
@@ -48,7 +48,7 @@ def test_coverage_and_width_count_closed_intervals() -> None:
 
 def test_a_calibrated_forecast_lies_on_the_diagonal() -> None:
     y = np.random.default_rng(1).standard_normal(40_000)
-    assert share_below(y, normal_quantiles(len(y))) == pytest.approx(np.array(LEVELS), abs=0.01)
+    assert share_below(y, normal_quantiles(len(y))) == pytest.approx(np.array(QUANTILE_LEVELS), abs=0.01)
     assert coverage(y, normal_quantiles(len(y)), 0)[0] == pytest.approx(0.9, abs=0.01)
     assert share_below(np.array([3.0, 3.0]), np.full((2, 5), 3.0)) == pytest.approx(np.full(5, 0.5))  # a constant series
     assert np.isnan(share_below(np.array([np.nan]), normal_quantiles(1))).all()

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gridpilot.errors import MissingExtraError
-from gridpilot.forecasting.base import CHANNELS, LEVELS, Forecast, Forecaster, Row
+from gridpilot.forecasting.base import CHANNELS, QUANTILE_LEVELS, Forecast, Forecaster, Row
 from gridpilot.forecasting.persistence import Persistence
 from gridpilot.forecasting.registry import build_forecaster
 
@@ -75,7 +75,7 @@ def feed(forecaster: Forecaster, prices: FloatArray, first: int = 0) -> Forecast
 def check(forecast: Forecast, horizon: int, channels: int, scenarios: int = 0) -> None:
     """What every forecast keeps, whatever the rows were."""
     assert forecast.mean.shape == (horizon, channels)
-    assert forecast.quantiles.shape == (horizon, len(LEVELS), channels)
+    assert forecast.quantiles.shape == (horizon, len(QUANTILE_LEVELS), channels)
     assert forecast.scenarios.shape == (scenarios, horizon, channels)
     for values in (forecast.mean, forecast.quantiles, forecast.scenarios):
         assert np.isfinite(values).all()

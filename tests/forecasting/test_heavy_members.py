@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from gridpilot.errors import ForecastError, MissingExtraError
-from gridpilot.forecasting.base import LEVELS, Forecaster, Row
+from gridpilot.forecasting.base import QUANTILE_LEVELS, Forecaster, Row
 from gridpilot.forecasting.boosting import LightGBMQuantiles, XGBoostQuantiles
 from gridpilot.forecasting.error_band import ErrorBand, RunningScale
 from gridpilot.forecasting.fitted import FittedForecaster
@@ -122,7 +122,7 @@ def test_equal_rows_give_equal_forecasts_and_asking_changes_nothing(
         one, other = again.forecast(horizon), stored.forecast(horizon)
         assert np.array_equal(one.quantiles, other.quantiles)
         assert np.array_equal(one.mean, other.mean)
-    assert one.quantiles.shape == (60, len(LEVELS), 2)
+    assert one.quantiles.shape == (60, len(QUANTILE_LEVELS), 2)
 
 
 @pytest.mark.parametrize("member", MEMBERS)

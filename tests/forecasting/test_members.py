@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from gridpilot.errors import ForecastError
-from gridpilot.forecasting.base import LEVELS, Forecaster, Row
+from gridpilot.forecasting.base import QUANTILE_LEVELS, Forecaster, Row
 from gridpilot.forecasting.conformal import Bands
 from gridpilot.forecasting.knots import knot_steps, knot_weights
 from gridpilot.forecasting.persistence import Persistence
@@ -228,12 +228,12 @@ def test_scenarios_have_the_predicted_marginals_and_the_dependence_of_the_past()
     errors[:, :, 1:] = -common + 0.1 * rng.standard_normal((400, 3, 1))
     for t in range(400):
         store.learn(np.array([errors[t - k, i] if t >= k else np.zeros(2) for i, k in enumerate(knots)]))
-    levels = np.array(LEVELS)
+    levels = np.array(QUANTILE_LEVELS)
     score = np.array([-1.645, -0.674, 0.0, 0.674, 1.645])
     quantiles = 10.0 + np.sqrt(np.arange(1, 13))[:, None, None] * score[None, :, None] * np.ones((1, 1, 2))
     paths = draw_scenarios(quantiles, levels, 300, seed=1, knots=knots, blocks=store.blocks())
     assert paths.shape == (300, 12, 2)
-    for q, level in enumerate(LEVELS):
+    for q, level in enumerate(QUANTILE_LEVELS):
         np.testing.assert_allclose((paths < quantiles[None, :, q]).mean(axis=0), level, atol=0.01)
     assert np.corrcoef(paths[:, 11, 0], paths[:, 11, 1])[0, 1] < -0.9
     assert np.corrcoef(paths[:, 3, 0], paths[:, 11, 0])[0, 1] > 0.9

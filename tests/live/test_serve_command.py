@@ -141,7 +141,7 @@ def test_a_server_at_speed_one_is_fresh() -> None:
         (["--set", "order=random"], ConfigError, "order is 'random', expected newest_first, oldest_first"),
         (["--set", "order"], ConfigError, "--set 'order': expected OPTION=VALUE"),
         (["--set", "order=["], ConfigError, "--set 'order=[': the value cannot be read"),
-        (["--set", "oder=oldest_first"], ConfigError, "unknown option 'oder', did you mean 'order'?"),
+        (["--set", "oder=oldest_first"], ConfigError, "unknown option 'oder'; did you mean order"),
         (["--history", "0"], ConfigError, "history is '0', expected a whole number above 0"),
         (["--power", "much"], ConfigError, "power_w is 'much', expected a whole number above 0"),
         (["--speed", "0"], ConfigError, "--speed is 0, expected a number above 0 and at most 100,000"),

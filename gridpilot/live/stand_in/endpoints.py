@@ -8,7 +8,7 @@ from fastapi import Request, Response, Security
 from fastapi.security import APIKeyHeader
 from pydantic import BaseModel, ValidationError
 
-from gridpilot.live.api import CLASSES, INVENTORIES, PriceRow
+from gridpilot.live.api import CLASSES, INVENTORIES, PRICE_FIELDS, PriceRow
 from gridpilot.live.clock import Clock
 from gridpilot.live.stand_in.faults import Fault, Faults
 from gridpilot.live.stand_in.middleware import ROW_FAULT, ROWS
@@ -23,7 +23,6 @@ __all__ = ["StandIn"]
 _KEY: Final = APIKeyHeader(name="X-Api-Key", auto_error=False, description="from POST /sites")
 Key = Annotated[str | None, Security(_KEY)]
 
-_PRICES: Final = ("energy_price", "hash_price", "token_price")
 _BAD: Final[dict[str, Any]] = {
     "nan_row": lambda price, _: float("nan"),
     "null_row": lambda price, _: None,
@@ -131,6 +130,6 @@ class StandIn:
             return self.faults.shuffle.sample(written, len(written))
         if fault.kind in _BAD:
             row = self.serialiser.row(newest)
-            bad = {name: _BAD[fault.kind](row[name], fault.amount) for name in _PRICES}
+            bad = {name: _BAD[fault.kind](row[name], fault.amount) for name in PRICE_FIELDS}
             return [*written[:-1], self.serialiser.json({**row, **bad})]
         return written

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
@@ -10,6 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, PositiveInt, ValidationError
 
 from gridpilot.errors import ConfigError
+from gridpilot.suggestions import did_you_mean
 
 __all__ = ["ErrorShape", "StandInOptions", "describe_options", "parse_options"]
 
@@ -83,8 +83,7 @@ def parse_options(values: Mapping[str, Any]) -> StandInOptions:
 def _problem(problem: Mapping[str, Any]) -> str:
     name = str(problem["loc"][0])
     if problem["type"] == "extra_forbidden":
-        close = difflib.get_close_matches(name, StandInOptions.model_fields, n=1)
-        return f"unknown option {name!r}, {f'did you mean {close[0]!r}?' if close else '--list-options names them all'}"
+        return f"unknown option {name!r}; {did_you_mean(name, StandInOptions.model_fields) or '--list-options names them all'}"
     return f"{name} is {problem['input']!r:.60}, expected {_choices(name)}"
 
 

@@ -1,0 +1,24 @@
+"""What was perhaps meant by a name that nobody knows."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+__all__ = ["did_you_mean"]
+
+
+def did_you_mean(name: object, known: Iterable[str], *, alike: float = 0.6) -> str:
+    """A question naming the one or two of ``known`` that are most like ``name``, or nothing where none is.
+
+    ``alike`` is the least similarity, 0 to 1; paths that begin alike want more of it.
+
+    >>> did_you_mean("mcp", ["mpc", "truthful"])
+    'did you mean mpc?'
+    >>> did_you_mean("batery", ["battery", "cooling"]) or "expected one of battery, cooling"
+    'did you mean battery?'
+    >>> did_you_mean("wind", ["battery", "cooling"]) or "expected one of battery, cooling"
+    'expected one of battery, cooling'
+    """
+    close = difflib.get_close_matches(str(name), list(known), n=2, cutoff=alike)
+    return f"did you mean {' or '.join(close)}?" if close else ""
