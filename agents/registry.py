@@ -1,20 +1,22 @@
-"""Finding and building agents: by the name of a ``conf/agent`` file, or by a dotted path to a class of one's own."""
+"""Finding and building agents, see :mod:`gridpilot.presets`."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from gridpilot import presets
 from gridpilot.agents.base import Agent
 from gridpilot.errors import AgentError
 
-__all__ = ["build_agent", "find_agent", "registered"]
+__all__ = ["AGENT", "build_agent", "find_agent", "registered"]
+
+AGENT: Final = presets.Kind("agent", Agent, AgentError, "gridpilot.Agent")  # type: ignore[type-abstract]
 
 
 def registered() -> dict[str, dict[str, Any]]:
-    """The agents of ``conf/agent``: name -> ``target`` (dotted path of the class) and its parameters."""
-    return presets.registered("agent")
+    """The agents of ``conf/agent``: name -> its file, with the dotted path of the class as ``name`` and the parameters."""
+    return presets.registered(AGENT.group)
 
 
 def find_agent(name: str) -> type[Agent]:
@@ -22,12 +24,13 @@ def find_agent(name: str) -> type[Agent]:
 
     Raises :class:`~gridpilot.errors.AgentError` when there is none, naming what was looked for and where.
     """
-    return presets.find("agent", name, Agent, AgentError, "gridpilot.Agent")  # type: ignore[type-abstract]
+    return presets.find(AGENT, name)
 
 
-def build_agent(name: str, params: Mapping[str, Any] | None = None) -> Agent:
-    """An instance of ``find_agent(name)``; ``params`` are keyword arguments, on top of those of its ``conf/agent`` file.
+def build_agent(spec: str | Mapping[str, Any], params: Mapping[str, Any] | None = None) -> Agent:
+    """The agent that ``spec`` names: a registered name, a dotted path, or a mapping with either as ``name`` and parameters.
 
-    Raises :class:`~gridpilot.errors.AgentError` when the class does not take them, naming what it takes.
+    ``params`` are further parameters. Raises :class:`~gridpilot.errors.AgentError` for an agent that there is not and for parameters that
+    the class does not take, naming what it takes.
     """
-    return presets.build("agent", name, params or {}, Agent, AgentError, "gridpilot.Agent")  # type: ignore[type-abstract]
+    return presets.build(AGENT, spec, params)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from gridpilot.market.clearing import Clearing, clear, clear_batch
     from gridpilot.market.observation import MarketInfo, Observation, Outcome
     from gridpilot.market.site import Battery, Cooling, MachineClass, Site
+    from gridpilot.prices.base import PriceModel
     from gridpilot.setup import MarketSetup, load_setup, load_site
 
 __all__ = [
@@ -37,6 +38,7 @@ __all__ = [
     "MarketSetup",
     "Observation",
     "Outcome",
+    "PriceModel",
     "Scenario",
     "Site",
     "__version__",
@@ -63,6 +65,7 @@ _HOMES: Final = {
     "MarketSetup": "gridpilot.setup",
     "Observation": "gridpilot.market.observation",
     "Outcome": "gridpilot.market.observation",
+    "PriceModel": "gridpilot.prices.base",
     "Scenario": "gridpilot.market.arena",
     "Site": "gridpilot.market.site",
     "clear": "gridpilot.market.clearing",

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
+import re
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -49,6 +50,10 @@ Options:
   --cfg job         print the configuration instead of running it
   --config-dir DIR  look for configuration files in DIR as well"""
 
+# Groups whose choices are parts (see gridpilot.presets): a class of the user's own can take a choice's place.
+PARTS: Final = ("agent", "prices")
+DOTTED: Final = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+")
+
 # Hydra's options that make sense here, and the number of values each takes.
 HYDRA_OPTIONS: Final = {
     **dict.fromkeys(("-m", "--multirun", "-r", "--run", "--resolve", "--hydra-help"), 0),
@@ -61,7 +66,8 @@ def run(config_name: str, argv: Sequence[str], main: Callable[[dict[str, Any]], 
 
     ``config_name``  a yaml file of ``package``, without its extension.
     ``argv``         Hydra's command line: overrides and options such as ``-m`` (one call of ``main`` a combination, one after the
-                     other, ended by the first that raises), ``--cfg job``, ``--help``, ``--config-dir``.
+                     other, ended by the first that raises), ``--cfg job``, ``--help``, ``--config-dir``. A group of ``PARTS`` takes a
+                     dotted path or a mapping with ``name`` as well: ``prices=my_file.MyModel prices.level=2``.
     ``main``         gets plain dicts, lists and scalars, and returns an exit code.
 
     Returns the largest exit code. Raises :class:`~gridpilot.errors.ConfigError` for an unknown key, an unknown choice, bad syntax
@@ -70,6 +76,7 @@ def run(config_name: str, argv: Sequence[str], main: Callable[[dict[str, Any]], 
     if {"-h", "--help"}.intersection(argv):
         print(_help(config_name, package))
         return 0
+    argv = _own_parts(argv)
     codes: list[int] = []
     failures: list[BaseException] = []
 
@@ -132,6 +139,32 @@ def _fields(model: type[BaseModel], path: Sequence[int | str]) -> list[str]:
             return []
         model = field.annotation
     return sorted(model.model_fields)
+
+
+def _own_parts(argv: Sequence[str]) -> list[str]:
+    """The same command line with each part that is no file of its group, ``prices=my_file.Mine`` or ``prices={name: ...}``, put by value.
+
+    Hydra takes a group's choice from files alone: the choice is deleted, its value added, and keys below it may be new.
+    """
+    own: dict[str, list[str]] = {}
+    for argument in argv:
+        key, _, value = argument.partition("=")
+        if key in PARTS and (value.startswith("{") or DOTTED.fullmatch(value)):
+            mapping = value if value.startswith("{") else f"{{name: {value}}}"
+            found = re.search(r"\bname:\s*([\w.]+)", mapping)
+            choice = found.group(1) if found else "null"
+            own[key] = [f"~{key}", f"+{key}={mapping}", f"++hydra.runtime.choices.{key}={choice}"]
+    rewritten = []
+    for argument in argv:
+        group = argument.partition("=")[0].partition(".")[0]
+        if group not in own:
+            rewritten.append(argument)
+        elif argument.startswith(f"{group}."):
+            rewritten.append(f"++{argument}")
+        elif own[group]:
+            rewritten += own[group]
+            own[group] = []
+    return rewritten
 
 
 def _split(argv: Sequence[str]) -> tuple[list[str], list[str]]:

@@ -1,47 +1,88 @@
-"""Named parts: a ``conf/GROUP/NAME.yaml`` with the dotted path of a class as ``target`` and its parameters beside it.
+"""Parts by name: agents, forecasters, planners, price models and venues are all found and built here.
 
-Agents, forecasters and planners are all found and built this way; a dotted path of one's own takes the place of a name.
+A part is named in the same way everywhere: by the name of a file ``conf/GROUP/NAME.yaml``, by the dotted path of a class of one's own
+such as ``my_file.Mine``, or by a mapping that has either as ``name`` and the part's parameters beside it. A file of ``conf`` is such a
+mapping itself: its ``name`` is the dotted path of the class, and what else it holds are the parameters.
 """
 
 from __future__ import annotations
 
+import copy
 import functools
 import importlib
 import inspect
 import sys
 from collections.abc import Mapping
+from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 import yaml
 
-from gridpilot.errors import GridPilotError
+from gridpilot.errors import ConfigError, GridPilotError
 
-__all__ = ["build", "find", "registered"]
+__all__ = ["Kind", "build", "find", "load_preset", "named", "names", "registered"]
 
 Part = TypeVar("Part")
 
 
-@functools.cache
-def registered(group: str) -> dict[str, dict[str, Any]]:
-    """The parts of ``conf/GROUP``: name -> ``target`` and its parameters."""
+@dataclass(frozen=True)
+class Kind(Generic[Part]):
+    """A kind of part."""
+
+    group: str  # the folder of conf
+    base: type[Part]
+    error: type[GridPilotError]  # raised where a part cannot be found or built
+    public: str  # how users know ``base``
+    factory: str = ""  # class method that builds a part, where that is not the class itself
+
+
+def names(group: str) -> list[str]:
+    """The names of ``conf/GROUP``, sorted."""
     folder = resources.files("gridpilot.conf") / group
-    files = sorted((file for file in folder.iterdir() if file.name.endswith(".yaml")), key=lambda file: file.name)
-    return {file.name.removesuffix(".yaml"): yaml.safe_load(file.read_text(encoding="utf-8")) for file in files}
+    return sorted(file.name.removesuffix(".yaml") for file in folder.iterdir() if file.name.endswith(".yaml"))
 
 
-def find(group: str, name: str, base: type[Part], error: type[GridPilotError], public: str) -> type[Part]:
-    """The class behind a name of ``group`` or a dotted path like ``my_file.Mine`` (looked up in the working directory too).
+@functools.cache
+def _loaded(group: str, name: str) -> Any:
+    return yaml.safe_load((resources.files("gridpilot.conf") / group / f"{name}.yaml").read_text(encoding="utf-8"))
 
-    ``public`` is how users know ``base``. Raises ``error`` when there is none, naming what was looked for and where; what this project
-    itself raises on import, such as a missing extra, comes through.
+
+def load_preset(group: str, name: str) -> dict[str, Any]:
+    """The mapping in ``conf/GROUP/NAME.yaml``. Raises :class:`~gridpilot.errors.ConfigError` where there is none, with the choices."""
+    if name not in names(group):
+        raise ConfigError(f"{group}={name}: no such choice, expected one of {', '.join(names(group))}")
+    loaded = copy.deepcopy(_loaded(group, name))
+    assert isinstance(loaded, dict)
+    return loaded
+
+
+def registered(group: str) -> dict[str, dict[str, Any]]:
+    """The parts of ``conf/GROUP``: name -> its file, with the dotted path of the class as ``name`` and the parameters."""
+    return {name: load_preset(group, name) for name in names(group)}
+
+
+def named(kind: Kind[Part], spec: str | Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+    """The name, or dotted path, and the parameters that ``spec`` gives. Raises ``kind.error`` where it names nothing."""
+    given: dict[str, Any] = {"name": spec} if isinstance(spec, str) else dict(spec)
+    name = given.pop("name", None)
+    if not isinstance(name, str):
+        raise kind.error(f"{kind.group} {spec!r:.100}: name is {name!r}, expected {_expected(kind)}")
+    return name, given
+
+
+def find(kind: Kind[Part], name: str) -> type[Part]:
+    """The class behind a name or a dotted path like ``my_file.Mine`` (looked up in the working directory too).
+
+    Raises ``kind.error`` when there is none, naming what was looked for and where; what this project itself raises on import, such as a
+    missing extra, comes through.
     """
-    known = registered(group)
-    path = str(known[name]["target"]) if name in known else name
+    group, error = kind.group, kind.error
+    path = str(_loaded(group, name)["name"]) if name in names(group) else name
     module_name, _, class_name = path.rpartition(".")
     if not module_name:
-        raise error(f"{group} {name!r}: expected one of {', '.join(known)}, or a dotted path such as my_file.Mine")
+        raise error(f"{group} {name!r}: expected {_expected(kind)}")
     if str(Path.cwd()) not in sys.path:
         sys.path.insert(0, str(Path.cwd()))
     try:
@@ -59,31 +100,36 @@ def find(group: str, name: str, base: type[Part], error: type[GridPilotError], p
     found = getattr(module, class_name, None)
     if found is None:
         raise error(f"{group} {name!r}: {module_name!r} has no {class_name!r}")
-    if not (inspect.isclass(found) and issubclass(found, base)):
-        raise error(f"{group} {name!r}: {class_name} is not a subclass of {public}")
+    if not (inspect.isclass(found) and issubclass(found, kind.base)):
+        raise error(f"{group} {name!r}: {class_name} is not a subclass of {kind.public}")
     return found
 
 
-def build(
-    group: str, name: str, params: Mapping[str, Any], base: type[Part], error: type[GridPilotError], public: str, **fixed: Any
-) -> Part:
-    """An instance of ``find(group, name, ...)``: keyword arguments ``params`` on top of those of its file, and ``fixed`` ones.
+def build(kind: Kind[Part], spec: str | Mapping[str, Any], params: Mapping[str, Any] | None = None, **fixed: Any) -> Part:
+    """The part that ``spec`` names. ``params`` go on top of its parameters, and those on top of its file's; ``fixed`` every part takes.
 
-    Raises ``error`` when the class does not take them, naming what it takes, or when it fails to start; what this project itself raises
-    comes through.
+    Raises ``kind.error`` when there is no such class, when it does not take the parameters, naming what it takes, or when it fails to
+    start; what this project itself raises comes through.
     """
-    found = find(group, name, base, error, public)
-    given = {**registered(group).get(name, {}), **params}
-    given.pop("target", None)
-    signature = inspect.signature(found)
+    name, own = named(kind, spec)
+    found = find(kind, name)
+    preset = load_preset(kind.group, name) if name in names(kind.group) else {}
+    given = {key: value for key, value in {**preset, **own, **(params or {})}.items() if key != "name"}
+    make = getattr(found, kind.factory) if kind.factory else found
+    signature = inspect.signature(make)
     try:
         signature.bind(**fixed, **given)
     except TypeError as wrong:
         takes = ", ".join(key for key in signature.parameters if key not in fixed) or "no parameters"
-        raise error(f"{group} {name!r}: {wrong}; {found.__name__} takes {takes}") from wrong
+        raise kind.error(f"{kind.group} {name!r}: {wrong}; {found.__name__} takes {takes}") from wrong
     try:
-        return found(**fixed, **given)
+        part: Part = make(**fixed, **given)
     except GridPilotError:
         raise
     except Exception as failed:  # a constructor may fail in any way
-        raise error(f"{group} {name!r}: {found.__name__} failed to start: {type(failed).__name__}: {failed}") from failed
+        raise kind.error(f"{kind.group} {name!r}: {found.__name__} failed to start: {type(failed).__name__}: {failed}") from failed
+    return part
+
+
+def _expected(kind: Kind[Any]) -> str:
+    return f"one of {', '.join(names(kind.group))}, or a dotted path such as my_file.Mine"

@@ -5,11 +5,9 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from functools import cached_property
-from importlib import resources
 from typing import Annotated, Any, Final, TypeVar
 
 import numpy as np
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat
 
 from gridpilot.configuration import validate
@@ -18,6 +16,7 @@ from gridpilot.market.arena import Arena, MarketRules, Scenario
 from gridpilot.market.clearing import Mechanism
 from gridpilot.market.site import Battery, Cooling, MachineClass, Site
 from gridpilot.market.units import TICKS_PER_DAY
+from gridpilot.presets import load_preset
 from gridpilot.prices.load import load_prices
 from gridpilot.prices.weather_and_capacity import CapacityConfig, WeatherConfig
 from gridpilot.prices.world import World
@@ -94,7 +93,8 @@ def load_setup(
     history: int = TICKS_PER_DAY,
     mechanism: Mechanism | None = None,
 ) -> MarketSetup:
-    """A market from the names of presets (``conf/market``, ``conf/prices``) or from mappings of the same form.
+    """A market from the name of a ``conf/market`` file or a mapping of the same form, and a price model by name (``conf/prices``), dotted
+    path, or a mapping with either as ``name`` and parameters.
 
     ``mechanism`` replaces the market's. Raises :class:`~gridpilot.errors.ConfigError` and the errors of what is built, naming the
     value that is wrong.
@@ -103,25 +103,12 @@ def load_setup(
         raise ConfigError(f"ticks is {ticks} and history {history}, expected ticks >= 1 and history >= 0")
     config = validate(MarketConfig, load_preset("market", market) if isinstance(market, str) else market, "market")
     rules = MarketRules(config.capacity_kw, tuple(config.supply), mechanism or config.mechanism, config.reserve)
-    model = load_prices(load_preset("prices", prices) if isinstance(prices, str) else prices)
-    return MarketSetup(config.build_sites(), rules, World(model, config.weather, config.capacity), ticks, history)
+    return MarketSetup(config.build_sites(), rules, World(load_prices(prices), config.weather, config.capacity), ticks, history)
 
 
 def load_site(name: str) -> Site:
     """The site preset ``conf/site/NAME.yaml``. Raises :class:`~gridpilot.errors.ConfigError` where there is none."""
     return _site(load_preset("site", name), f"site {name!r}")
-
-
-def load_preset(group: str, name: str) -> dict[str, Any]:
-    """The mapping in ``conf/GROUP/NAME.yaml``. Raises :class:`~gridpilot.errors.ConfigError` where there is none, with the choices."""
-    folder = resources.files("gridpilot.conf") / group
-    file = folder / f"{name}.yaml"
-    if not file.is_file():
-        known = sorted(entry.name.removesuffix(".yaml") for entry in folder.iterdir() if entry.name.endswith(".yaml"))
-        raise ConfigError(f"{group}={name}: no such choice, expected one of {', '.join(known)}")
-    loaded = yaml.safe_load(file.read_text(encoding="utf-8"))
-    assert isinstance(loaded, dict)
-    return loaded
 
 
 def _site(data: Mapping[str, Any], where: str) -> Site:

@@ -198,6 +198,7 @@ SURFACE: dict[str, set[str]] = {
         "MarketSetup",
         "Observation",
         "Outcome",
+        "PriceModel",
         "Scenario",
         "Site",
         "__version__",
@@ -231,7 +232,6 @@ SURFACE: dict[str, set[str]] = {
         "WeatherConfig",
         "World",
         "load_prices",
-        "parse_prices",
     },
     "gridpilot.risk": {
         "Allocator",

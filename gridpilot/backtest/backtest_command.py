@@ -37,9 +37,9 @@ def main(argv: list[str]) -> int:
 
 def _run(config: dict[str, Any]) -> int:
     settings = validate_backtest(config)
-    from gridpilot.forecasting.registry import registered
+    from gridpilot.presets import registered
 
-    specs = member_specs(settings.members, registered())
+    specs = member_specs(settings.members, registered("forecaster"))
     started = time.monotonic()
     result = run_backtest(settings, specs)
     folder = run_folder(result)

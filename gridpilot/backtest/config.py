@@ -104,9 +104,9 @@ def warm_up_days(settings: BacktestConfig, series: PriceSeries) -> float | None:
 
 
 def member_specs(members: list[str | dict[str, Any]], known: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """Members by label, persistence first: ``{label: {"target": name or dotted path, **parameters}}``.
+    """Members by label, persistence first: ``{label: {"name": name or dotted path, **parameters}}``.
 
-    An entry is a name of ``known``, a dotted path, or a mapping with ``target``, parameters, and a ``label`` of its own if wanted; ``all``
+    An entry is a name of ``known``, a dotted path, or a mapping with ``name``, parameters, and a ``label`` of its own if wanted; ``all``
     stands for everything in ``known``. Raises :class:`~gridpilot.errors.ConfigError` for an unknown name, with what was perhaps
     meant, and for a label used twice.
     """
@@ -114,22 +114,22 @@ def member_specs(members: list[str | dict[str, Any]], known: Mapping[str, Any]) 
     for entry in members:
         if entry == ALL:
             # The ensemble last, where its readers expect the sum of the others.
-            entries += [{"target": name} for name in sorted(known, key=lambda name: (name.startswith("ensemble"), name))]
+            entries += [{"name": name} for name in sorted(known, key=lambda name: (name.startswith("ensemble"), name))]
         else:
-            entries.append({"target": entry} if isinstance(entry, str) else dict(entry))
+            entries.append({"name": entry} if isinstance(entry, str) else dict(entry))
     specs: dict[str, dict[str, Any]] = {}
     for entry in entries:
-        target = entry.get("target")
-        if not isinstance(target, str) or not (target in known or re.fullmatch(r"\w+(\.\w+)+", target)):
+        name = entry.get("name")
+        if not isinstance(name, str) or not (name in known or re.fullmatch(r"\w+(\.\w+)+", name)):
             names = [*known, ALL]
-            hint = did_you_mean(target, names) or f"known are {', '.join(names)} or a dotted path"
-            raise ConfigError(f"members: unknown member {target!r}; {hint}")
-        label = str(entry.get("label", target.rpartition(".")[2]))
+            hint = did_you_mean(name, names) or f"known are {', '.join(names)} or a dotted path"
+            raise ConfigError(f"members: unknown member {name!r}; {hint}")
+        label = str(entry.get("label", name.rpartition(".")[2]))
         spec = {str(key): value for key, value in entry.items() if key != "label"}
         if label == BEST or specs.get(label, spec) != spec:
-            raise ConfigError(f"members: the label {label!r} is taken; write {{target: {target}, label: another}}")
+            raise ConfigError(f"members: the label {label!r} is taken; write {{name: {name}, label: another}}")
         specs[label] = spec
-    reference = specs.pop(REFERENCE, {"target": REFERENCE} if REFERENCE in known else None)
+    reference = specs.pop(REFERENCE, {"name": REFERENCE} if REFERENCE in known else None)
     return specs if reference is None else {REFERENCE: reference, **specs}
 
 
@@ -138,6 +138,6 @@ def member_builders(specs: Mapping[str, Mapping[str, Any]], series: PriceSeries)
     from gridpilot.forecasting.registry import build_forecaster
 
     def builder(spec: Mapping[str, Any]) -> Build:
-        return lambda: build_forecaster(dict(spec), series.channels, series.steps_per_day)
+        return lambda: build_forecaster(spec, series.channels, series.steps_per_day)
 
     return {label: builder(spec) for label, spec in specs.items()}

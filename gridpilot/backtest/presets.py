@@ -25,7 +25,7 @@ import numpy.typing as npt
 from gridpilot.backtest.series import BestPossible, PriceSeries
 from gridpilot.forecasting.base import QUANTILE_LEVELS
 from gridpilot.market.units import TICKS_PER_DAY, TICKS_PER_WEEK
-from gridpilot.prices.base import CHANNELS
+from gridpilot.prices.base import CHANNELS, check_paths
 from gridpilot.prices.garch import GarchPrices
 from gridpilot.prices.kernels import GAMMA, PHI_FAST, PHI_SLOW, GarchArrays, walk_states
 from gridpilot.prices.load import load_prices
@@ -53,13 +53,13 @@ def simulate_preset(config: Mapping[str, Any], rows: int, seed: int, name: str =
     if isinstance(model, GarchPrices):
         prices, weekday, best = _garch(model, rows, seed)
     else:
-        paths, start = model.simulate(seed, [0], rows)
+        paths, start = check_paths(model, *model.simulate(seed, [0], rows), rows, 1)
         prices, weekday = paths[:, 0], int(start[0]) // TICKS_PER_DAY
         if isinstance(model, MaraEventPrices):
             best = _BoundedWalk(model.config, prices, seed)
     digest = hashlib.sha256(np.ascontiguousarray(prices).tobytes()).hexdigest()
     return PriceSeries(
-        f"prices {name or config.get('model', '')}, simulated with seed {seed}",
+        f"prices {name or config.get('name', '')}, simulated with seed {seed}",
         CHANNELS,
         CHANNELS,
         _STEP_MINUTES,

@@ -30,7 +30,7 @@ DISAGREEMENT_HOURS: Final = 6.0  # horizon at which the members' disagreement is
 class Ensemble(Forecaster):
     """Combines the medians of ``members`` per channel and horizon, and puts conformal bands around the result.
 
-    ``members`` are names of ``conf/forecaster`` files, mappings with a ``target``, or forecasters built for the same stream. Persistence is
+    ``members`` are names of ``conf/forecaster`` files, mappings with a ``name``, or forecasters built for the same stream. Persistence is
     always among them, as the anchor that weights start from and fall back to (:mod:`gridpilot.forecasting.weights`). The bands
     (:mod:`gridpilot.forecasting.conformal`) are those of the ensemble's own past errors, in units of the volatility expected, to which the
     disagreement of the members adds; scenarios resample whole days of those errors (:mod:`gridpilot.forecasting.scenarios`).

@@ -16,7 +16,7 @@ from typing import Annotated, Any, Final
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, StrictBool
 
-from gridpilot import configuration, presets
+from gridpilot import configuration
 from gridpilot.errors import AgentError, ConfigError
 from gridpilot.live.api import TICK
 from gridpilot.live.config import LiveConfig, RiskLimits
@@ -66,17 +66,7 @@ def main(argv: list[str]) -> int:
                 raise ConfigError(
                     f"{key} is part of the deployment, which is never changed; deploy again with another, or leave one out"
                 )
-    return configuration.run("live", _own_agent(argv), _run)
-
-
-def _own_agent(argv: Sequence[str]) -> list[str]:
-    """``agent=my_file.MyAgent`` is no choice of the group: it replaces the target of an agent without parameters."""
-    rewritten = []
-    for argument in argv:
-        key, _, value = argument.partition("=")
-        own = key == "agent" and value not in presets.registered("agent") and re.fullmatch(r"\w+(\.\w+)+", value)
-        rewritten += ["agent=truthful", f"agent.target={value}"] if own else [argument]
-    return rewritten
+    return configuration.run("live", argv, _run)
 
 
 def _run(config: dict[str, Any]) -> int:
@@ -95,7 +85,7 @@ def _pilot(settings: LiveRun) -> Pilot:
     from gridpilot.agents.registry import build_agent
 
     agent = dict(settings.agent)
-    pilot = Pilot(str(agent.pop("target", "")), agent, settings.live.risk, "", {})
+    pilot = Pilot(str(agent.pop("name", "")), agent, settings.live.risk, "", {})
     if settings.deployment is not None:
         from gridpilot.live.deployment import load_deployment
 

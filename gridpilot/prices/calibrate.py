@@ -15,7 +15,7 @@ from gridpilot.market.units import TICKS_PER_DAY, TICKS_PER_WEEK
 from gridpilot.prices.calibrate_fit import DeviationFit, by_cell, fit_deviation, fit_energy_shape, marginal_levels
 from gridpilot.prices.calibrate_series import RecordedSeries
 from gridpilot.prices.calibrate_table import Comparison, compare
-from gridpilot.prices.garch import Dynamics, GarchConfig, GarchPrices
+from gridpilot.prices.garch import Dynamics, GarchPrices
 
 __all__ = ["Calibration", "Target", "calibrate", "simulate_rows"]
 
@@ -137,7 +137,7 @@ def _asinh_paths(config: Mapping[str, Any], paths: int) -> tuple[FloatArray, npt
     """Simulated energy on the asinh scale before its map, and each value's hour and weekend, all (n,)."""
     wide = 100.0  # asinh units; through a map that changes nothing the model shows y itself
     energy = {**config["energy"], "marginal": None, "centre": 0.0, "scale": 1.0, "floor": -wide, "cap": wide}
-    model = GarchPrices(GarchConfig.model_validate({**config, "energy": energy}))
+    model = _model({**config, "energy": energy})
     model.replace_map(-wide, wide / 1000.0, np.linspace(-wide, wide, 2001))
     prices, start = model.simulate(_SEED, np.arange(paths), TICKS_PER_WEEK)
     tick = (start[None, :] + np.arange(TICKS_PER_WEEK)[:, None]) % TICKS_PER_WEEK
@@ -192,11 +192,15 @@ def _match_sd(
 
 def _returns(part: dict[str, Any], target: Target, others: Mapping[str, Any], step: int, sampling: Sampling) -> FloatArray:
     """Simulated log returns at the series' step, of many short paths."""
-    model = GarchPrices(GarchConfig.model_validate({**others, target: part}))
+    model = _model({**others, target: part})
     rows = max(_SHORT_RUN // (_SHORT_PATHS * step), 12)
     prices = model.simulate(_SEED, np.arange(_SHORT_PATHS), rows * step)[0][:, :, _CHANNEL[target]]
     sampled = prices[step - 1 :: step] if sampling == "point" else prices.reshape(rows, step, _SHORT_PATHS).mean(axis=1)
     return np.diff(np.log(sampled), axis=0).ravel()
+
+
+def _model(config: Mapping[str, Any]) -> GarchPrices:
+    return GarchPrices(**{key: value for key, value in config.items() if key != "name"})
 
 
 def _looks_averaged(values: FloatArray) -> bool:
@@ -210,7 +214,7 @@ def simulate_rows(
     config: Mapping[str, Any], target: Target, rows: int, step: int, sampling: Sampling, *, paths: int = 200
 ) -> FloatArray:
     """Simulate ``target`` at steps of ``step`` ticks: ``(paths, rows)`` in the market's unit, fewer paths where they would be long."""
-    model = GarchPrices(GarchConfig.model_validate(dict(config)))
+    model = _model(config)
     paths = int(min(max(_LONGEST_RUN // (rows * step), 4), paths))
     result = np.empty((paths, rows))
     for path in range(paths):  # one at a time: a daily series of some years is half a million ticks long

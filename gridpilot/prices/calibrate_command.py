@@ -14,12 +14,14 @@ from typing import Any, get_args
 
 from gridpilot.errors import CalibrationError, PriceError
 from gridpilot.files import write_atomically
+from gridpilot.presets import find, load_preset, names
 from gridpilot.prices.calibrate import Calibration, Target, calibrate
-from gridpilot.prices.calibrate_file import preset, rounded, yaml_text
+from gridpilot.prices.calibrate_file import rounded, yaml_text
 from gridpilot.prices.calibrate_picture import draw
 from gridpilot.prices.calibrate_series import RecordedSeries, read_series
 from gridpilot.prices.calibrate_table import Comparison
-from gridpilot.prices.garch import Dynamics
+from gridpilot.prices.garch import Dynamics, GarchPrices
+from gridpilot.prices.load import PRICES
 from gridpilot.prices.series import UNITS, check_magnitude
 
 __all__ = ["main"]
@@ -56,9 +58,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     sampling = "a row is the price at its time, or the average since the row above (default: what the returns look like)"
     parser.add_argument("--sampling", choices=("point", "average"), help=sampling)
-    parser.add_argument(
-        "--model", choices=get_args(Dynamics), default="garch_t", help="dynamics of the variance (default: garch_t)"
-    )
+    parser.add_argument("--dynamics", choices=get_args(Dynamics), default="garch_t", help="of the variance (default: garch_t)")
     parser.add_argument(
         "--others", default="ercot", metavar="PRESET", help="preset the other two prices are taken from (default: ercot)"
     )
@@ -73,11 +73,9 @@ def main(argv: Sequence[str]) -> int:
     target: Target = "energy" if arguments.kind == "energy" else arguments.product
     unit = arguments.unit or _DEFAULT_UNIT[target]
     _check(arguments, target, unit)
-    others = preset(arguments.others)
-    if others["model"] not in get_args(Dynamics):
-        raise CalibrationError(
-            f"--others {arguments.others}: its model is {others['model']}, expected one of {', '.join(get_args(Dynamics))}"
-        )
+    if arguments.others not in names("prices") or find(PRICES, arguments.others) is not GarchPrices:
+        raise CalibrationError(f"--others is {arguments.others}, expected a file of conf/prices that names {GarchPrices.__name__}")
+    others = load_preset("prices", arguments.others)
     series = read_series(arguments.file, arguments.column, time=arguments.time, step_minutes=arguments.step)
     factor = arguments.factor
     if unit != _RAW:
@@ -87,7 +85,7 @@ def main(argv: Sequence[str]) -> int:
         result = calibrate(
             series,
             target,
-            arguments.model,
+            arguments.dynamics,
             others,
             factor=factor,
             level=arguments.level,

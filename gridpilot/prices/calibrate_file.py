@@ -3,28 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from importlib import resources
 from typing import Any
 
 import yaml
 
-from gridpilot.errors import PriceError
 from gridpilot.market.units import CHANNELS
 from gridpilot.prices.calibrate import Calibration
 from gridpilot.prices.calibrate_table import Comparison
 
-__all__ = ["preset", "rounded", "yaml_text"]
-
-
-def preset(name: str) -> dict[str, Any]:
-    """A shipped ``conf/prices`` file as a mapping. Raises :class:`~gridpilot.errors.PriceError` for an unknown name."""
-    folder = resources.files("gridpilot.conf") / "prices"
-    path = folder / f"{name}.yaml"
-    if not path.is_file():
-        known = ", ".join(sorted(entry.name.removesuffix(".yaml") for entry in folder.iterdir() if entry.name.endswith(".yaml")))
-        raise PriceError(f"no price preset {name!r}; there are {known}")
-    loaded = yaml.safe_load(path.read_text(encoding="utf-8"))
-    return dict(loaded)
+__all__ = ["rounded", "yaml_text"]
 
 
 def rounded(value: Any, digits: int = 6) -> Any:
@@ -42,9 +29,9 @@ def yaml_text(calibration: Calibration, others: Mapping[str, Any], about: Mappin
     """The text of a complete price file: the calibrated price, the other two from ``others``, and what is known of the fit."""
     target = calibration.target
     part = rounded(calibration.part, 8)
-    config: dict[str, Any] = {"model": others["model"]}
+    config: dict[str, Any] = {"name": others["name"]}
     for name in CHANNELS:
-        config[name] = part if name == target else {"dynamics": others["model"], **others[name]}
+        config[name] = part if name == target else {"dynamics": others.get("dynamics", "garch_t"), **others[name]}
     if "correlation" in others:
         config["correlation"] = others["correlation"]
     comparison = rounded(_table(calibration.comparison), 4)

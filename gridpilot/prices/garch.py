@@ -30,8 +30,9 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from gridpilot.configuration import validate
 from gridpilot.market.units import TICKS_PER_DAY, TICKS_PER_HOUR
-from gridpilot.prices.base import SERIAL_BELOW, FloatArray, IntArray, check_request
+from gridpilot.prices.base import SERIAL_BELOW, FloatArray, IntArray, PriceModel, check_request
 from gridpilot.prices.kernels import KIND, SCORE_STEP, GarchArrays, simulate_parallel, simulate_serial, walk_states
 
 __all__ = ["Dynamics", "EnergyConfig", "GarchConfig", "GarchPrices", "Marginal", "ProductConfig", "Profile", "student_quantiles"]
@@ -169,9 +170,9 @@ class CorrelationConfig(_Strict):
 
 
 class GarchConfig(_Strict):
-    """A ``conf/prices`` file whose ``model`` is one of the GARCH family."""
+    """What :class:`GarchPrices` takes."""
 
-    model: Dynamics
+    dynamics: Dynamics = "garch_t"  # of the prices that name none of their own
     energy: EnergyConfig
     hash: ProductConfig
     token: ProductConfig
@@ -183,7 +184,7 @@ class GarchConfig(_Strict):
     def _consistent(self) -> Self:
         self.correlation.cholesky()
         for name, part in self.parts():
-            part.check(name, part.dynamics or self.model)
+            part.check(name, part.dynamics or self.dynamics)
         return self
 
     def parts(self) -> list[tuple[str, DeviationConfig]]:
@@ -216,14 +217,15 @@ def stationary_factor(phi_slow: float, phi_fast: float, transient: float) -> flo
     return slow * slow / (1.0 - phi_slow**2) + cross + fast * fast / (1.0 - phi_fast**2)
 
 
-class GarchPrices:
-    """Simulates a :class:`GarchConfig`; see :class:`~gridpilot.prices.base.PriceModel`.
+class GarchPrices(PriceModel):
+    """Simulates a :class:`GarchConfig`, whose fields are the ``parameters``.
 
-    The stationary distribution from which paths start is a table of 4096 states, run up on first use from fixed seeds.
+    The stationary distribution from which paths start is a table of 4096 states, run up on first use from fixed seeds. Raises
+    :class:`~gridpilot.errors.ConfigError` for parameters that are missing, unknown or out of range, naming each.
     """
 
-    def __init__(self, config: GarchConfig) -> None:
-        self.config = config
+    def __init__(self, **parameters: Any) -> None:
+        self.config = validate(GarchConfig, parameters, "prices")
         self._arrays: GarchArrays | None = None
 
     @property
@@ -253,7 +255,7 @@ def _pack(config: GarchConfig) -> GarchArrays:
     table_start, table_step, table = config.energy.map()
     return GarchArrays(
         process=np.array(
-            [_process(part, part.dynamics or config.model, row) for (_, part), row in zip(config.parts(), quantile, strict=True)]
+            [_process(part, part.dynamics or config.dynamics, row) for (_, part), row in zip(config.parts(), quantile, strict=True)]
         ),
         cholesky=np.ascontiguousarray(config.correlation.cholesky()),
         quantile=quantile,

@@ -1,49 +1,23 @@
-"""From a ``conf/prices`` mapping to a price model."""
+"""Finding and building price models, see :mod:`gridpilot.presets`."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Annotated, Any
+from typing import Any, Final
 
-from pydantic import Field, TypeAdapter, ValidationError
-
-from gridpilot.errors import ConfigError
+from gridpilot import presets
+from gridpilot.errors import PriceError
 from gridpilot.prices.base import PriceModel
-from gridpilot.prices.garch import GarchConfig, GarchPrices
-from gridpilot.prices.mara_event import MaraEventConfig, MaraEventPrices
-from gridpilot.prices.replay import ReplayConfig, ReplayPrices
 
-__all__ = ["PriceConfig", "load_prices", "parse_prices"]
+__all__ = ["PRICES", "load_prices"]
 
-PriceConfig = Annotated[GarchConfig | MaraEventConfig | ReplayConfig, Field(discriminator="model")]
-_ADAPTER: TypeAdapter[GarchConfig | MaraEventConfig | ReplayConfig] = TypeAdapter(PriceConfig)
+PRICES: Final = presets.Kind("prices", PriceModel, PriceError, "gridpilot.PriceModel")  # type: ignore[type-abstract]
 
 
-def parse_prices(config: Mapping[str, Any]) -> GarchConfig | MaraEventConfig | ReplayConfig:
-    """Validate a ``prices`` configuration. Raises :class:`~gridpilot.errors.ConfigError` naming every wrong key."""
-    try:
-        return _ADAPTER.validate_python(dict(config))
-    except ValidationError as error:
-        problems = []
-        for problem in error.errors(include_url=False):
-            key = ".".join(str(part) for part in ("prices", *problem["loc"][1:]))
-            value = problem["input"]
-            shown = "" if isinstance(value, (Mapping, list)) else f" (got {value!r})"
-            problems.append(f"{key}: {problem['msg']}{shown}")
-        raise ConfigError("; ".join(problems)) from None
+def load_prices(spec: str | Mapping[str, Any]) -> PriceModel:
+    """The price model that ``spec`` names: a name of ``conf/prices``, a dotted path, or a mapping with either as ``name`` and parameters.
 
-
-def load_prices(config: Mapping[str, Any], *, folder: Path | None = None) -> PriceModel:
-    """The price model of a ``prices`` configuration; ``model`` says which.
-
-    ``folder`` is where a replay's relative path starts, the current directory by default. Raises
-    :class:`~gridpilot.errors.ConfigError` for an unknown key, a wrong type or a value out of range, and
-    :class:`~gridpilot.errors.PriceError` for a replay file that cannot be used.
+    Raises :class:`~gridpilot.errors.PriceError` for a model that there is not or a file that cannot be used, and
+    :class:`~gridpilot.errors.ConfigError` for a parameter that is unknown, of a wrong type or out of range.
     """
-    parsed = parse_prices(config)
-    if isinstance(parsed, GarchConfig):
-        return GarchPrices(parsed)
-    if isinstance(parsed, MaraEventConfig):
-        return MaraEventPrices(parsed)
-    return ReplayPrices(parsed, folder=folder or Path())
+    return presets.build(PRICES, spec)

@@ -9,16 +9,17 @@ preset's file says how it was chosen.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 import numba
 import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from gridpilot.configuration import validate
 from gridpilot.market.compilation import kernel, parallel_kernel
 from gridpilot.market.random import PRICE_STREAM, seed_stream, uniform
-from gridpilot.prices.base import SERIAL_BELOW, FloatArray, IntArray, check_request
+from gridpilot.prices.base import SERIAL_BELOW, FloatArray, IntArray, PriceModel, check_request
 from gridpilot.prices.kernels import draw_start
 
 __all__ = ["BoundedWalk", "MaraEventConfig", "MaraEventPrices"]
@@ -48,11 +49,10 @@ class BoundedWalk(BaseModel):
 
 
 class MaraEventConfig(BaseModel):
-    """A ``conf/prices`` file whose ``model`` is ``mara_event``."""
+    """What :class:`MaraEventPrices` takes."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
-    model: Literal["mara_event"]
     energy: BoundedWalk
     hash: BoundedWalk
     token: BoundedWalk
@@ -94,11 +94,14 @@ def _parallel(p, root, episodes, burn_in, weekday, prices, start):  # type: igno
         _simulate_block(p, root, episodes, first, min(first + _BLOCK, len(episodes)), burn_in, weekday, prices, start)
 
 
-class MaraEventPrices:
-    """Simulates a :class:`MaraEventConfig`; see :class:`~gridpilot.prices.base.PriceModel`."""
+class MaraEventPrices(PriceModel):
+    """Simulates a :class:`MaraEventConfig`, whose fields are the ``parameters``.
 
-    def __init__(self, config: MaraEventConfig) -> None:
-        self.config = config
+    Raises :class:`~gridpilot.errors.ConfigError` for parameters that are missing, unknown or out of range, naming each.
+    """
+
+    def __init__(self, **parameters: Any) -> None:
+        config = self.config = validate(MaraEventConfig, parameters, "prices")
         walks = (config.energy, config.hash, config.token)
         self._parameters = np.array([[walk.step, walk.low, walk.high, walk.opening, walk.scale] for walk in walks])
         # The walk forgets its start in the time it takes to diffuse between its bounds, ln(high / low)^2 / (a^2 / 3), and drifts down

@@ -7,16 +7,17 @@ random or taken in turn. Nothing is repaired: a file with gaps, repeats, missing
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field
 
+from gridpilot.configuration import validate
 from gridpilot.errors import PriceError
 from gridpilot.market.random import PRICE_STREAM, next_uint64, seed_stream
 from gridpilot.market.units import TICKS_PER_DAY, TICKS_PER_WEEK
-from gridpilot.prices.base import CHANNELS, FloatArray, IntArray, check_request
+from gridpilot.prices.base import CHANNELS, FloatArray, IntArray, PriceModel, check_request
 from gridpilot.prices.series import UNITS, TimeArray, check_magnitude, column_of, read_file, times_of
 
 if TYPE_CHECKING:
@@ -47,11 +48,10 @@ class ConstantConfig(BaseModel):
 
 
 class ReplayConfig(BaseModel):
-    """A ``conf/prices`` file whose ``model`` is ``replay``."""
+    """What :class:`ReplayPrices` takes."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
-    model: Literal["replay"]
     file: Path
     time: str  # the column of times, on the clock that hours of the day are read from
     energy: ColumnConfig | ConstantConfig
@@ -64,18 +64,18 @@ class ReplayConfig(BaseModel):
     longest_history: Annotated[int, Field(ge=0)] = TICKS_PER_DAY  # ticks before a midnight that must be in the file
 
 
-class ReplayPrices:
-    """Replays a :class:`ReplayConfig`; see :class:`~gridpilot.prices.base.PriceModel`.
+class ReplayPrices(PriceModel):
+    """Replays a file as a :class:`ReplayConfig` says, whose fields are the ``parameters``.
 
     Which day an episode shows depends on ``longest_episode`` and ``longest_history``, not on the length that is asked for, so that a
-    longer request begins with the shorter one. Raises :class:`~gridpilot.errors.PriceError` for a file that cannot be used.
+    longer request begins with the shorter one. Raises :class:`~gridpilot.errors.ConfigError` for parameters that are missing, unknown or
+    out of range, and :class:`~gridpilot.errors.PriceError` for a file that cannot be used.
     """
 
-    def __init__(self, config: ReplayConfig, *, folder: Path | None = None) -> None:
-        self.config = config
-        path = (folder or Path()) / config.file
-        where = str(path)
-        table = read_file(path)
+    def __init__(self, **parameters: Any) -> None:
+        config = self.config = validate(ReplayConfig, parameters, "prices")
+        where = str(config.file)
+        table = read_file(config.file)
         times = times_of(table, config.time, where)
         hold = _ticks_between(times, where)
         columns = [_channel(table, name, getattr(config, name), where) for name in CHANNELS]

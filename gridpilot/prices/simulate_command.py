@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from gridpilot.errors import ConfigError, PriceError
 from gridpilot.files import replacing
 from gridpilot.market.units import TICKS_PER_DAY, TICKS_PER_WEEK
-from gridpilot.prices.base import CHANNELS, PriceModel
+from gridpilot.prices.base import CHANNELS, PriceModel, check_paths
 from gridpilot.prices.load import load_prices
 from gridpilot.progress import Progress
 
@@ -106,6 +106,7 @@ def _table(
     import pyarrow as pa
 
     prices, start = model.simulate(seed, numbers, ticks, history=history)
+    prices, start = check_paths(model, prices, start, history + ticks, len(numbers))
     tick = np.arange(-history, ticks)
     week = (start[:, None] + tick[None, :]) % TICKS_PER_WEEK
     columns = [

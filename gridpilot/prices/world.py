@@ -6,7 +6,7 @@ import numpy.typing as npt
 
 from gridpilot.market.arena import Scenario
 from gridpilot.market.units import TICKS_PER_DAY
-from gridpilot.prices.base import PriceModel, check_request
+from gridpilot.prices.base import PriceModel, check_paths, check_request
 from gridpilot.prices.weather_and_capacity import CapacityConfig, WeatherConfig, simulate_weather_and_capacity
 
 __all__ = ["World"]
@@ -27,5 +27,6 @@ class World:
         """Draw ``episodes`` (B,) under the root seed; arguments and errors are those of :meth:`PriceModel.simulate`."""
         seed, numbers, ticks, history = check_request(root, episodes, ticks, history)
         prices, start = self.prices.simulate(root, numbers, ticks, history=history)
+        prices, start = check_paths(self.prices, prices, start, history + ticks, len(numbers))
         ambient, capacity = simulate_weather_and_capacity(self.weather, self.capacity, seed, numbers, start, ticks, history)
         return Scenario(prices, ambient, capacity, start, history)

@@ -92,7 +92,7 @@ def read_record(run: Path, label: str) -> Record:
     return Record(
         label=label,
         target=target,
-        params={**{key: value for key, value in known.items() if key != "target"}, **entry.get("defaults", {}), **entry["params"]},
+        params={**{key: value for key, value in known.items() if key != "name"}, **entry.get("defaults", {}), **entry["params"]},
         manifest=manifest,
         rows=rows,
         board=board,

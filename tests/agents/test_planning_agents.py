@@ -75,7 +75,7 @@ def test_a_risk_that_is_none_is_refused(wrong: dict[str, float]) -> None:
         MPCCVaR(**wrong)
 
 
-@pytest.mark.parametrize("planner", ["linear", "ladder", {"target": "dynamic", "cells": 12}, {"target": "ladder", "deadline": 0.5}])
+@pytest.mark.parametrize("planner", ["linear", "ladder", {"name": "dynamic", "cells": 12}, {"name": "ladder", "deadline": 0.5}])
 def test_every_planner_plays(planner: Any) -> None:
     name = "mpc"
     arena, seating = seated([[name] * len(SITES)], {name: AgentSpec(name, {"planner": planner, "horizon": 24})})
@@ -114,7 +114,7 @@ def test_a_forecaster_takes_the_place_of_the_climatology() -> None:
 
 def test_a_planner_that_looks_at_risk_gets_scenarios() -> None:
     name = "mpc"
-    params = {"planner": {"target": "cvar"}, "forecaster": "persistence", "horizon": 24, "scenarios": 5}
+    params = {"planner": {"name": "cvar"}, "forecaster": "persistence", "horizon": 24, "scenarios": 5}
     arena, seating = seated(
         [[name, "truthful", "truthful", "truthful", "truthful"]],
         {name: AgentSpec(name, params), "truthful": AgentSpec("truthful", {})},
@@ -127,7 +127,7 @@ def test_a_planner_that_looks_at_risk_gets_scenarios() -> None:
     ("params", "error", "message"),
     [
         ({"planner": "best"}, PlanningError, "planner 'best': expected one of .*dynamic"),
-        ({"planner": {"cells": 3}}, PlanningError, "target is None"),
+        ({"planner": {"cells": 3}}, PlanningError, "name is None"),
         ({"forecaster": "oracle"}, ForecastError, "forecaster 'oracle': expected one of"),
         ({"climatologies": ["mars"]}, ConfigError, "climatology=mars: no such choice"),
         ({"climatologies": ["mars.yaml"]}, AgentError, "climatology 'mars.yaml' cannot be read"),

@@ -19,7 +19,7 @@ from gridpilot.backtest.report import render_report
 from gridpilot.errors import ConfigError, GridPilotError, MissingExtraError
 
 MINE = "tests.backtest.members"
-REFERENCE = f"{{target:{MINE}.Last,label:persistence,width:1.0}}"
+REFERENCE = f"{{name:{MINE}.Last,label:persistence,width:1.0}}"
 KNOWN = {"persistence": {}, "rls": {}, "seasonal": {}, "ensemble": {}}
 
 
@@ -206,7 +206,7 @@ def test_a_constant_series_is_no_difficulty(capsys: pytest.CaptureFixture[str]) 
 )
 def test_bad_input_is_one_line_and_leaves_no_folder(overrides: list[str], message: str, monkeypatch: pytest.MonkeyPatch) -> None:
     names = yaml.safe_load(resources.files("gridpilot.conf").joinpath("backtest.yaml").read_text())["members"]
-    monkeypatch.setattr("gridpilot.presets.registered", lambda group: {name: {"target": name} for name in names})
+    monkeypatch.setattr("gridpilot.presets.registered", lambda group: {name: {"name": name} for name in names})
     with pytest.raises(GridPilotError, match=message) as caught:
         backtest_command.main(overrides)
     assert "\n" not in str(caught.value)
@@ -216,17 +216,17 @@ def test_bad_input_is_one_line_and_leaves_no_folder(overrides: list[str], messag
 def test_members_are_named_described_or_all() -> None:
     assert list(member_specs(["rls"], KNOWN)) == ["persistence", "rls"]
     assert list(member_specs(["all"], KNOWN)) == ["persistence", "rls", "seasonal", "ensemble"]
-    specs = member_specs([{"target": "rls", "label": "slow", "forget": 0.99}, "a.b.Mine"], KNOWN)
-    assert specs["slow"] == {"target": "rls", "forget": 0.99}
-    assert specs["Mine"] == {"target": "a.b.Mine"}
-    own = member_specs(["rls", {"target": "a.b.Mine", "label": "persistence"}], KNOWN)
-    assert next(iter(own.items())) == ("persistence", {"target": "a.b.Mine"})
+    specs = member_specs([{"name": "rls", "label": "slow", "forget": 0.99}, "a.b.Mine"], KNOWN)
+    assert specs["slow"] == {"name": "rls", "forget": 0.99}
+    assert specs["Mine"] == {"name": "a.b.Mine"}
+    own = member_specs(["rls", {"name": "a.b.Mine", "label": "persistence"}], KNOWN)
+    assert next(iter(own.items())) == ("persistence", {"name": "a.b.Mine"})
     with pytest.raises(ConfigError, match="unknown member 'seasnal'; did you mean seasonal"):
         member_specs(["seasnal"], KNOWN)
     with pytest.raises(ConfigError, match="unknown member 'zzz'; known are persistence, rls"):
         member_specs(["zzz"], KNOWN)
     with pytest.raises(ConfigError, match="label 'rls' is taken"):
-        member_specs(["rls", {"target": "rls", "forget": 0.5}], KNOWN)
+        member_specs(["rls", {"name": "rls", "forget": 0.5}], KNOWN)
 
 
 def configuration(**changes: Any) -> dict[str, Any]:

@@ -7,13 +7,18 @@ import numpy.typing as npt
 
 from gridpilot.errors import MissingExtraError
 from gridpilot.forecasting.base import CHANNELS, QUANTILE_LEVELS, Forecast, Forecaster, Row
+from gridpilot.forecasting.fitted import FittedForecaster
 from gridpilot.forecasting.persistence import Persistence
-from gridpilot.forecasting.registry import build_forecaster
+from gridpilot.forecasting.registry import FORECASTER, build_forecaster
+from gridpilot.presets import find, names
 
 FloatArray = npt.NDArray[np.float64]
 
 DAY = 288
-LIGHT = ("persistence", "seasonal_naive", "harmonic_ar", "rls", "kalman", "ukf", "ensemble")
+# Every registered forecaster is tested because it is registered: those that learn row by row, and those that fit a model now and then.
+CLASSES = {name: find(FORECASTER, name) for name in names("forecaster")}
+LIGHT = tuple(name for name, member in CLASSES.items() if not issubclass(member, FittedForecaster))
+FITTED = tuple(member for member in CLASSES.values() if issubclass(member, FittedForecaster))
 THREE = ("energy", "hash", "token")
 
 
@@ -63,7 +68,7 @@ def three(rows: int, seed: int = 0) -> FloatArray:
 
 def build(name: str, channels: int = 1, steps_per_day: int = DAY, **params: object) -> Forecaster:
     names = THREE if channels == 3 else tuple(f"c{i}" for i in range(channels))
-    return build_forecaster({"target": name, **params}, names, steps_per_day)
+    return build_forecaster({"name": name, **params}, names, steps_per_day)
 
 
 def feed(forecaster: Forecaster, prices: FloatArray, first: int = 0) -> Forecaster:

@@ -122,7 +122,7 @@ def test_failing_members_are_left_out_with_a_note() -> None:
 
 
 def test_a_missing_library_is_a_note() -> None:
-    forecaster = Ensemble(("c0",), DAY, ["rls", {"target": "tests.forecasting.series.NeedsExtra"}])
+    forecaster = Ensemble(("c0",), DAY, ["rls", {"name": "tests.forecasting.series.NeedsExtra"}])
     forecast = feed(forecaster, random_walk(5)).forecast(3)
     assert any("NeedsExtra" in note and "pip install" in note for note in forecast.notes)
     assert set(forecast.weights) == {"persistence", "rls"}

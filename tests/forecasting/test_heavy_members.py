@@ -18,21 +18,22 @@ from gridpilot.forecasting.garch import Garch, GarchParameters, change_variance,
 from gridpilot.forecasting.gaussian_process import GaussianProcess
 from gridpilot.forecasting.prophet_member import ProphetForecaster
 from gridpilot.forecasting.wavelet import WaveletRidge, denoise, interpolate, robust_ridge, same_time
+from tests.forecasting.series import FITTED
 
 Array = np.ndarray
 
 DAY = 24
 CHANNELS = ("energy", "hash")
-# Small enough to fit in a blink; each sees its first model on the third day.
+# Small enough to fit in a blink, in the second week.
+FEW_FITS = {"minimum_days": 8.0, "refit_hours": 240.0}
 SMALL: dict[type[FittedForecaster], dict[str, Any]] = {
-    Garch: {"minimum_days": 2.0, "refit_hours": 240.0},
-    WaveletRidge: {"minimum_days": 8.0, "refit_hours": 240.0},
-    LightGBMQuantiles: {"minimum_days": 8.0, "refit_hours": 240.0, "rounds": 15},
-    XGBoostQuantiles: {"minimum_days": 8.0, "refit_hours": 240.0, "rounds": 15},
-    GaussianProcess: {"minimum_days": 7.0, "refit_hours": 240.0},
-    ProphetForecaster: {"minimum_days": 7.0, "refit_hours": 240.0},
+    Garch: {"minimum_days": 2.0},
+    WaveletRidge: {},
+    LightGBMQuantiles: {"rounds": 15},
+    XGBoostQuantiles: {"rounds": 15},
+    GaussianProcess: {"minimum_days": 7.0},
+    ProphetForecaster: {"minimum_days": 7.0},
 }
-MEMBERS = list(SMALL)
 MISSING = {
     WaveletRidge: "pywt",
     LightGBMQuantiles: "lightgbm",
@@ -60,16 +61,16 @@ def fed(member: Forecaster, prices: Array, start: int = 0) -> Forecaster:
 
 
 def small(member: type[FittedForecaster], **more: Any) -> FittedForecaster:
-    return member(CHANNELS, DAY, **{**SMALL[member], **more})  # type: ignore[arg-type]
+    return member(CHANNELS, DAY, **{**FEW_FITS, **SMALL.get(member, {}), **more})  # type: ignore[arg-type]
 
 
 @pytest.fixture(scope="module")
 def fitted() -> dict[type[FittedForecaster], bytes]:
     """Each member after 20 days and two fits."""
-    return {member: pickle.dumps(fed(small(member), seasonal(20))) for member in MEMBERS}
+    return {member: pickle.dumps(fed(small(member), seasonal(20))) for member in FITTED}
 
 
-@pytest.mark.parametrize("member", MEMBERS)
+@pytest.mark.parametrize("member", FITTED)
 def test_before_the_first_fit_it_is_persistence_with_a_band(member: type[FittedForecaster]) -> None:
     forecaster = small(member)
     prices = seasonal(3)
@@ -86,7 +87,7 @@ def test_before_the_first_fit_it_is_persistence_with_a_band(member: type[FittedF
     assert found.notes == ()
 
 
-@pytest.mark.parametrize("member", MEMBERS)
+@pytest.mark.parametrize("member", SMALL)
 def test_a_fitted_member_beats_persistence_where_there_is_a_season(
     member: type[FittedForecaster], fitted: dict[type[FittedForecaster], bytes]
 ) -> None:
@@ -111,7 +112,7 @@ def test_a_fitted_member_beats_persistence_where_there_is_a_season(
     assert 0.7 <= np.mean(inside) <= 1.0
 
 
-@pytest.mark.parametrize("member", MEMBERS)
+@pytest.mark.parametrize("member", FITTED)
 def test_equal_rows_give_equal_forecasts_and_asking_changes_nothing(
     member: type[FittedForecaster], fitted: dict[type[FittedForecaster], bytes]
 ) -> None:
@@ -125,7 +126,7 @@ def test_equal_rows_give_equal_forecasts_and_asking_changes_nothing(
     assert one.quantiles.shape == (60, len(QUANTILE_LEVELS), 2)
 
 
-@pytest.mark.parametrize("member", MEMBERS)
+@pytest.mark.parametrize("member", FITTED)
 @pytest.mark.parametrize("case", ["constant", "spike", "zero then alive"])
 def test_hard_series(member: type[FittedForecaster], case: str) -> None:
     prices = np.full((10 * DAY, 2), 0.03)
@@ -143,7 +144,7 @@ def test_hard_series(member: type[FittedForecaster], case: str) -> None:
         assert np.allclose(found.mean, 0.03)
 
 
-@pytest.mark.parametrize("member", MEMBERS)
+@pytest.mark.parametrize("member", FITTED)
 def test_after_a_gap_of_weeks_it_begins_anew(member: type[FittedForecaster], fitted: dict[type[FittedForecaster], bytes]) -> None:
     forecaster: FittedForecaster = pickle.loads(fitted[member])
     forecaster.update(Row(60 * DAY, np.array([3.0, 4.0])))
@@ -282,7 +283,7 @@ def test_interpolation_and_seasons() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("member", MEMBERS)
+@pytest.mark.parametrize("member", FITTED)
 def test_five_minute_prices_with_the_default_parameters(member: type[FittedForecaster]) -> None:
     prices = seasonal(20, 288, noise=0.03)
     forecaster = member(CHANNELS, 288)

@@ -12,9 +12,10 @@ from gridpilot.forecasting.base import QUANTILE_LEVELS, Forecaster, Row
 from gridpilot.forecasting.conformal import Bands
 from gridpilot.forecasting.knots import knot_steps, knot_weights
 from gridpilot.forecasting.persistence import Persistence
-from gridpilot.forecasting.registry import build_forecaster, find_forecaster, registered
+from gridpilot.forecasting.registry import FORECASTER, build_forecaster
 from gridpilot.forecasting.scenarios import ErrorBlocks, draw_scenarios
 from gridpilot.forecasting.transform import AsinhScale
+from gridpilot.presets import find
 from tests.forecasting.series import DAY, LIGHT, build, check, feed, random_walk, rolling, season, seasonal, three
 
 each_member = pytest.mark.parametrize("name", LIGHT)
@@ -157,9 +158,9 @@ def test_impossible_horizons_are_refused(horizon: int) -> None:
         ("no_such_module.Mine", "no module"),
         ("gridpilot.forecasting.base.Row", "not a subclass"),
         ("gridpilot.forecasting.base.Missing", "has no 'Missing'"),
-        ({"target": "rls", "memory": 3}, "takes memory_days, shrinkage"),
-        ({"target": "rls", "memory_days": -1.0}, "memory_days is -1.0"),
-        ({"memory_days": 1.0}, "target is None"),
+        ({"name": "rls", "memory": 3}, "takes memory_days, shrinkage"),
+        ({"name": "rls", "memory_days": -1.0}, "memory_days is -1.0"),
+        ({"memory_days": 1.0}, "name is None"),
     ],
 )
 def test_what_cannot_be_built_is_named(spec: str | dict[str, object], message: str) -> None:
@@ -174,10 +175,9 @@ def test_steps_per_day_and_channels_are_checked() -> None:
         Persistence((), 288)
 
 
-def test_every_registered_forecaster_has_a_class_of_its_name() -> None:
-    for name in LIGHT:
-        assert find_forecaster(name).name == name
-        assert "target" in registered()[name]
+@each_member
+def test_a_registered_forecaster_has_a_class_of_its_name(name: str) -> None:
+    assert find(FORECASTER, name).name == name
 
 
 @pytest.mark.parametrize("steps_per_day", [24, 96, 288, 1440])

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
+
+import numpy as np
+import pandas as pd
 
 FLAT = {"weekday": [0.0] * 24, "weekend": [0.0] * 24}
 ONES = {"weekday": [1.0] * 24, "weekend": [1.0] * 24}
@@ -18,7 +22,7 @@ def garch(
 ) -> dict[str, Any]:
     """A GARCH configuration; each price white and normal unless changed."""
     return {
-        "model": "garch_t",
+        "name": "gridpilot.prices.garch.GarchPrices",
         "energy": {"centre": 0.02, "scale": 0.01, "location": FLAT, "spread": ONES, **deviation(**(energy or {}))},
         "hash": {"level": 2.0, **deviation(**(hash_ or {}))},
         "token": {"level": 0.3, **deviation(**(token or {}))},
@@ -41,3 +45,15 @@ WILD = garch(
     token={"phi_slow": 0.99, "phi_fast": 0.1, "transient": 0.5, "sd": 0.02, "alpha": 0.2, "beta": 0.7, "nu": 5.0},
     correlation={"energy_hash": 0.3, "hash_token": 0.5},
 )
+
+
+def table(days: int = 4, step: int = 15, start: str = "2024-05-31 00:00") -> pd.DataFrame:
+    """Energy in $/MWh that counts the rows, 2024-05-31 being a Friday."""
+    times = pd.date_range(start, periods=days * 1440 // step, freq=f"{step}min")
+    return pd.DataFrame({"time": times.astype(str), "lmp": 20.0 + 0.01 * np.arange(len(times))})
+
+
+def write_recording(path: Path, days: int) -> Path:
+    """A CSV file of ``table(days)``."""
+    table(days).to_csv(path, index=False)
+    return path

@@ -7,52 +7,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from gridpilot.errors import ConfigError, PriceError
+from gridpilot.errors import ConfigError
+from gridpilot.presets import load_preset
 from gridpilot.prices import load_prices
-from gridpilot.prices.base import PriceModel
-from gridpilot.prices.calibrate_file import preset
 from gridpilot.prices.garch import GarchConfig, GarchPrices, student_quantiles
 from tests.prices.examples import ONES, WILD, garch
 
-PRESETS = ("ercot", "aemo_nsw", "mara_event")
-MODELS: dict[str, PriceModel] = {"wild": load_prices(WILD), **{name: load_prices(preset(name)) for name in PRESETS}}
-
-
-@pytest.mark.parametrize("name", MODELS)
-def test_shapes_and_order(name: str) -> None:
-    prices, start = MODELS[name].simulate(1, [3, 4], 10, history=5)
-    assert prices.shape == (15, 2, 3)
-    assert prices.dtype == np.float64
-    assert prices.flags.c_contiguous
-    assert np.isfinite(prices).all()
-    assert (prices[:, :, 1:] > 0.0).all()
-    assert start.dtype == np.int64
-    assert set(start % 288) == {0}
-    assert start.max() < 2016
-
-
-@pytest.mark.parametrize("name", MODELS)
-@settings(max_examples=15)
-@given(root=st.integers(0, 2**64 - 1), first=st.integers(0, 2**40), size=st.integers(1, 150), ticks=st.integers(0, 40))
-def test_an_episode_is_the_same_alone_in_a_batch_and_longer(name: str, root: int, first: int, size: int, ticks: int) -> None:
-    model = MODELS[name]
-    episodes = np.arange(first, first + size)
-    batch, start = model.simulate(root, episodes, ticks + 13, history=7)
-    alone, alone_start = model.simulate(root, episodes[-1:], ticks, history=7)
-    assert np.array_equal(batch[: 7 + ticks, -1:], alone)
-    assert np.array_equal(start[-1:], alone_start)
-    assert np.array_equal(model.simulate(root, episodes[::-1], ticks, history=7)[0], batch[: 7 + ticks, ::-1])
-
-
-@pytest.mark.parametrize("name", MODELS)
-def test_other_episodes_and_roots_give_other_paths(name: str) -> None:
-    model = MODELS[name]
-    prices = model.simulate(0, range(3), 50)[0]
-    assert not np.array_equal(prices[:, 0], prices[:, 1])
-    assert not np.array_equal(prices, model.simulate(1, range(3), 50)[0])
+MODELS = {"wild": load_prices(WILD), "ercot": load_prices("ercot"), "aemo_nsw": load_prices("aemo_nsw")}
 
 
 def test_episodes_start_on_every_weekday_unless_one_is_named() -> None:
@@ -206,7 +168,7 @@ def test_the_variance_is_clamped() -> None:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"model": "arch"}, "arch"),
+        ({"dynamics": "arch"}, "dynamics"),
         ({"enery": {}}, "enery"),
         ({"hash": {"level": "two"}}, "hash"),
         ({"hash_": {"alpha": 0.3, "beta": 0.7}}, "persistence"),
@@ -227,24 +189,6 @@ def test_impossible_parameters_are_refused_by_name(change: dict[str, Any], words
         load_prices(garch(**change))
 
 
-@pytest.mark.parametrize(
-    ("arguments", "words"),
-    [
-        ((-1, [0], 1, 0), "root seed is -1"),
-        ((2**64, [0], 1, 0), "root seed"),
-        ((0, [-1], 1, 0), "episodes"),
-        ((0, [0.5], 1, 0), "episodes"),
-        ((0, [[0]], 1, 0), "episodes"),
-        ((0, [0], -1, 0), "ticks is -1"),
-        ((0, [0], 1, 1.5), "history is 1.5"),
-    ],
-)
-def test_bad_requests_are_refused(arguments: Any, words: str) -> None:
-    root, episodes, ticks, history = arguments
-    with pytest.raises(PriceError, match=words):
-        MODELS["wild"].simulate(root, episodes, ticks, history=history)
-
-
 def test_the_configuration_survives_a_round_trip() -> None:
-    config = GarchConfig.model_validate(preset("ercot"))
+    config = GarchConfig.model_validate({key: value for key, value in load_preset("prices", "ercot").items() if key != "name"})
     assert GarchConfig.model_validate(config.model_dump()) == config

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from gridpilot.errors import ConfigError
+from gridpilot.presets import load_preset
 from gridpilot.prices import load_prices
-from gridpilot.prices.calibrate_file import preset
 
-SHIPPED = preset("mara_event")
+SHIPPED = load_preset("prices", "mara_event")
 SCALE = np.array([SHIPPED[name]["scale"] for name in ("energy", "hash", "token")])
 
 

@@ -12,17 +12,12 @@ import pytest
 from gridpilot.errors import ConfigError, PriceError
 from gridpilot.prices import load_prices
 from gridpilot.prices.base import PriceModel
-
-
-def table(days: int = 4, step: int = 15, start: str = "2024-05-31 00:00") -> pd.DataFrame:
-    """Energy in $/MWh that counts the rows, 2024-05-31 being a Friday."""
-    times = pd.date_range(start, periods=days * 1440 // step, freq=f"{step}min")
-    return pd.DataFrame({"time": times.astype(str), "lmp": 20.0 + 0.01 * np.arange(len(times))})
+from tests.prices.examples import table
 
 
 def model(path: Path, **changes: Any) -> PriceModel:
     config = {
-        "model": "replay",
+        "name": "replay",
         "file": str(path),
         "time": "time",
         "energy": {"column": "lmp", "unit": "$/MWh"},

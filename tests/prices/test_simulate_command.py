@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 
 from gridpilot.errors import ConfigError, PriceError
+from gridpilot.presets import load_preset
 from gridpilot.prices import load_prices
-from gridpilot.prices.calibrate_file import preset
 from gridpilot.prices.simulate_command import main
 
 SMALL = ["episodes=3", "ticks=20", "history=4", "seed=7"]
@@ -24,7 +24,7 @@ def test_the_file_holds_what_the_model_draws(tmp_path: Path, suffix: str, capsys
     assert json.loads(capsys.readouterr().out)["rows"] == 72
     frame = pd.read_parquet(out) if suffix == ".parquet" else pd.read_csv(out)
     assert list(frame.columns) == ["episode", "tick", "weekday", "hour", "energy", "hash", "token"]
-    prices, start = load_prices(preset("ercot")).simulate(7, range(3), 20, history=4)
+    prices, start = load_prices(load_preset("prices", "ercot")).simulate(7, range(3), 20, history=4)
     second = frame[frame.episode == 1]
     assert second.tick.tolist() == list(range(-4, 20))
     assert np.array_equal(second[["energy", "hash", "token"]].to_numpy(), prices[:, 1])
@@ -62,7 +62,7 @@ def test_a_failed_run_leaves_the_old_file(tmp_path: Path) -> None:
         ("ticks=many", "ticks"),
         ("seed=-1", "seed"),
         ("prices.hash.level=none", "hash.level"),
-        ("prices.model=x", "model"),
+        ("prices.name=x", "expected one of aemo_nsw, ercot"),
     ],
 )
 def test_bad_overrides_are_named(tmp_path: Path, override: str, words: str) -> None:

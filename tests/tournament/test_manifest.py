@@ -79,7 +79,7 @@ def test_a_users_agent_is_identified_by_its_source(tmp_path: Path, monkeypatch: 
 
 def test_a_replayed_file_is_part_of_the_run(tmp_path: Path) -> None:
     (tmp_path / "prices.csv").write_text("time,lmp\n")
-    prices = {"model": "replay", "file": str(tmp_path / "prices.csv")}
+    prices = {"name": "replay", "file": str(tmp_path / "prices.csv")}
     open_run(tmp_path / "run", manifest(prices=prices))
     (tmp_path / "prices.csv").write_text("time,lmp\n1,2\n")
     with pytest.raises(TournamentError, match=r"files\.prices\.file \(the file has changed since\)"):
