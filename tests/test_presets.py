@@ -87,7 +87,7 @@ def test_a_class_of_ones_own_is_told_apart_by_what_it_takes_and_how_it_fails(gro
     assert presets.build(kind, {"name": f"{module}.Mine", "size": 3}, {"size": 4}).size == 4
     with pytest.raises(kind.error, match=f"{group} '{module}.Mine': Mine failed to start: AssertionError: size is too small"):
         presets.build(kind, {"name": f"{module}.Mine", "size": 0})
-    with pytest.raises(kind.error, match="'sise'.*Strict takes size"):
+    with pytest.raises(kind.error, match=r"'sise'.*Strict takes size"):
         presets.build(kind, {"name": f"{module}.Strict", "sise": 2})
 
 

@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -123,6 +123,13 @@ def _typical_days(cleared: FloatArray, width: int, days: int) -> FloatArray:
     return chosen
 
 
+_EXPLAINED: Final = {
+    "energy": "mean energy price, $/kWh",
+    "premium": "mean of the clearing price above the energy price, $/kWh: what scarcity adds",
+    "days": "clearing prices of typical days, $/kWh, for planners that look at risk",
+}
+
+
 def _as_yaml(content: dict[str, Any], settings: ClimatologyConfig) -> str:
     def row(values: Sequence[float], indent: str) -> str:
         words = [f"{value:.5g}" for value in values]
@@ -136,5 +143,7 @@ def _as_yaml(content: dict[str, Any], settings: ClimatologyConfig) -> str:
         f"# price over it, and the clearing prices of {len(content['days'])} typical days. Written by `gridpilot climatology`.\n"
     )
     for name in ("energy", "premium"):
-        text += f"{name}:\n" + "".join(f"  {day}:\n    {row(values, '    ')}\n" for day, values in content[name].items())
-    return text + "days:\n" + "".join(f"  - {row(day, '    ')}\n" for day in content["days"])
+        text += f"{name}:  # {_EXPLAINED[name]}\n" + "".join(
+            f"  {day}:\n    {row(values, '    ')}\n" for day, values in content[name].items()
+        )
+    return text + f"days:  # {_EXPLAINED['days']}\n" + "".join(f"  - {row(day, '    ')}\n" for day in content["days"])

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from gridpilot.errors import ConfigError, PriceError
+from gridpilot.errors import ConfigError, GridPilotError, PriceError
 from gridpilot.presets import load_preset
 from gridpilot.prices import load_prices
 from gridpilot.prices.simulate_command import main
@@ -66,5 +66,5 @@ def test_a_failed_run_leaves_the_old_file(tmp_path: Path) -> None:
     ],
 )
 def test_bad_overrides_are_named(tmp_path: Path, override: str, words: str) -> None:
-    with pytest.raises(ConfigError, match=words):
+    with pytest.raises(GridPilotError, match=words):
         main([*SMALL, f"out={tmp_path / 'paths.csv'}", override])
