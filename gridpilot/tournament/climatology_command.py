@@ -143,7 +143,6 @@ def _as_yaml(content: dict[str, Any], settings: ClimatologyConfig) -> str:
         f"# price over it, and the clearing prices of {len(content['days'])} typical days. Written by `gridpilot climatology`.\n"
     )
     for name in ("energy", "premium"):
-        text += f"{name}:  # {_EXPLAINED[name]}\n" + "".join(
-            f"  {day}:\n    {row(values, '    ')}\n" for day, values in content[name].items()
-        )
+        text += f"{name}:  # {_EXPLAINED[name]}\n"
+        text += "".join(f"  {day}:\n    {row(values, '    ')}\n" for day, values in content[name].items())
     return text + f"days:  # {_EXPLAINED['days']}\n" + "".join(f"  - {row(day, '    ')}\n" for day in content["days"])
