@@ -10,7 +10,9 @@ histogram that forgets, and the quantiles of that histogram times the scale pred
   PID control for time series prediction"; Gibbs and Candès 2021, "Adaptive conformal inference under distribution shift"): after each
   error above a quantile that quantile moves up by ``gain level``, after each error below it moves down by ``gain (1 - level)``, so
   that the share of misses over T steps differs from the level by at most (range of the correction) / (gain T), whatever the data, but
-  for a correction that has reached its bound: no side of a band is ever turned inside out.
+  for a correction that has reached its bound: no side of a band is ever turned inside out. A miss h steps ahead is known h steps later;
+  until then up to h forecasts have missed the same event. So the gain falls as 1/h: at a greater one a single day of spikes winds a
+  quantile up by several times its width, and it takes weeks to come back, since the way in is 19 times slower than the way out.
 """
 
 from __future__ import annotations
@@ -41,6 +43,7 @@ PRIOR_SPREAD: Final = 3.0  # standard deviation of standardised errors before th
 MEMORY_DAYS: Final = 30.0  # after which an error counts 1/e
 OUTER_GAIN: Final = 0.12  # of the tracking at one step; falls with the horizon, as errors overlap
 INNER_GAIN: Final = 0.08  # smaller: inner quantiles see more misses
+LONGEST_RUN: Final = 3.0  # gains of one step by which a run of misses as long as the horizon moves a quantile at most
 OWED: Final = 1.5  # greatest correction inwards, in the quantile it corrects
 FLOOR: Final = 1e-9
 FIRST_VOLATILITY: Final = 0.3  # |change| of z taken for granted before the first; counts as one row
@@ -179,7 +182,9 @@ def _learn(s: Any, knots: Any, levels: Any, day: int, step: int, rows: int, z: A
             for q in range(len(levels)):
                 if q != middle:
                     inside = 1.0 if error <= s.offsets[slot, k, c, q] else 0.0
-                    gain = OUTER_GAIN * ahead**-0.4 if q == 0 or q == len(levels) - 1 else INNER_GAIN * ahead**-0.5
+                    outer = q == 0 or q == len(levels) - 1
+                    falling = min(ahead**-0.4 if outer else ahead**-0.5, LONGEST_RUN / ahead)
+                    gain = falling * (OUTER_GAIN if outer else INNER_GAIN)
                     s.shift[c, k, q] += gain * (levels[q] - inside)
             u = error / np.exp(s.log_scale[slot, k, c])
             s.recent[k, c] = u
