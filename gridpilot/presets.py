@@ -21,6 +21,7 @@ from typing import Any, Generic, TypeVar
 import yaml
 
 from gridpilot.errors import ConfigError, GridPilotError
+from gridpilot.suggestions import did_you_mean
 
 __all__ = ["Kind", "build", "find", "load_preset", "named", "names", "registered"]
 
@@ -82,7 +83,8 @@ def find(kind: Kind[Part], name: str) -> type[Part]:
     path = str(_loaded(group, name)["name"]) if name in names(group) else name
     module_name, _, class_name = path.rpartition(".")
     if not module_name:
-        raise error(f"{group} {name!r}: expected {_expected(kind)}")
+        meant = did_you_mean(name, names(group))
+        raise error(f"{group} {name!r}: {meant and meant + ' '}expected {_expected(kind)}")
     if str(Path.cwd()) not in sys.path:
         sys.path.insert(0, str(Path.cwd()))
     try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
@@ -54,7 +54,7 @@ class LiveConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
-    venue: Literal["mara", "replay", "simulated"]
+    venue: str | dict[str, Any]  # as every part is named, see gridpilot.presets
     mode: Literal["shadow", "live"]
     url: str
     speed: PositiveFloat | None
@@ -64,7 +64,7 @@ class LiveConfig(BaseModel):
     sites: PositiveInt
     inventory: Literal["documented", "live"]
     file: Path | None
-    feed: Literal["mara_event", "garch"]
+    feed: str | dict[str, Any]
     history: PositiveInt
     deadline: PositiveFloat | None
     timeout: PositiveFloat | None

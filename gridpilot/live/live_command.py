@@ -70,11 +70,13 @@ def main(argv: list[str]) -> int:
 
 
 def _run(config: dict[str, Any]) -> int:
+    from gridpilot.live.open_venue import find_venue
+
     settings = configuration.validate(LiveRun, config, "live")
     pilot = _pilot(settings)
     live = settings.live.model_copy(update={"risk": pilot.risk})
     keys = [SecretStr(key.strip()) for key in os.environ.get(KEY_VARIABLE, "").split(",") if key.strip()]
-    if live.mode == "live" and live.venue == "mara" and not keys:
+    if live.mode == "live" and find_venue(live).remote and not keys:
         raise ConfigError(
             f"live.mode=live needs a key in {KEY_VARIABLE}, which is not set; gridpilot live register --name NAME makes a site"
         )
@@ -121,9 +123,9 @@ def _operate(live: LiveConfig, pilot: Pilot, keys: Sequence[SecretStr], *, lines
         stack.callback(venue.close)
         stack.enter_context(sole_engine(live.journal))
         journal = stack.enter_context(Journal(live.journal))
-        if live.venue != "mara" and journal.last("session") is not None:
+        if not venue.remote and journal.last("session") is not None:
             raise ConfigError(
-                f"live.journal={live.journal} holds an earlier run, which a {live.venue} one cannot go on with; choose another"
+                f"live.journal={live.journal} holds an earlier run, which a {venue.name} one cannot go on with; choose another"
             )
         wall = venue.clock.monotonic
         metrics = Metrics(wall)
@@ -136,9 +138,8 @@ def _operate(live: LiveConfig, pilot: Pilot, keys: Sequence[SecretStr], *, lines
             print(f"gridpilot live: http://127.0.0.1:{server.port}/metrics and /health", file=sys.stderr)
         table = None
         if shown:
-            address = live.url if live.venue == "mara" else str(live.file or live.feed)
             sites = tuple(site.name for site in venue.open().sites)
-            table = LiveTable(Heading(venue.name, address, pilot.name, sites, venue.clock.speed, live.mode))
+            table = LiveTable(Heading(venue.name, venue.address, pilot.name, sites, venue.clock.speed, live.mode))
             stack.enter_context(table)
         watch = Watch(log, metrics, monotonic=wall, table=table, lines=lines, **limits)
         engine = Engine(venue, [AgentSpec(pilot.target, pilot.params)], live, journal, watch, origin=pilot.origin)

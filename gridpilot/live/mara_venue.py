@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar, Final, Self
 
-from gridpilot.errors import LiveError
+from pydantic import SecretStr
+
+from gridpilot.errors import ConfigError, LiveError, VenueError
 from gridpilot.live.api import Counts, Inventory, build_site
 from gridpilot.live.client import MaraClient
-from gridpilot.live.clock import Clock
-from gridpilot.live.config import Timing
+from gridpilot.live.clock import Clock, SystemClock
+from gridpilot.live.config import LiveConfig, Timing
 from gridpilot.live.facility import Facility
+from gridpilot.live.http_connection import check_url, is_loopback
 from gridpilot.live.venue import Venue
 
 __all__ = ["MaraVenue"]
@@ -26,12 +29,24 @@ class MaraVenue(Venue):
     """
 
     name: ClassVar[str] = "mara"
+    remote: ClassVar[bool] = True
 
     def __init__(self, client: MaraClient, n_keys: int, *, clock: Clock, timing: Timing, power_w: int | None) -> None:
         self.client, self.clock, self.timing = client, clock, timing
         self._n_keys, self._power_w = n_keys, power_w
         self._opened: tuple[Inventory, tuple[int, ...]] | None = None
         self._unlike: list[str] = []
+
+    @classmethod
+    def configured(cls, live: LiveConfig, keys: Sequence[SecretStr]) -> Self:
+        """The API at ``live.url``."""
+        speed = _speed(live)
+        clock, timing = SystemClock(speed), Timing.of(speed, timeout=live.timeout, deadline=live.deadline)
+        client = MaraClient(live.url, keys, timing=timing, clock=clock, requests_per_tick=live.requests_per_tick)
+        limit = None if live.power_kw is None else round(live.power_kw * 1000.0)
+        venue = cls(client, len(keys), clock=clock, timing=timing, power_w=limit)
+        venue.address = live.url
+        return venue
 
     def open(self) -> Facility:
         """Read the inventory and every site's power; the limit is the smaller of theirs and the configured one."""
@@ -91,3 +106,20 @@ class MaraVenue(Venue):
         if not self._n_keys:
             return inventory, (DOCUMENTED_W if self._power_w is None else self._power_w,)
         return inventory, tuple(self.client.site_power_w(i) for i in range(self._n_keys))
+
+
+def _speed(live: LiveConfig) -> float:
+    """The configured speed, or what a stand-in on this machine says its own is."""
+    loopback = is_loopback(check_url(live.url))
+    if live.speed is not None:
+        if live.speed != 1.0 and not loopback:
+            raise ConfigError(f"live.speed is {live.speed:g} for {live.url}, expected 1: only a stand-in on loopback is faster")
+        return live.speed
+    if not loopback:
+        return 1.0
+    with MaraClient(live.url, timing=Timing.of(1.0, timeout=live.timeout), clock=SystemClock()) as client:
+        try:
+            client.prices()
+        except VenueError as error:
+            raise LiveError(f"live.url={live.url}: {error}; gridpilot serve-mara starts a stand-in there") from error
+        return client.speed() or 1.0

@@ -9,83 +9,69 @@ from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import Any, Final
 
 from gridpilot.errors import PriceError
 from gridpilot.live.api import PRICE_FIELDS, ROW_FIELDS, TICK, PriceRow, format_time, parse_time
 from gridpilot.market.units import CHANNELS
+from gridpilot.presets import build, find, load_preset, named, names
+from gridpilot.prices.base import PriceModel, check_paths
+from gridpilot.prices.garch import GarchPrices
+from gridpilot.prices.load import PRICES
+from gridpilot.prices.mara_event import MaraEventPrices
 
-if TYPE_CHECKING:
-    from gridpilot.prices.base import FloatArray, PriceModel
+__all__ = ["OPENING", "feed_name", "generate_rows", "read_rows"]
 
-__all__ = ["FEEDS", "OPENING", "FeedName", "generate_rows", "read_rows"]
-
-FeedName = Literal["mara_event", "garch"]
-FEEDS: Final[tuple[FeedName, ...]] = ("mara_event", "garch")
 OPENING: Final = datetime(2025, 6, 21, 12, tzinfo=UTC)  # of the event
 
-# GUESSES: raw units of one $/kWh, one $ per PH/s h and one $ per million tokens. The event had no such feed; these bring the long-run
-# means of the preset `ercot` (0.0273, 2.117, 0.300) to those of the event's walk (1.26, 1.98, 1.25). The floor stands in for prices of 0
-# and below.
-GARCH_SCALES: Final = (46.0, 0.94, 4.2)
-GARCH_ENERGY_FLOOR: Final = 0.05
+# GUESSES: raw units of one $/kWh, one $ per PH/s h and one $ per million tokens, for price models in dollars. The event had no such feed;
+# these bring the long-run means of the preset `ercot` (0.0273, 2.117, 0.300) to those of the event's walk (1.26, 1.98, 1.25). The floor
+# stands in for prices of 0 and below.
+RAW_PER_DOLLAR: Final = (46.0, 0.94, 4.2)
+ENERGY_FLOOR: Final = 0.05
 
 
-def generate_rows(feed: FeedName, seed: int, count: int, *, start: datetime = OPENING) -> list[PriceRow]:
+def generate_rows(feed: str | Mapping[str, Any], seed: int, count: int, *, start: datetime = OPENING) -> list[PriceRow]:
     """The first ``count`` rows of a feed, oldest first, on five-minute marks from ``start``. A longer list begins with the shorter one.
 
-    ``mara_event``  the bounded walk of ``conf/prices/mara_event.yaml``, from the event's opening 3.0, 4.0, 2.0
-    ``garch``       ``conf/prices/ercot.yaml`` at the event's price levels, which is a guess; hours of the day are those of ``start`` in UTC
+    ``feed`` names a price model: a name of ``conf/prices``, a dotted path, or a mapping with either as ``name`` and parameters. The walk of
+    ``mara_event`` is in the API's units itself, from the event's opening 3.0, 4.0, 2.0. All others are brought from dollars to the event's
+    price levels, which is a guess, and know the time of day of ``start`` in UTC.
 
-    Raises :class:`~gridpilot.errors.PriceError` for an unknown feed, a seed or count below 0, and a start off the five-minute marks.
+    Raises what a model that cannot be built raises, and :class:`~gridpilot.errors.PriceError` for a seed or count below 0 and a start off
+    the five-minute marks.
     """
     start = start.astimezone(UTC)
     if not _on_mark(start):
         raise PriceError(f"start is {format_time(start)}, expected a five-minute mark")
     if isinstance(count, bool) or not isinstance(count, int) or count < 0:
         raise PriceError(f"count is {count!r}, expected a whole number >= 0")
-    match feed:
-        case "mara_event":
-            prices = _event_prices(seed, count)
-        case "garch":
-            prices = _garch_prices(seed, count, start)
-        case _:
-            raise PriceError(f"feed is {feed!r}, expected one of {', '.join(FEEDS)}")
+    model, raw = _model(json.dumps(feed, sort_keys=True), start.weekday())
+    # Paths start at midnight; the walk of the event knows no time of day.
+    before = 0 if raw else (start - start.replace(hour=0, minute=0)) // TICK
+    paths, _ = check_paths(model, *model.simulate(seed, [0], before + count), before + count, 1)
+    prices = paths[before:, 0]
+    if not raw:
+        prices = prices * RAW_PER_DOLLAR
+        prices[:, 0] = prices[:, 0].clip(min=ENERGY_FLOOR)
     return [PriceRow(start + i * TICK, *row) for i, row in enumerate(prices.tolist())]
 
 
-def _event_prices(seed: int, count: int) -> FloatArray:
-    """``(count, 3)``."""
-    paths, _ = _event_model().simulate(seed, [0], count)
-    return paths[:, 0]
+def feed_name(feed: str | Mapping[str, Any]) -> str:
+    """What a feed is called."""
+    return feed if isinstance(feed, str) else str(feed.get("name"))
 
 
-def _garch_prices(seed: int, count: int, start: datetime) -> FloatArray:
-    """``(count, 3)``."""
-    # Its paths start at midnight, and the time of day matters to it.
-    before = (start - start.replace(hour=0, minute=0)) // TICK
-    paths, _ = _garch_model(start.weekday()).simulate(seed, [0], before + count)
-    prices: FloatArray = paths[before:, 0] * GARCH_SCALES
-    prices[:, 0] = prices[:, 0].clip(min=GARCH_ENERGY_FLOOR)
-    return prices
-
-
-@cache
-def _event_model() -> PriceModel:
-    from gridpilot.prices.load import load_prices
-    from gridpilot.setup import load_preset
-
-    preset = load_preset("prices", "mara_event")
-    raw = {name: {**preset[name], "scale": 1.0} for name in CHANNELS}
-    return load_prices({**preset, **raw, "begin": "opening"})
-
-
-@cache  # its tables take a while, and a feed is drawn again and again as it grows
-def _garch_model(weekday: int) -> PriceModel:
-    from gridpilot.prices.load import load_prices
-    from gridpilot.setup import load_preset
-
-    return load_prices({**load_preset("prices", "ercot"), "weekday": weekday})
+@cache  # tables take a while, and a feed is drawn again and again as it grows
+def _model(feed: str, weekday: int) -> tuple[PriceModel, bool]:
+    """The price model of a feed, given as JSON, and whether its prices are in the API's units."""
+    name, own = named(PRICES, json.loads(feed))
+    kind = find(PRICES, name)
+    if issubclass(kind, MaraEventPrices):
+        given = {**(load_preset(PRICES.group, name) if name in names(PRICES.group) else {}), **own}
+        raw: dict[str, Any] = {channel: {**given[channel], "scale": 1.0} for channel in CHANNELS if channel in given}
+        return build(PRICES, name, {"begin": "opening", **own, **raw}), True
+    return build(PRICES, name, {"weekday": weekday, **own} if issubclass(kind, GarchPrices) else own), False
 
 
 def read_rows(path: Path) -> list[PriceRow]:

@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Sequence
-from typing import ClassVar, Final
+from functools import partial
+from pathlib import Path
+from typing import ClassVar, Final, Self
 
-from gridpilot.errors import LiveError
-from gridpilot.live.api import TICK, Counts, Inventory, PriceRow, build_site
+from pydantic import SecretStr
+
+from gridpilot.errors import ConfigError, LiveError
+from gridpilot.live.api import INVENTORIES, TICK, Counts, Inventory, PriceRow, build_site
 from gridpilot.live.clock import ManualClock
-from gridpilot.live.config import Timing
+from gridpilot.live.config import LiveConfig, Timing
 from gridpilot.live.facility import Facility
+from gridpilot.live.price_feed import feed_name, generate_rows, read_rows
 from gridpilot.live.venue import Venue
 
 __all__ = ["ReplayVenue", "SimulatedVenue"]
 
+DEFAULT_KW: Final = 1000.0  # of a site, where nothing is configured
 BATCH: Final = 1024  # rows drawn at a time
 RECENT: Final = 24  # rows of a reading: the feed knows the older ones
 
@@ -38,6 +44,15 @@ class ReplayVenue(Venue):
         self.clock = ManualClock(self._rows[start - 1].at)
         tick = TICK.total_seconds()
         self.timing = dataclasses.replace(Timing.of(1.0), poll=tick / 10.0, poll_early=tick)  # nobody waits: no need to look often
+
+    @classmethod
+    def configured(cls, live: LiveConfig, keys: Sequence[SecretStr]) -> Self:
+        """The rows of ``live.file``, a file of prices or a journal."""
+        if live.file is None:
+            raise ConfigError("live.file is not set, expected a CSV file of prices or a journal to replay")
+        venue = cls(_recorded_rows(live.file), INVENTORIES[live.inventory], _power_w(live), sites=live.sites)
+        venue.address = str(live.file)
+        return venue
 
     def open(self) -> Facility:
         """The facility."""
@@ -77,6 +92,14 @@ class SimulatedVenue(ReplayVenue):
         self._draw = draw
         super().__init__(draw(start + BATCH), inventory, power_w, sites=sites, start=start)
 
+    @classmethod
+    def configured(cls, live: LiveConfig, keys: Sequence[SecretStr]) -> Self:
+        """Rows of ``live.feed``."""
+        draw = partial(generate_rows, live.feed, live.seed)
+        venue = cls(draw, INVENTORIES[live.inventory], _power_w(live), sites=live.sites)
+        venue.address = feed_name(live.feed)
+        return venue
+
     def prices(self) -> Sequence[PriceRow]:
         """The rows whose time has come: all at first, then the newest few."""
         while self._rows[-1].at <= self.clock.now() + TICK:
@@ -87,3 +110,20 @@ class SimulatedVenue(ReplayVenue):
     def exhausted(self) -> bool:
         """Never."""
         return False
+
+
+def _power_w(live: LiveConfig) -> int:
+    return round((live.power_kw or DEFAULT_KW) * 1000.0)
+
+
+def _recorded_rows(file: Path) -> Sequence[PriceRow]:
+    if file.suffix in (".csv", ".json"):
+        return read_rows(file)
+    from gridpilot.live.journal import Journal
+    from gridpilot.live.recovery import recover
+
+    with Journal(file, read_only=True) as journal:
+        rows = recover(journal, keep=10**9).rows
+    if not rows:
+        raise ConfigError(f"live.file={file}: the journal holds no price rows, expected at least one")
+    return rows

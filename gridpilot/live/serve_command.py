@@ -10,14 +10,14 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import yaml
 
 from gridpilot.errors import ConfigError
 from gridpilot.live.api import TICK, PriceRow, format_time
 from gridpilot.live.clock import SystemClock
-from gridpilot.live.price_feed import FEEDS, OPENING, FeedName, generate_rows, read_rows
+from gridpilot.live.price_feed import OPENING, generate_rows, read_rows
 from gridpilot.live.stand_in import faults as fault_rules
 from gridpilot.live.stand_in.faults import LONGEST_FAULT, Faults, Rule, load_faults, random_rule
 from gridpilot.live.stand_in.options import StandInOptions, describe_options, parse_options
@@ -64,7 +64,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: this machine only)")
     parser.add_argument("--port", type=int, default=DEFAULT_PORT, help=f"default {DEFAULT_PORT}; 0 takes a free one")
-    parser.add_argument("--feed", choices=(*FEEDS, "replay"), help="default mara_event, or replay where --file is given")
+    parser.add_argument(
+        "--feed", help="price model: a name of conf/prices, or a dotted path (default: mara_event, or replay where --file is given)"
+    )
     parser.add_argument(
         "--file", type=Path, help="of --feed replay: CSV or JSON with timestamp and energy_price, hash_price, token_price"
     )
@@ -113,7 +115,7 @@ def _feed(arguments: argparse.Namespace, options: StandInOptions) -> Sequence[Pr
     """The rows; at speed 1 the last one of the history is the one of now."""
     now = datetime.now(UTC)
     newest = now.replace(minute=now.minute - now.minute % 5, second=0, microsecond=0)
-    chosen: FeedName | Literal["replay"] = arguments.feed or ("mara_event" if arguments.file is None else "replay")
+    chosen: str = arguments.feed or ("mara_event" if arguments.file is None else "replay")
     if chosen != "replay":
         if arguments.file is not None:
             raise ConfigError(f"--file is given with --feed {chosen}, expected --feed replay")

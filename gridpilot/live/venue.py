@@ -9,22 +9,40 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
+
+from pydantic import SecretStr
 
 from gridpilot.live.api import Counts
 from gridpilot.live.clock import Clock
-from gridpilot.live.config import Timing
+from gridpilot.live.config import LiveConfig, Timing
 from gridpilot.live.facility import Facility
 
 __all__ = ["Venue"]
 
 
 class Venue(ABC):
-    """N sites behind one connection."""
+    """N sites behind one connection.
+
+    One of your own is named ``live.venue=my_file.MyVenue``, or ``live.venue={name: my_file.MyVenue, port: 502}`` where ``configured`` takes
+    a port.
+    """
 
     name: ClassVar[str]
+    remote: ClassVar[bool] = (
+        False  # a service that runs on without this program: sending needs a key, and a journal is gone on with
+    )
+    address: str = ""  # shown beside the name
     clock: Clock
     timing: Timing
+
+    @classmethod
+    @abstractmethod
+    def configured(cls, live: LiveConfig, keys: Sequence[SecretStr]) -> Self:
+        """The venue that a configuration describes; ``keys`` are those of the sites, and further arguments come from ``live.venue``.
+
+        Raises :class:`~gridpilot.errors.ConfigError` for a key of the configuration that does not fit.
+        """
 
     @abstractmethod
     def open(self) -> Facility:

@@ -9,6 +9,7 @@ import re
 import signal
 import subprocess
 import sys
+import textwrap
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,9 +18,13 @@ import httpx2
 import pytest
 
 from gridpilot import cli
+from gridpilot.errors import GridPilotError
 from gridpilot.live.api import CLASSES
+from gridpilot.live.config import LiveConfig
 from gridpilot.live.deployment import load_deployment
 from gridpilot.live.journal import Journal
+from gridpilot.live.open_venue import open_venue
+from gridpilot.presets import load_preset
 from tests.live.test_deployment import write
 from tests.live.test_serve_command import serving
 
@@ -187,6 +192,51 @@ def test_an_agent_of_the_working_folder() -> None:
     flown("agent=my_file.MyAgent", "live=simulated", "live.rows=20", "live.journal=own.db")
     assert read("session", "own.db")[0]["agent"] == {"target": "my_file.MyAgent", "params": {}}
     assert {each["reason"] for each in read("decision", "own.db")} == {"agent"}
+
+
+def test_a_venue_and_a_price_feed_of_the_working_folder() -> None:
+    Path("my_site.py").write_text(
+        textwrap.dedent("""\
+        import numpy as np
+        from gridpilot import PriceModel
+        from gridpilot.live.replay_venue import SimulatedVenue
+
+        class Flat(PriceModel):
+            def simulate(self, root, episodes, ticks, *, history=0):
+                prices = np.tile([0.03, 2.1, 0.3], (history + ticks, len(episodes), 1))
+                return prices, np.zeros(len(episodes), dtype=np.int64)
+
+        class Quiet(SimulatedVenue):
+            name = "quiet"
+
+            @classmethod
+            def configured(cls, live, keys, rows_a_day=288):
+                venue = super().configured(live, keys)
+                venue.address = f"{rows_a_day} rows"
+                return venue
+        """),
+        encoding="utf-8",
+    )
+    quiet = ["live=simulated", "live.venue={name: my_site.Quiet, rows_a_day: 12}", "live.feed=my_site.Flat"]
+    flown("agent=truthful", *quiet, "live.rows=6", "live.journal=quiet.db")
+    assert {each["reason"] for each in read("decision", "quiet.db")} == {"agent"}
+    assert len({json.dumps(each["counts"]) for each in read("decision", "quiet.db")[1:]}) == 1
+
+
+@pytest.mark.parametrize(
+    ("keys", "words"),
+    [
+        ({"venue": "moon"}, "venue 'moon': expected one of mara, replay, simulated"),
+        ({"venue": {"port": 3}}, "name is None, expected one of mara"),
+        ({"venue": {"name": "simulated", "port": 3}}, "'port'; SimulatedVenue takes no parameters"),
+        ({"feed": "moon"}, "prices 'moon': expected one of"),
+        ({"venue": "replay"}, "live.file is not set"),
+    ],
+)
+def test_venues_and_feeds_that_there_are_not_get_one_error(keys: dict[str, Any], words: str) -> None:
+    live = LiveConfig.model_validate({**load_preset("live", "base"), "venue": "simulated", **keys})
+    with pytest.raises(GridPilotError, match=words):
+        open_venue(live)
 
 
 def test_a_deployment() -> None:

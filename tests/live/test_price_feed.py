@@ -17,11 +17,14 @@ from hypothesis import strategies as st
 from gridpilot.errors import PriceError
 from gridpilot.live import price_feed
 from gridpilot.live.api import TICK, PriceRow, format_time
-from gridpilot.live.price_feed import FEEDS, OPENING, generate_rows, read_rows
+from gridpilot.live.price_feed import OPENING, generate_rows, read_rows
 from tests.live.worlds import entry, walk
 from tests.test_structure import ROOT
 
 EVENT = yaml.safe_load((ROOT / "conf" / "prices" / "mara_event.yaml").read_text(encoding="utf-8"))
+
+
+FEEDS = ("mara_event", "ercot")
 
 
 def values(rows: list[PriceRow]) -> np.ndarray[Any, np.dtype[np.float64]]:
@@ -30,14 +33,14 @@ def values(rows: list[PriceRow]) -> np.ndarray[Any, np.dtype[np.float64]]:
 
 @pytest.mark.parametrize("feed", FEEDS)
 @given(seed=st.integers(0, 2**64 - 1), short=st.integers(0, 40), more=st.integers(0, 40))
-def test_a_longer_feed_begins_with_the_shorter_one(feed: price_feed.FeedName, seed: int, short: int, more: int) -> None:
+def test_a_longer_feed_begins_with_the_shorter_one(feed: str, seed: int, short: int, more: int) -> None:
     rows = generate_rows(feed, seed, short + more)
     assert rows[:short] == generate_rows(feed, seed, short)
     assert [row.at for row in rows] == [OPENING + i * TICK for i in range(short + more)]
 
 
 @pytest.mark.parametrize("feed", FEEDS)
-def test_seeds_give_different_feeds_of_finite_positive_prices(feed: price_feed.FeedName) -> None:
+def test_seeds_give_different_feeds_of_finite_positive_prices(feed: str) -> None:
     first, second = (values(generate_rows(feed, seed, 2000)) for seed in (0, 1))
     assert not np.array_equal(first, second)
     assert np.isfinite(first).all()
@@ -58,13 +61,28 @@ def test_the_walk_of_the_event_opens_and_moves_as_its_preset_says() -> None:
 
 def test_the_garch_feed_is_about_as_high_as_the_walk() -> None:
     means = {feed: np.mean([values(generate_rows(feed, seed, 8640)).mean(axis=0) for seed in range(12)], axis=0) for feed in FEEDS}
-    assert means["garch"] == pytest.approx(means["mara_event"], rel=0.35)
-    assert values(generate_rows("garch", 3, 20_000))[:, 0].min() == price_feed.GARCH_ENERGY_FLOOR
+    assert means["ercot"] == pytest.approx(means["mara_event"], rel=0.35)
+    assert values(generate_rows("ercot", 3, 20_000))[:, 0].min() == price_feed.ENERGY_FLOOR
 
 
 def test_the_garch_feed_knows_the_time_of_day() -> None:
     noon, midnight = OPENING, OPENING.replace(hour=0)
-    assert generate_rows("garch", 5, 10, start=noon) == generate_rows("garch", 5, 154, start=midnight)[144:]
+    assert generate_rows("ercot", 5, 10, start=noon) == generate_rows("ercot", 5, 154, start=midnight)[144:]
+
+
+def test_a_feed_takes_parameters_and_a_model_of_ones_own() -> None:
+    assert generate_rows({"name": "mara_event"}, 4, 9) == generate_rows("mara_event", 4, 9)
+    assert generate_rows({"name": "mara_event", "begin": "stationary"}, 4, 9) != generate_rows("mara_event", 4, 9)
+    Path("my_feed_here.py").write_text(
+        "import numpy as np\nfrom gridpilot import PriceModel\n\nclass Flat(PriceModel):\n"
+        "    def __init__(self, energy=0.05):\n        self.energy = energy\n\n"
+        "    def simulate(self, root, episodes, ticks, *, history=0):\n"
+        "        prices = np.tile([self.energy, 2.0, 0.3], (history + ticks, len(episodes), 1))\n"
+        "        return prices, np.zeros(len(episodes), dtype=np.int64)\n"
+    )
+    rows = generate_rows({"name": "my_feed_here.Flat", "energy": 0.1}, 0, 3)
+    assert values(rows) == pytest.approx(np.tile([0.1, 2.0, 0.3], (3, 1)) * price_feed.RAW_PER_DOLLAR)
+    assert generate_rows("my_feed_here.Flat", 0, 1)[0].raw[0] == pytest.approx(0.05 * 46.0)
 
 
 def test_a_start_elsewhere_on_earth_is_the_same_instant() -> None:
@@ -75,12 +93,12 @@ def test_a_start_elsewhere_on_earth_is_the_same_instant() -> None:
 @pytest.mark.parametrize(
     ("feed", "seed", "count", "start", "message"),
     [
-        ("mars", 0, 1, OPENING, "feed is 'mars', expected one of mara_event, garch"),
+        ("mars", 0, 1, OPENING, "prices 'mars': expected one of aemo_nsw, ercot"),
         ("mara_event", -1, 1, OPENING, "root seed is -1"),
-        ("garch", 2**64, 1, OPENING, "root seed"),
-        ("garch", 0, -1, OPENING, "count is -1"),
-        ("garch", 0, True, OPENING, "count is True"),
-        ("garch", 0, 1, OPENING + timedelta(seconds=1), "start is 2025-06-21T12:00:01, expected a five-minute mark"),
+        ("ercot", 2**64, 1, OPENING, "root seed"),
+        ("ercot", 0, -1, OPENING, "count is -1"),
+        ("ercot", 0, True, OPENING, "count is True"),
+        ("ercot", 0, 1, OPENING + timedelta(seconds=1), "start is 2025-06-21T12:00:01, expected a five-minute mark"),
     ],
 )
 def test_what_cannot_be_drawn_is_refused(feed: Any, seed: int, count: Any, start: datetime, message: str) -> None:

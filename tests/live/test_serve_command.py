@@ -99,7 +99,7 @@ def feed_at(now: datetime, arguments: list[str], monkeypatch: pytest.MonkeyPatch
 NOW = datetime(2026, 3, 1, 0, 3, 59, 7, tzinfo=UTC)
 
 
-@pytest.mark.parametrize("feed", ["mara_event", "garch"])
+@pytest.mark.parametrize("feed", ["mara_event", "ercot"])
 @pytest.mark.parametrize("speed", ["1", "300"])
 def test_at_speed_one_the_newest_row_is_of_now(feed: Any, speed: str, monkeypatch: pytest.MonkeyPatch) -> None:
     rows, _ = feed_at(NOW, ["--feed", feed, "--speed", speed, "--history", "10", "--seed", "5"], monkeypatch)
@@ -149,7 +149,7 @@ def test_a_server_at_speed_one_is_fresh() -> None:
         (["--fault-rate", "2"], ConfigError, "--fault-rate is 2, expected a number from 0 to 1"),
         (["--faults", "gone.yaml"], ConfigError, "gone.yaml: cannot be read: No such file or directory"),
         (["--feed", "replay"], ConfigError, "--feed replay needs a file of prices: --file FILE"),
-        (["--feed", "garch", "--file", "rows.json"], ConfigError, "--file is given with --feed garch, expected --feed replay"),
+        (["--feed", "ercot", "--file", "rows.json"], ConfigError, "--file is given with --feed ercot, expected --feed replay"),
         (["--file", "rows.json", "--history", "4"], ConfigError, "--history is 4, expected at most the 3 rows of rows.json"),
         (["--file", "gone.csv"], PriceError, "gone.csv: cannot be read: No such file or directory"),
         (["--host", "x" * 64], LiveError, "xxx', expected a name or address of this machine"),

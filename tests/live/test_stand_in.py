@@ -103,7 +103,7 @@ def test_rows_come_with_the_clock_and_the_state_follows_the_newest() -> None:
         assert call("GET /prices").json() == [entry(row) for row in rows][::-1]  # a recording stands still at its end
 
 
-@pytest.mark.parametrize("feed", ["mara_event", "garch"])
+@pytest.mark.parametrize("feed", ["mara_event", "ercot"])
 def test_a_drawn_feed_has_no_end_and_never_changes_its_past(feed: Any) -> None:
     asked: list[int] = []
 
