@@ -12,7 +12,9 @@ import numpy as np
 import pytest
 
 from gridpilot import load_setup, presets
+from gridpilot.agents.bidding.base import BIDDING
 from gridpilot.agents.registry import AGENT
+from gridpilot.agents.storage.base import STORAGE
 from gridpilot.cli import main
 from gridpilot.envs import MarketEnv
 from gridpilot.errors import PriceError
@@ -21,11 +23,18 @@ from gridpilot.live.open_venue import VENUE
 from gridpilot.planning.registry import PLANNER
 from gridpilot.prices.load import PRICES
 
-KINDS: dict[str, presets.Kind[Any]] = {kind.group: kind for kind in (AGENT, FORECASTER, PLANNER, PRICES, VENUE)}
+KINDS: dict[str, presets.Kind[Any]] = {kind.group: kind for kind in (AGENT, BIDDING, FORECASTER, PLANNER, PRICES, STORAGE, VENUE)}
 NAMES = [(group, name) for group in KINDS for name in presets.names(group)]
 EACH = pytest.mark.parametrize("group", [group for group in KINDS if group != "venue"])  # built with what live is told
 ANY_KIND = pytest.mark.parametrize("group", KINDS)
-ANY = {"agent": "truthful", "forecaster": "persistence", "planner": "dynamic", "prices": "mara_event"}
+ANY = {
+    "agent": "truthful",
+    "bidding": "truthful",
+    "storage": "none",
+    "forecaster": "persistence",
+    "planner": "dynamic",
+    "prices": "mara_event",
+}
 
 
 @pytest.mark.parametrize(("group", "name"), NAMES, ids=[f"{group}={name}" for group, name in NAMES])

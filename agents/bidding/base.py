@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 from gridpilot import presets
 from gridpilot.agents.storage.base import Worth
@@ -14,7 +14,7 @@ from gridpilot.market.bids import Bid
 from gridpilot.market.observation import MarketInfo, Observation, Outcome
 from gridpilot.market.site import Site
 
-__all__ = ["BiddingRule", "build_bidding_rule"]
+__all__ = ["BIDDING", "BiddingRule", "build_bidding_rule"]
 
 
 class BiddingRule(ABC):
@@ -46,13 +46,12 @@ class BiddingRule(ABC):
         """Write the coming tick's orders; those of the storage rule are in ``view.orders`` already."""
 
 
+BIDDING: Final = presets.Kind("bidding", BiddingRule, AgentError, "gridpilot.agents.bidding.BiddingRule")  # type: ignore[type-abstract]
+
+
 def build_bidding_rule(rule: str | Mapping[str, Any]) -> BiddingRule:
     """The bidding rule of a name of ``conf/bidding`` or dotted path, or of a mapping of its parameters with ``name``.
 
     Raises :class:`~gridpilot.errors.AgentError` where there is none, or it does not take the parameters.
     """
-    params = {"name": rule} if isinstance(rule, str) else dict(rule)
-    name = params.pop("name", None)
-    if not isinstance(name, str):
-        raise AgentError(f"bidding is {rule!r:.100}, expected a name, a dotted path, or a mapping with name")
-    return presets.build("bidding", name, params, BiddingRule, AgentError, "gridpilot.agents.bidding.BiddingRule")  # type: ignore[type-abstract]
+    return presets.build(BIDDING, rule)

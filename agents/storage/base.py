@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +15,7 @@ from gridpilot.errors import AgentError
 from gridpilot.market.observation import MarketInfo, Observation, Outcome
 from gridpilot.market.site import Site
 
-__all__ = ["StorageRule", "Worth", "build_storage_rule"]
+__all__ = ["STORAGE", "StorageRule", "Worth", "build_storage_rule"]
 
 
 class Worth(NamedTuple):
@@ -55,13 +55,12 @@ class StorageRule(ABC):
         raise NotImplementedError(f"{type(self).__name__} values seat by seat")
 
 
+STORAGE: Final = presets.Kind("storage", StorageRule, AgentError, "gridpilot.agents.storage.StorageRule")  # type: ignore[type-abstract]
+
+
 def build_storage_rule(rule: str | Mapping[str, Any]) -> StorageRule:
     """The storage rule of a name of ``conf/storage`` or dotted path, or of a mapping of its parameters with ``name``.
 
     Raises :class:`~gridpilot.errors.AgentError` where there is none, or it does not take the parameters.
     """
-    params = {"name": rule} if isinstance(rule, str) else dict(rule)
-    name = params.pop("name", None)
-    if not isinstance(name, str):
-        raise AgentError(f"storage is {rule!r:.100}, expected a name, a dotted path, or a mapping with name")
-    return presets.build("storage", name, params, StorageRule, AgentError, "gridpilot.agents.storage.StorageRule")  # type: ignore[type-abstract]
+    return presets.build(STORAGE, rule)

@@ -86,6 +86,17 @@ def test_a_replayed_file_is_part_of_the_run(tmp_path: Path) -> None:
         open_run(tmp_path / "run", manifest(prices=prices))
 
 
+def test_a_price_model_of_the_users_own_is_part_of_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "own_model.py").write_text("import own_noise\n")
+    (tmp_path / "own_noise.py").write_text("SD = 1.0\n")
+    prices = {"name": "own_model.Mine", "evening": 0.2}
+    open_run(tmp_path / "run", manifest(prices=prices))
+    (tmp_path / "own_noise.py").write_text("SD = 2.0\n")
+    with pytest.raises(TournamentError, match=r"own_noise\.py \(the file has changed since\)"):
+        open_run(tmp_path / "run", manifest(prices=prices))
+
+
 def test_a_folder_belongs_to_one_configuration(tmp_path: Path) -> None:
     folder = tmp_path / "deep" / "run"
     first = open_run(folder, manifest())
