@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import importlib.metadata
 import json
 import os
 import platform
@@ -21,7 +20,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from gridpilot.errors import TournamentError
-from gridpilot.provenance import agent_files, code_hash, sha256, source_of
+from gridpilot.provenance import agent_files, code_hash, sha256, source_of, versions
 from gridpilot.tournament.config import EXECUTION_KEYS, EXTENSIBLE_KEYS, Inspection, TournamentConfig, agent_specs
 
 __all__ = [
@@ -54,7 +53,7 @@ def build_manifest(config: TournamentConfig, found: Inspection, matches: int) ->
     resolved = config.model_dump(mode="json", by_alias=True)
     created = datetime.now(UTC).isoformat(timespec="seconds")
     made_with = {
-        "versions": {"python": platform.python_version(), **{name: _version(name) for name in _PACKAGES}},
+        "versions": versions(_PACKAGES),
         "platform": platform.platform(),
         "git": _git(),
     }
@@ -252,13 +251,6 @@ def _market_files(config: Mapping[str, Any], opened: Iterable[Path]) -> dict[str
 def _here(path: Path) -> str:
     """A path below the working directory without it."""
     return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
-
-
-def _version(package: str) -> str | None:
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return None
 
 
 def _git() -> dict[str, Any] | None:
