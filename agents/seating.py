@@ -2,47 +2,78 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from gridpilot.agents.base import Agent, BatchAgent
-from gridpilot.agents.deadline import Overdue, deadline
+from gridpilot.agents.isolation import Limits, isolated
+from gridpilot.agents.players import (
+    EXCEPTIONS,
+    FAILURES,
+    INVALID,
+    TIMEOUTS,
+    ArrayPlayer,
+    LocalArrayPlayer,
+    LocalSeatPlayers,
+    Refusal,
+    SeatPlayers,
+    Start,
+    describe,
+)
 from gridpilot.agents.registry import build_agent
 from gridpilot.agents.view import View, Window
-from gridpilot.errors import AgentError, GridPilotError
-from gridpilot.market.arena import Arena
+from gridpilot.errors import AgentError, MarketError
+from gridpilot.market.arena import Arena, MarketRules
 from gridpilot.market.bids import Bid
 from gridpilot.market.compilation import kernel
-from gridpilot.market.observation import observe, outcome_of
+from gridpilot.market.observation import Observation, observe, outcome_of
 from gridpilot.market.random import AGENT_STREAM, next_uint64, seed_stream
+from gridpilot.market.site import Site
 
 __all__ = ["FAILURES", "AgentSpec", "Seating"]
 
-FAILURES = ("timeouts", "exceptions", "invalid_bids")
-TIMEOUTS, EXCEPTIONS, INVALID = range(3)
+IntArray = npt.NDArray[np.int64]
+
 PATIENCE = 3  # timeouts after which a seat is left out for the rest of its episode
 FIRST_CALL = 30.0  # s, least time limit of the reset and the first bid of an agent on arrays, which may have to compile
-# An agent may fail in any way: it is scored, and nobody else is touched. Only the user's own interrupt goes through.
-_FAILURE = (Exception, Overdue, SystemExit)
 STATED_BLOCKS_ROOM = 32  # blocks a stated bid may have
+_LEFT_OUT = "left out after earlier failures"
 
 
 @dataclass(frozen=True)
 class AgentSpec:
-    """How to build an agent: a registered name or dotted path, and keyword arguments."""
+    """How to build an agent: a registered name or dotted path, and keyword arguments; and what holds it in a process of its own."""
 
     target: str
     params: Mapping[str, Any]
+    limits: Limits | None = None  # None: in this process
 
     def build(self) -> Agent:
-        """A new instance. Raises :class:`~gridpilot.errors.AgentError`."""
+        """A new instance, in this process. Raises :class:`~gridpilot.errors.AgentError`."""
         return build_agent(self.target, self.params)
+
+    @contextlib.contextmanager
+    def playing(self, seats: int) -> Iterator[ArrayPlayer | SeatPlayers]:
+        """The agent at so many seats: one instance where it plays on arrays, else one a seat.
+
+        Raises :class:`~gridpilot.errors.AgentError` when it cannot be built; of an isolated agent that is a failure of every seat.
+        """
+        if self.limits is not None:
+            with isolated(self.target, self.params, self.limits, seats) as player:
+                yield player
+            return
+        agent = self.build()
+        if isinstance(agent, BatchAgent) and agent.on_arrays:
+            yield LocalArrayPlayer(agent)
+        else:
+            yield LocalSeatPlayers([agent, *(self.build() for _ in range(seats - 1))])
 
 
 class Seating:
@@ -54,7 +85,7 @@ class Seating:
 
     ``time_limit`` is in s for the decision of one seat, ten times that for its reset; an agent on arrays has the sum of its seats' time,
     and half a minute at least for its reset and first decision. An agent on arrays that fails once is left out for the episode, one
-    that plays a single seat after a failed reset or three late answers.
+    that plays a single seat after a failed reset or three late answers, or when the process that it has of its own has ended.
     """
 
     def __init__(
@@ -67,25 +98,23 @@ class Seating:
             raise AgentError(f"seating: labels have shape {names.shape}, expected {(arena.n_markets, arena.n_sites)}")
         self.failures = np.zeros((arena.n_markets, arena.n_sites, len(FAILURES)), dtype=np.int64)
         self.first_error: dict[tuple[int, int], str] = {}
-        self._batch: list[tuple[BatchAgent, Window]] = []
-        self._single: list[tuple[Agent, int, int]] = []
-        for label in sorted(set(names.ravel()) - {""}):
-            if label not in agents:
-                raise AgentError(f"seating: no agent is called {label!r}, expected one of {', '.join(agents)}")
-            market, seat = np.nonzero(names == label)
-            agent = agents[label].build()
-            if isinstance(agent, BatchAgent) and agent.on_arrays:
-                self._batch.append((agent, _window(arena, market, seat, agent)))
-            else:
-                built = [agent, *(agents[label].build() for _ in range(len(market) - 1))]
-                self._single += [(one, int(b), int(n)) for one, b, n in zip(built, market, seat, strict=True)]
-        room = max([agent.stated_blocks for agent, _ in self._batch] + [STATED_BLOCKS_ROOM] * bool(self._single), default=0)
-        if arena.orders.blocks.shape[2] < room:
-            arena.make_room(room)
-        # What they are shown of the market's description is theirs too, whatever they do to it.
-        self._sites = [copy.deepcopy(arena.sites[n]) for _, _, n in self._single]
-        self._rules = [copy.deepcopy(arena.rules) for _ in self._single]
+        self._batch: list[tuple[ArrayPlayer, Window]] = []
+        self._single: list[_Single] = []
+        with contextlib.ExitStack() as opened:
+            for label in sorted(set(names.ravel()) - {""}):
+                if label not in agents:
+                    raise AgentError(f"seating: no agent is called {label!r}, expected one of {', '.join(agents)}")
+                market, seat = np.nonzero(names == label)
+                self._seat(agents[label], market, seat, opened)
+            room = max([player.stated_blocks for player, _ in self._batch] + [STATED_BLOCKS_ROOM] * bool(self._single), default=0)
+            if arena.orders.blocks.shape[2] < room:
+                arena.make_room(room)
+            self._opened = opened.pop_all()
         self._reason: dict[tuple[int, int], str] = {}
+
+    def close(self) -> None:
+        """Let the processes of isolated agents go."""
+        self._opened.close()
 
     def reset(self, root: int, episodes: npt.ArrayLike) -> None:
         """Begin the episodes ``(B,)`` that the arena has started; every agent's seed is its seat's stream of its episode."""
@@ -96,49 +125,46 @@ class Seating:
         self.first_error.clear()
         self._failed: dict[int, int] = {}  # agents on arrays that failed, and how: their orders are in no known state
         self._views: list[View] = []
-        for index, (agent, window) in enumerate(self._batch):
+        for index, (player, window) in enumerate(self._batch):
             self._views.append(window.open(seeds[window.market, window.seat]))
-            try:
-                with deadline(max(FIRST_CALL, self.time_limit * len(window.seat))):
-                    agent.reset_batch(self._views[index])
+            refusal = player.reset(self._views[index], max(FIRST_CALL, self.time_limit * len(window.seat)))
+            if refusal is None:
                 window.take(everything=True)
-            except _FAILURE as error:
-                self._fail_all(index, error)
+            else:
+                self._fail_all(index, refusal)
         if self._single:  # compile now what their first decision would otherwise have to wait for
             observe(arena, 0, 0).truthful_bid(shade=0.0)
             observe(arena, 0, 0).to_vector()
-        self._dead: set[int] = set()
-        for index, (one, b, n) in enumerate(self._single):
-            info = observe(arena, b, n, rules=self._rules[index]).market
-            try:
-                with deadline(10.0 * self.time_limit):
-                    one.reset(self._sites[index], info, int(seeds[b, n]))
-            except _FAILURE as error:
-                self._dead.add(index)
-                self._refuse(b, n, EXCEPTIONS, error)
+        for single in self._single:
+            single.dead.clear()
+            starts = [
+                Start(i, single.sites[i], observe(arena, b, n, rules=single.rules[i]).market, int(seeds[b, n]))
+                for i, (b, n) in enumerate(single.places)
+            ]
+            for start, refusal in zip(starts, single.players.reset(starts, 10.0 * self.time_limit), strict=True):
+                if refusal is not None:
+                    single.dead[start.place] = EXCEPTIONS
+                    self._refuse(*single.places[start.place], EXCEPTIONS, refusal.message)
 
     def bid(self) -> None:
         """Ask everybody for the coming tick's bid."""
-        for index, (agent, window) in enumerate(self._batch):
+        for index, (player, window) in enumerate(self._batch):
             if index in self._failed:
                 self._fail_all(index, None)
             if index in self._failed or window.idle:
                 continue
             limit = self.time_limit * len(window.seat)
-            try:
-                window.look(self._views[index])
-                with deadline(limit if self.arena.tick else max(FIRST_CALL, limit)):
-                    agent.bid_batch(self._views[index])
+            window.look(self._views[index])
+            refusal = player.bid(self._views[index], limit if self.arena.tick else max(FIRST_CALL, limit))
+            if refusal is None:
                 window.take()
-            except _FAILURE as error:
-                self._fail_all(index, error)
-        for index, (_, b, n) in enumerate(self._single):
-            if index in self._dead:
-                self._refuse(b, n, EXCEPTIONS, None)
-            elif self.failures[b, n, TIMEOUTS] >= PATIENCE:
-                self._refuse(b, n, TIMEOUTS, None)
             else:
-                self._ask(index)
+                self._fail_all(index, refusal)
+        for single in self._single:
+            asked = [i for i in range(len(single.places)) if self._is_asked(single, i)]
+            answers = single.players.bid(((i, self._observe(single, i)) for i in asked), self.time_limit)
+            for i, answer in zip(asked, answers, strict=True):
+                self._place(single, i, answer)
 
     def learn(self) -> None:
         """Count what the market refused, and tell everybody who acts alone the outcome of the tick."""
@@ -146,65 +172,86 @@ class Seating:
         if arena.refused.any():
             for b, n in np.argwhere(arena.refused):
                 self._note(int(b), int(n), INVALID, "the order was not finite, or its prices rose")
-        for index, (one, b, n) in enumerate(self._single):
-            if index in self._dead or type(one).learn is Agent.learn:
-                continue
-            try:
-                with deadline(self.time_limit):
-                    one.learn(outcome_of(arena, b, n, refused=self._reason.get((b, n), "")))
-            except _FAILURE as error:
-                self._dead.add(index)
-                self._note(b, n, EXCEPTIONS, f"learn: {_describe(error)}")
+        for single in self._single:
+            told = [i for i in range(len(single.places)) if i not in single.dead] if single.players.learns else []
+            outcomes = ((i, outcome_of(arena, *single.places[i], refused=self._reason.get(single.places[i], ""))) for i in told)
+            for i, refusal in zip(told, single.players.learn(outcomes, self.time_limit), strict=True):
+                if refusal is not None:
+                    single.dead[i] = refusal.why if refusal.final else EXCEPTIONS
+                    self._note(*single.places[i], EXCEPTIONS, f"learn: {refusal.message}")
 
-    def _ask(self, index: int) -> None:
-        agent, b, n = self._single[index]
+    def _seat(self, spec: AgentSpec, market: IntArray, seat: IntArray, opened: contextlib.ExitStack) -> None:
+        arena = self.arena
+        player = opened.enter_context(spec.playing(len(market)))
+        if isinstance(player, ArrayPlayer):
+            window = Window(
+                arena,
+                market,
+                seat,
+                reads=player.reads,
+                writes=player.writes,
+                stated_blocks=player.stated_blocks,
+                clairvoyant=player.clairvoyant,
+            )
+            self._batch.append((player, window))
+            return
+        places = list(zip(market.tolist(), seat.tolist(), strict=True))
+        # What they are shown of the market's description is theirs too, whatever they do to it.
+        sites, rules = [copy.deepcopy(arena.sites[n]) for _, n in places], [copy.deepcopy(arena.rules) for _ in places]
+        self._single.append(_Single(player, places, sites, rules, {}))
+
+    def _is_asked(self, single: _Single, i: int) -> bool:
+        b, n = single.places[i]
+        if i in single.dead:
+            self._refuse(b, n, single.dead[i], _LEFT_OUT)
+        elif self.failures[b, n, TIMEOUTS] >= PATIENCE:
+            self._refuse(b, n, TIMEOUTS, _LEFT_OUT)
+        else:
+            return True
+        return False
+
+    def _observe(self, single: _Single, i: int) -> Observation:
+        b, n = single.places[i]
+        refused = self._reason.pop((b, n), "")
+        return observe(self.arena, b, n, refused=refused, site=single.sites[i], rules=single.rules[i])
+
+    def _place(self, single: _Single, i: int, answer: Bid | Refusal) -> None:
+        b, n = single.places[i]
+        if isinstance(answer, Refusal):
+            if answer.final:
+                single.dead[i] = answer.why
+            self._refuse(b, n, answer.why, answer.message)
+            return
         try:
-            refused = self._reason.pop((b, n), "")
-            observation = observe(self.arena, b, n, refused=refused, site=self._sites[index], rules=self._rules[index])
-            with deadline(self.time_limit):
-                answer = agent.bid(observation)
-            if not isinstance(answer, Bid):
-                raise AgentError(f"bid() returned {type(answer).__name__}, expected a Bid")
-            self.arena.place(b, n, Bid(answer.blocks, answer.storage_value, answer.commitment_value))
-        except Overdue as error:
-            self._refuse(b, n, TIMEOUTS, error)
-        except GridPilotError as error:
-            self._refuse(b, n, INVALID, error)
-        except _FAILURE as error:
-            self._refuse(b, n, EXCEPTIONS, error)
+            self.arena.place(b, n, answer)
+        except MarketError as error:
+            self._refuse(b, n, INVALID, describe(error))
 
-    def _refuse(self, b: int, n: int, why: int, error: BaseException | None) -> None:
+    def _refuse(self, b: int, n: int, why: int, message: str) -> None:
         self.arena.place(b, n, None)
-        self._note(b, n, why, _describe(error) if error else "left out after earlier failures")
+        self._note(b, n, why, message)
 
     def _note(self, b: int, n: int, why: int, message: str) -> None:
         self.failures[b, n, why] += 1
         self._reason[b, n] = message
         self.first_error.setdefault((b, n), f"tick {self.arena.tick}: {message}")
 
-    def _fail_all(self, index: int, error: BaseException | None) -> None:
-        if error is not None:
-            self._failed[index] = TIMEOUTS if isinstance(error, Overdue) else EXCEPTIONS
+    def _fail_all(self, index: int, refusal: Refusal | None) -> None:
+        if refusal is not None:
+            self._failed[index] = refusal.why
         _, window = self._batch[index]
         for b, n in zip(window.market.tolist(), window.seat.tolist(), strict=True):
-            self._refuse(b, n, self._failed[index], error)
+            self._refuse(b, n, self._failed[index], _LEFT_OUT if refusal is None else refusal.message)
 
 
-def _window(arena: Arena, market: npt.NDArray[np.int64], seat: npt.NDArray[np.int64], agent: BatchAgent) -> Window:
-    return Window(
-        arena,
-        market,
-        seat,
-        reads=agent.reads,
-        writes=agent.writes,
-        stated_blocks=agent.stated_blocks,
-        clairvoyant=type(agent).clairvoyant,
-    )
+class _Single(NamedTuple):
+    """The seats of an agent that plays one seat an instance."""
 
-
-def _describe(error: BaseException) -> str:
-    kind = "" if isinstance(error, GridPilotError | Overdue) else f"{type(error).__name__}: "
-    return f"{kind}{error}"[:300]
+    players: SeatPlayers
+    places: list[tuple[int, int]]  # market and seat of each
+    sites: list[Site]
+    rules: list[MarketRules]
+    dead: dict[int, int]  # those that are left out for the episode, and what that counts as
 
 
 @kernel
