@@ -71,6 +71,9 @@ class ArrayPlayer(ABC):
     def bid(self, view: View, limit: float) -> Refusal | None:
         """Bid for the coming tick; its orders stand in ``view.orders`` unless it is refused."""
 
+    def close(self) -> None:  # noqa: B027 - in this process there is nothing to let go
+        """Play no more."""
+
 
 class SeatPlayers(ABC):
     """One agent instance for each of an agent's seats, which count from 0. Time limits are in s, for one seat."""
@@ -88,6 +91,9 @@ class SeatPlayers(ABC):
     @abstractmethod
     def learn(self, told: Iterable[tuple[int, Outcome]], limit: float) -> list[Refusal | None]:
         """Tell these seats the outcome of the tick just played."""
+
+    def close(self) -> None:  # noqa: B027 - in this process there is nothing to let go
+        """Play no more."""
 
 
 class LocalArrayPlayer(ArrayPlayer):

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -59,21 +58,17 @@ class AgentSpec:
         """A new instance, in this process. Raises :class:`~gridpilot.errors.AgentError`."""
         return build_agent(self.target, self.params)
 
-    @contextlib.contextmanager
-    def playing(self, seats: int) -> Iterator[ArrayPlayer | SeatPlayers]:
+    def playing(self, seats: int) -> ArrayPlayer | SeatPlayers:
         """The agent at so many seats: one instance where it plays on arrays, else one a seat.
 
         Raises :class:`~gridpilot.errors.AgentError` when it cannot be built; of an isolated agent that is a failure of every seat.
         """
         if self.limits is not None:
-            with isolated(self.target, self.params, self.limits, seats) as player:
-                yield player
-            return
+            return isolated(self.target, self.params, self.limits, seats)
         agent = self.build()
         if isinstance(agent, BatchAgent) and agent.on_arrays:
-            yield LocalArrayPlayer(agent)
-        else:
-            yield LocalSeatPlayers([agent, *(self.build() for _ in range(seats - 1))])
+            return LocalArrayPlayer(agent)
+        return LocalSeatPlayers([agent, *(self.build() for _ in range(seats - 1))])
 
 
 class Seating:
@@ -100,21 +95,22 @@ class Seating:
         self.first_error: dict[tuple[int, int], str] = {}
         self._batch: list[tuple[ArrayPlayer, Window]] = []
         self._single: list[_Single] = []
-        with contextlib.ExitStack() as opened:
-            for label in sorted(set(names.ravel()) - {""}):
-                if label not in agents:
-                    raise AgentError(f"seating: no agent is called {label!r}, expected one of {', '.join(agents)}")
-                market, seat = np.nonzero(names == label)
-                self._seat(agents[label], market, seat, opened)
-            room = max([player.stated_blocks for player, _ in self._batch] + [STATED_BLOCKS_ROOM] * bool(self._single), default=0)
-            if arena.orders.blocks.shape[2] < room:
-                arena.make_room(room)
-            self._opened = opened.pop_all()
+        for label in sorted(set(names.ravel()) - {""}):
+            if label not in agents:
+                raise AgentError(f"seating: no agent is called {label!r}, expected one of {', '.join(agents)}")
+            market, seat = np.nonzero(names == label)
+            self._seat(agents[label], market, seat)
+        room = max([player.stated_blocks for player, _ in self._batch] + [STATED_BLOCKS_ROOM] * bool(self._single), default=0)
+        if arena.orders.blocks.shape[2] < room:
+            arena.make_room(room)
         self._reason: dict[tuple[int, int], str] = {}
 
     def close(self) -> None:
-        """Let the processes of isolated agents go."""
-        self._opened.close()
+        """Let the processes of isolated agents go; none of them plays on."""
+        for player, _ in self._batch:
+            player.close()
+        for single in self._single:
+            single.players.close()
 
     def reset(self, root: int, episodes: npt.ArrayLike) -> None:
         """Begin the episodes ``(B,)`` that the arena has started; every agent's seed is its seat's stream of its episode."""
@@ -180,9 +176,9 @@ class Seating:
                     single.dead[i] = refusal.why if refusal.final else EXCEPTIONS
                     self._note(*single.places[i], EXCEPTIONS, f"learn: {refusal.message}")
 
-    def _seat(self, spec: AgentSpec, market: IntArray, seat: IntArray, opened: contextlib.ExitStack) -> None:
+    def _seat(self, spec: AgentSpec, market: IntArray, seat: IntArray) -> None:
         arena = self.arena
-        player = opened.enter_context(spec.playing(len(market)))
+        player = spec.playing(len(market))
         if isinstance(player, ArrayPlayer):
             window = Window(
                 arena,

@@ -54,6 +54,7 @@ def confine(limits: Limits, parent: int) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
     _call(libc.prctl, _PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
     _hide_others(libc)
+    _give_up_capabilities(libc)
     numbers = _NUMBERS.get(platform.machine())
     if numbers is None:
         raise AgentError(f"isolation: no system call filter is known for {platform.machine()}, expected {' or '.join(_NUMBERS)}")
@@ -61,6 +62,7 @@ def confine(limits: Limits, parent: int) -> None:
 
 
 _PR_SET_PDEATHSIG, _PR_SET_NO_NEW_PRIVS = 1, 38
+_FILES = 0b1111  # the capabilities to own, open and search files
 _EPERM, _ENOSYS = 1, 38
 _CLONE_THREAD = 0x00010000
 _LANDLOCK_CREATE, _LANDLOCK_RESTRICT = 444, 446
@@ -161,6 +163,15 @@ def _hide_others(libc: ctypes.CDLL) -> None:
         _call(libc.syscall, _LANDLOCK_RESTRICT, descriptor, 0)
     finally:
         os.close(descriptor)
+
+
+def _give_up_capabilities(libc: ctypes.CDLL) -> None:
+    """Of what root may do, keep what opens files: the rest looks past all that is refused here. Others have nothing to give up."""
+    header = ctypes.create_string_buffer(struct.pack("=Ii", 0x20080522, 0), 8)  # version 3, this process
+    sets = (ctypes.c_uint32 * 6)()  # effective, permitted and inheritable; of capabilities from 0, then from 32
+    _call(libc.capget, header, sets)
+    kept = (_FILES & sets[0], _FILES & sets[1], 0, 0, 0, 0)
+    _call(libc.capset, header, (ctypes.c_uint32 * 6)(*kept))
 
 
 def _call(function: ctypes._NamedFuncPointer, *arguments: object) -> None:

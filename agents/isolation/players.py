@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import pickle
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, TypeVar
 
 from gridpilot.agents.isolation import wire
@@ -28,40 +27,30 @@ _idle: Final[dict[str, AgentProcess]] = {}  # a process that hosted an agent may
 
 def facts_of(target: str, params: Mapping[str, Any], limits: Limits) -> wire.Facts:
     """What an agent is like, found out in a process. Raises :class:`~gridpilot.errors.AgentError` when it cannot be built."""
-    with _hosted(target, params, limits, 1) as hosted:
-        try:
-            return hosted.start()
-        except Ended as error:
-            raise AgentError(f"agent {target!r}: {error}") from error
+    hosted = _Hosted(target, params, limits, 1)
+    try:
+        return hosted.start()
+    except Ended as error:
+        raise AgentError(f"agent {target!r}: {error}") from error
+    finally:
+        hosted.give_back()
 
 
-@contextlib.contextmanager
-def isolated(target: str, params: Mapping[str, Any], limits: Limits, seats: int) -> Iterator[ArrayPlayer | SeatPlayers]:
-    """The agent at so many seats, in a process that is ended or kept for the next time. One that cannot be built fails at every seat."""
-    with _hosted(target, params, limits, seats) as hosted:
-        try:
-            facts = hosted.start()
-        except (Ended, AgentError) as error:
-            yield _Absent(Refusal(EXCEPTIONS, str(error)[:300], final=True))
-            return
-        yield _IsolatedArrayPlayer(hosted, facts) if facts.on_arrays else _IsolatedSeatPlayers(hosted, facts)
+def isolated(target: str, params: Mapping[str, Any], limits: Limits, seats: int) -> ArrayPlayer | SeatPlayers:
+    """The agent at so many seats, in a process that is kept when they close. One that cannot be built fails at every seat."""
+    hosted = _Hosted(target, params, limits, seats)
+    try:
+        facts = hosted.start()
+    except (Ended, AgentError) as error:
+        hosted.give_back()
+        return _Absent(Refusal(EXCEPTIONS, str(error)[:300], final=True))
+    return _IsolatedArrayPlayer(hosted, facts) if facts.on_arrays else _IsolatedSeatPlayers(hosted, facts)
 
 
 def end_idle() -> None:
     """End the processes that are kept for the next time their agents play."""
     while _idle:
         _idle.popitem()[1].close()
-
-
-@contextlib.contextmanager
-def _hosted(target: str, params: Mapping[str, Any], limits: Limits, seats: int) -> Iterator[_Hosted]:
-    hosted = _Hosted(target, params, limits, seats)
-    try:
-        yield hosted
-    except BaseException:
-        hosted.close()
-        raise
-    hosted.give_back()
 
 
 class _Hosted:
@@ -83,7 +72,8 @@ class _Hosted:
 
     def again(self) -> None:
         """See that there is a process, for a new episode. Raises what :meth:`start` does."""
-        if self._process is None or self._process.ended is None:
+        assert self._process is not None, "closed"
+        if self._process.ended is None:
             return
         before = self.facts
         if self.start() != before:
@@ -100,7 +90,7 @@ class _Hosted:
         orders: Sequence[Any] = (),
     ) -> list[Answer]:
         """Ask the process, and ``read`` its answers. One that sends what cannot be read is not asked again. Raises :class:`Ended`."""
-        assert self._process is not None
+        assert self._process is not None, "closed"
         message = content if isinstance(content, bytes) else pickle.dumps(content, pickle.HIGHEST_PROTOCOL)
         received = self._process.ask(kind, message, limit, answers=answers, most=wire.most_bytes(kind, orders))
         try:
@@ -110,15 +100,12 @@ class _Hosted:
 
     def give_back(self) -> None:
         """Keep the process for the next time that the agent plays."""
-        if self._process is None or self._process.ended is not None or self._key in _idle:
-            self.close()
-        else:
-            _idle[self._key] = self._process
-
-    def close(self) -> None:
-        """End the process."""
-        if self._process is not None:
-            self._process.close()
+        process, self._process = self._process, None
+        if process is not None and process.ended is None:
+            if self._key in _idle:
+                process.close()
+            else:
+                _idle[self._key] = process
 
 
 class _IsolatedArrayPlayer(ArrayPlayer):
@@ -140,6 +127,10 @@ class _IsolatedArrayPlayer(ArrayPlayer):
     def bid(self, view: View, limit: float) -> Refusal | None:
         """Bid for the coming tick."""
         return self._ask(wire.LOOK, news_of_view(view, limit), limit, [view.orders[i] for i in self._written])
+
+    def close(self) -> None:
+        """Let the process go."""
+        self._hosted.give_back()
 
     def _ask(self, kind: int, content: Any, limit: float, orders: Sequence[Any]) -> Refusal | None:
         try:
@@ -171,6 +162,10 @@ class _IsolatedSeatPlayers(SeatPlayers):
     def learn(self, told: Iterable[tuple[int, Outcome]], limit: float) -> list[Refusal | None]:
         """Tell these seats their outcomes."""
         return self._ask(wire.LEARN, list(told), limit, wire.decode_refusal)
+
+    def close(self) -> None:
+        """Let the process go."""
+        self._hosted.give_back()
 
     def _ask(self, kind: int, content: Sequence[Any], limit: float, read: Callable[[bytes], Answer]) -> list[Answer | Refusal]:
         if not content:

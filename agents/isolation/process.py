@@ -30,6 +30,7 @@ _GRACE: Final = 1.0  # s, that an answer may take longer than the agent, which i
 _START: Final = 60.0  # s, for a fresh interpreter to import the library
 _WATCH: Final = 0.05  # s between two looks at what the process uses
 _FREEZES: Final = sys.platform.startswith("linux")  # elsewhere a stopped process would outlive a parent that is killed
+_RESIDENT: Final = re.compile(r"^Rss(?:Anon|Shmem):\s+(\d+) kB", re.MULTILINE)
 _PROGRAM: Final = (
     "import sys; import json; sys.path[:] = json.loads(sys.argv[1]); "
     "from gridpilot.agents.isolation.host import main; main(int(sys.argv[2]))"
@@ -159,7 +160,8 @@ class AgentProcess:
         """End a process that uses more than it may, as far as the system tells."""
         self._watched = time.monotonic()
         try:
-            memory = int(Path(f"/proc/{self.pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+            # Not what is mapped from files: that is the library, and the same for all.
+            memory = 1024 * sum(map(int, _RESIDENT.findall(Path(f"/proc/{self.pid}/status").read_text())))
             times = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
         except (OSError, IndexError):  # no such files here, or the process has ended, which its socket will tell
             return

@@ -183,4 +183,4 @@ def fill(arrays: Sequence[npt.NDArray[Any]], data: bytes, offset: int = 0) -> in
 def most_bytes(kind: int, orders: Sequence[Any] = ()) -> int:
     """The longest answer to a question of this kind."""
     room = {BID: _BID.size + 24 * MOST_ENTRIES, BUILD: 64 * MOST_ENTRIES}.get(kind, 0)
-    return max(room, 1 + MOST_TEXT, 1 + sum(array.nbytes for array in orders))
+    return max(room, 1 + MOST_TEXT, 1 + sum(int(array.nbytes) for array in orders))
