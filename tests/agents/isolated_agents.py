@@ -176,7 +176,7 @@ def _segfault() -> None:
 def _eat_memory() -> None:
     hoard = []
     while True:
-        hoard.append(bytearray(1 << 24))
+        hoard.append(np.empty(1 << 24))  # refused before it is used
 
 
 def _eat_shared_memory() -> None:
