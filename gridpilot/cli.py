@@ -22,6 +22,7 @@ __all__ = ["COMMANDS", "main"]
 
 COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "tournament": ("gridpilot.tournament.tournament_command", "let agents compete and rank them"),
+    "check": ("gridpilot.audit.check_command", "tell whether an agent plays fair and sound"),
     "report": ("gridpilot.tournament.report_command", "write the HTML report of a tournament's folder"),
     "deploy": ("gridpilot.deploy", "write a tournament's agent to a checked folder for live operation"),
     "live": ("gridpilot.live.live_command", "run an agent on a site, or on a stand-in of it"),
@@ -39,6 +40,7 @@ EXAMPLES: Final = """\
 Examples:
   gridpilot tournament
   gridpilot tournament agents=[truthful,my_file.MyAgent] episodes=20 seed=7
+  gridpilot check my_file.MyAgent greed=2
   gridpilot live agent=mpc live=stand_in
   gridpilot clear market.json --mechanism uniform
   gridpilot simulate-prices prices=ercot episodes=100 ticks=288 out=prices.parquet
