@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import statistics
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final
@@ -11,12 +12,12 @@ import numpy as np
 import numpy.typing as npt
 
 from gridpilot.audit.fork import MEMORY, ForkError
-from gridpilot.audit.play import Incident, Play, Size, Trace, World
+from gridpilot.audit.play import LATE, Incident, Play, Size, Trace, World
+from gridpilot.audit.veil import Veiled
 from gridpilot.audit.verdict import LAWS, Verdict
 
 __all__ = ["CHECKS", "SHORT", "Subject", "first_difference", "judge"]
 
-LATE: Final = "no answer within"  # of Seating and ForkError
 FAR_TOO_SLOW: Final = 0.25  # s a seat, above which a play is cut to one seat and a few ticks
 
 Arrays = dict[str, npt.NDArray[Any]]
@@ -70,6 +71,11 @@ class Subject:
             self.incidents += self.traces[play].incidents
         return self.traces[play]
 
+    @property
+    def is_late(self) -> bool:
+        """Whether a decision came too late in some play."""
+        return any(trace.is_late for trace in self.traces.values())
+
     def play_again(self, play: Play) -> Trace:
         """The trace of another such play."""
         return self._perform(play, self.size)
@@ -85,18 +91,17 @@ class Subject:
             traces = [self.play(Play(alone=alone)) for alone in self.ways]
         except ForkError:
             return  # it stays small; the checks find the failure where it was kept
-        if any(LATE in text for trace in traces for _, _, text in trace.errors):
-            self.is_slow = True
+        # The first decision may have to compile or import: it is neither counted nor held to the deadline.
+        decision = max(statistics.median(trace.decisions[1:] or [math.inf]) for trace in traces)
+        if decision >= FAR_TOO_SLOW:
+            self.is_slow = any(trace.is_late for trace in traces)
             return
-        # The first decision may have to compile or import.
-        decision = max(statistics.median(trace.decisions[1:] or [0.0]) for trace in traces)
         reset = max(max(trace.resets, default=0.0) for trace in traces)
-        if decision < FAR_TOO_SLOW:
-            full, seconds = (Size(2, 12), 0.1) if self.short else (Size(), 1.5)
-            room = max(seconds - 2 * full.seats * reset, 0.1)
-            ticks = int(room / (2 * full.seats * max(decision, 1e-6)))
-            self.size = full._replace(ticks=min(max(ticks, 8), full.ticks))
-            self.traces.clear()
+        full, seconds = (Size(2, 12), 0.1) if self.short else (Size(), 1.5)
+        room = max(seconds - 2 * full.seats * reset, 0.1)
+        ticks = int(room / (2 * full.seats * max(decision, 1e-6)))
+        self.size = full._replace(ticks=min(max(ticks, 8), full.ticks))
+        self.traces.clear()
 
 
 def judge(subject: Subject, names: Sequence[str]) -> Iterator[Verdict]:
@@ -110,6 +115,8 @@ def judge(subject: Subject, names: Sequence[str]) -> Iterator[Verdict]:
         else:
             try:
                 verdicts[name] = dataclasses.replace(CHECKS[name](subject), check=name)
+                if name in _COMPARED and verdicts[name].outcome == "failed" and subject.is_late:
+                    verdicts[name] = Verdict(name, "not judged", "it is late at times, which makes a difference of its own")
             except ForkError as error:
                 verdicts[name] = Verdict(name, "not judged", _first_line(str(error)))
     for name in (name for name in LAWS if name in names and name in _FROM_INCIDENTS):
@@ -211,9 +218,12 @@ def _rivals(subject: Subject) -> Verdict:
     return _veiled(subject, "rivals")
 
 
-def _veiled(subject: Subject, what: Any) -> Verdict:
+def _veiled(subject: Subject, what: Veiled) -> Verdict:
     differences = (subject.differs(Play(veil=what, alone=alone)) for alone in subject.ways)
-    return _of(next((difference for difference in differences if difference is not None), None))
+    return _of(next((difference for difference in differences if difference is not None), None), f"with {_VEILS[what]}, ")
+
+
+_VEILS: Final = {"future": "another future", "rivals": "other rivals"}
 
 
 def _arrays(subject: Subject) -> Verdict:
@@ -252,7 +262,7 @@ def _reset(subject: Subject) -> Verdict:
 
 def _batch(subject: Subject) -> Verdict:
     differences = (subject.differs(Play(alone=alone, markets=1)) for alone in subject.ways)
-    return _of(next((difference for difference in differences if difference is not None), None))
+    return _of(next((difference for difference in differences if difference is not None), None), "in two markets and in one, ")
 
 
 def _pickle(subject: Subject) -> Verdict:
@@ -322,18 +332,5 @@ CHECKS: Final[dict[str, Callable[[Subject], Verdict]]] = {
 
 _COMPARED: Final = {"seeds", "inputs", "future", "rivals", "arrays", "elsewhere", "reset", "batch", "pickle", "random"}
 _FROM_INCIDENTS: Final = {"valid", "random", "outside", "files", "barrier", "resources"}
-SHORT: Final = (
-    "builds",
-    "valid",
-    "future",
-    "rivals",
-    "arrays",
-    "seeds",
-    "reset",
-    "random",
-    "outside",
-    "files",
-    "barrier",
-    "deadline",
-    "resources",
-)
+SHORT: Final = tuple(name for name in LAWS if name not in ("inputs", "elsewhere", "pickle"))
+"""The checks of the short form."""

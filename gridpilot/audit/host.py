@@ -6,8 +6,10 @@ agents cannot reach. A second one, *elsewhere*, with another hash seed and anoth
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import datetime
+import importlib
 import json
 import marshal
 import os
@@ -30,7 +32,7 @@ from gridpilot.audit.fork import ForkError, die_with_parent, forked
 from gridpilot.audit.play import Incident, Play, Size, Trace, perform, seed_globally
 from gridpilot.audit.state import ModulesState, ProcessState
 from gridpilot.audit.verdict import LAWS, Verdict
-from gridpilot.audit.watch import Watch, is_own_file, raw_memory
+from gridpilot.audit.watch import Watch, raw_memory
 from gridpilot.errors import GridPilotError
 
 __all__ = ["serve"]
@@ -81,7 +83,7 @@ def _examine(spec: AgentSpec, request: Request, other: _Elsewhere | None) -> str
     """In the process of one agent, which imports it and lets it play in further ones: its verdicts as JSON."""
     short, limit = bool(request["short"]), float(request["deadline"])
     watch = Watch(spec.target)
-    modules, process = ModulesState(lambda file: is_own_file(file, spec.target.split(".")[0])), ProcessState()
+    modules, process = ModulesState(watch.is_own), ProcessState()
     watch.install()
     try:
         with deadline(BUILD_SECONDS):
@@ -94,7 +96,11 @@ def _examine(spec: AgentSpec, request: Request, other: _Elsewhere | None) -> str
 
     def in_a_fork(play: Play, size: Size) -> Trace:
         seconds = max(limit, UNHURRIED) if play.alone else limit
-        return _unpack(forked(lambda: _pack(_noted(spec, play, size, seconds, watch, modules)), float(request["patience"])))
+        trace = _unpack(forked(lambda: _pack(_noted(spec, play, size, seconds, watch, modules)), float(request["patience"])))
+        for name in trace.imported:  # once for all further plays, as a process does that plays more than one episode
+            with contextlib.suppress(ImportError):  # a module that its package makes up
+                importlib.import_module(name)
+        return trace
 
     def apart(play: Play, size: Size) -> Trace:
         assert other is not None
@@ -131,8 +137,10 @@ def _plays_on_arrays(spec: AgentSpec) -> bool:
 def _noted(spec: AgentSpec, play: Play, size: Size, limit: float, watch: Watch, modules: ModulesState) -> Trace:
     """The play with everything that was seen beside it."""
     seed_globally(play.random)
-    process = ProcessState()
+    process, before = ProcessState(), set(sys.modules)
     trace = perform(spec, play, size, limit)
+    imported = {name: getattr(module, "__file__", None) for name, module in sys.modules.items() if name not in before}
+    trace.imported = [name for name, file in imported.items() if file and not watch.is_own(file)]
     trace.incidents += [*watch.incidents, *modules.changes(), *process.changes()]
     return trace
 

@@ -27,12 +27,15 @@ from gridpilot.market.observation import MarketInfo, Observation, Outcome
 from gridpilot.market.site import Site
 from gridpilot.market.step import OWN_CURVE, SHADED_CURVE, STATED_BLOCKS
 
-__all__ = ["RESULTS", "Incident", "Play", "Size", "Trace", "World", "perform", "seats_of", "seed_globally"]
+__all__ = ["LATE", "RESULTS", "Incident", "Play", "Size", "Trace", "World", "perform", "seats_of", "seed_globally"]
 
 RESULTS: Final = ("outcome", "totals", "last_price", "machine_kw", "storage")
 """What a tick leaves behind in the arena."""
 
 World = Literal["ordinary", "extreme", "bare", "odd"]
+
+LATE: Final = "no answer within"
+"""What the message of a decision says that came too late."""
 
 _LABEL: Final = "subject"
 _TOLERANCE: Final = 1e-9  # relative, of sums of blocks
@@ -87,7 +90,13 @@ class Trace:
     decisions: list[float] = field(default_factory=list)  # s a seat
     resets: list[float] = field(default_factory=list)  # s a seat
     incidents: list[Incident] = field(default_factory=list)
+    imported: list[str] = field(default_factory=list)  # modules of others that were imported meanwhile
     memory: float = 0.0  # bytes, growth of the process
+
+    @property
+    def is_late(self) -> bool:
+        """Whether a decision or reset came too late."""
+        return any(LATE in text for _, _, text in self.errors)
 
 
 def seats_of(sites: Sequence[Site], size: Size) -> list[int]:

@@ -68,7 +68,8 @@ class ModulesState:
 
     def _counts(self, module: str, strict: bool, there: Any, here: Any) -> bool:
         if there is _GONE:  # as when a submodule is imported, or a name looked up that is made on demand
-            return self._is_foreign(here) or (_is_project(module) and not isinstance(here, types.ModuleType))
+            ours = isinstance(here, types.ModuleType) or _is_project(getattr(here, "__module__", None) or "")
+            return self._is_foreign(here) or (_is_project(module) and not ours)
         if strict and (_is_project(module) or callable(there) or here is _GONE):
             return True
         return self._is_foreign(here)

@@ -132,7 +132,7 @@ class Watch:
             return
         while frame is not None and str(frame.f_globals.get("__name__", "")).split(".")[0] in _BETWEEN:
             frame = frame.f_back
-        if frame is None or not self._is_own(frame.f_code.co_filename):
+        if frame is None or not self.is_own(frame.f_code.co_filename):
             return
         if event == "object.__setattr__":
             self._note("outside", f"the {arguments[1]} of {getattr(arguments[0], '__qualname__', arguments[0])!r:.60} was changed")
@@ -144,14 +144,15 @@ class Watch:
         """Whether the agent's own code called, and no import on the way."""
         while frame is not None:
             file = frame.f_code.co_filename
-            if self._is_own(file):
+            if self.is_own(file):
                 return True
             if file.startswith(("<frozen importlib", _AUDIT)):
                 return False
             frame = frame.f_back
         return False
 
-    def _is_own(self, file: str) -> bool:
+    def is_own(self, file: str) -> bool:
+        """Whether this is a file of the agent's own."""
         if file not in self._own:
             self._own[file] = is_own_file(file, self._package)
         return self._own[file]
@@ -159,7 +160,7 @@ class Watch:
     def _is_harmless(self, path: str) -> bool:
         """Compiled code that is cached beside its source, and temporary files."""
         inside = path.startswith(self._temporary + os.sep) and not path.startswith(self._folder + os.sep)
-        return "__pycache__" in path or path == os.devnull or inside
+        return "__pycache__" in path or path in (os.devnull, self._temporary) or inside
 
     def _note(self, check: str, found: str) -> None:
         incident = Incident(check, found)
