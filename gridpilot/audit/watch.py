@@ -18,7 +18,7 @@ from typing import Any, Final
 
 import gridpilot
 from gridpilot.audit.play import Incident
-from gridpilot.provenance import is_installed
+from gridpilot.file_access import is_installed
 
 __all__ = ["Watch", "is_own_file", "raw_memory"]
 
