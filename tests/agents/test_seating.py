@@ -371,7 +371,7 @@ def test_own_agents_are_found_in_the_working_directory(monkeypatch: pytest.Monke
 @pytest.mark.parametrize(
     ("target", "message"),
     [
-        ("truthfull", "agent 'truthfull': expected one of .*truthful"),
+        ("truthfull", r"agent 'truthfull': did you mean truthful\? expected one of .*truthful"),
         ("no_such_module_anywhere.Agent", "there is no module 'no_such_module_anywhere'"),
         ("gridpilot.agents.nothing.Agent", "there is no module 'gridpilot.agents.nothing'"),
         ("", "agent ''"),
