@@ -41,6 +41,8 @@ class TournamentSpec:
     ``ticks``               length of an episode; ``history`` ticks of prices are known before its first one.
     ``deadline``            s, the time a Python agent has for a decision.
     ``files``               absolute paths of the files that agents may read; ``None``: any.
+    ``memory_gib``          what an agent of one's own may use in its own process; ``None``: it plays in this one.
+    ``roles``               of the agents, by label, where their classes are not to be looked at in this process.
     """
 
     market: dict[str, Any]
@@ -51,6 +53,13 @@ class TournamentSpec:
     history: int
     deadline: float
     files: frozenset[str] | None = None
+    memory_gib: float | None = None
+    roles: dict[str, str] | None = None
+
+    def is_isolated(self, label: str) -> bool:
+        """Whether the agent has a process of its own: it is not the library's, and such agents are isolated."""
+        target = str(self.agents[label]["target"])
+        return self.memory_gib is not None and "." in target and not target.startswith("gridpilot.")
 
 
 @dataclass(frozen=True)
@@ -81,6 +90,8 @@ class TournamentConfig(BaseModel):
     history: NonNegativeInt
     lineups: list[Literal["mixed", "self", "alone"]]
     deadline: PositiveFloat
+    isolation: Literal["none", "process"]
+    agent_memory_gib: Annotated[float, Field(ge=0.5)]
     backend: Literal["serial", "processes"]
     workers: PositiveInt | None
     chunk: PositiveInt
@@ -119,6 +130,7 @@ class TournamentConfig(BaseModel):
             ticks=self.ticks,
             history=self.history,
             deadline=self.deadline,
+            memory_gib=self.agent_memory_gib if self.isolation == "process" else None,
         )
 
 

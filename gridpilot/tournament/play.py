@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from gridpilot.agents.isolation import Limits
 from gridpilot.agents.seating import FAILURES, AgentSpec, Seating
 from gridpilot.file_access import refuse_other_files
 from gridpilot.market.arena import Arena
@@ -43,7 +44,14 @@ def play_chunk(spec: TournamentSpec, matches: Sequence[Match]) -> pd.DataFrame:
 
 
 def _play(spec: TournamentSpec, matches: Sequence[Match], arena: Arena, episodes: npt.NDArray[np.int64]) -> pd.DataFrame:
-    seating = Seating(arena, _agents(spec), [match.seats for match in matches], time_limit=spec.deadline)
+    agents, labels = _agents(spec), [match.seats for match in matches]
+    with contextlib.closing(Seating(arena, agents, labels, time_limit=spec.deadline)) as seating:
+        return _played(spec, matches, arena, episodes, seating)
+
+
+def _played(
+    spec: TournamentSpec, matches: Sequence[Match], arena: Arena, episodes: npt.NDArray[np.int64], seating: Seating
+) -> pd.DataFrame:
     seating.reset(spec.seed, episodes)
     n_markets, n = arena.n_markets, arena.n_sites
     tally = np.zeros((n_markets, n, N_OUTCOME))
@@ -70,7 +78,9 @@ def _play(spec: TournamentSpec, matches: Sequence[Match], arena: Arena, episodes
     stored = _stored_value(arena)
     market[:, 0] += stored.sum(axis=1)
     # Roles are told here too, from the classes that played: a class that is another where matches are played is found out.
-    return _rows(matches, assign_roles(spec.agents), arena.sites, tally, stored, market, scarce, spec.ticks, seating)
+    # Of agents in processes of their own they are told by what the inspection found.
+    roles = spec.roles or assign_roles(spec.agents)
+    return _rows(matches, roles, arena.sites, tally, stored, market, scarce, spec.ticks, seating)
 
 
 def _stored_value(arena: Arena) -> FloatArray:
@@ -138,7 +148,11 @@ def _rows(
 
 
 def _agents(spec: TournamentSpec) -> dict[str, AgentSpec]:
-    return {label: AgentSpec(agent["target"], agent["params"]) for label, agent in spec.agents.items()}
+    limits = None if spec.memory_gib is None else Limits(spec.memory_gib)
+    return {
+        label: AgentSpec(agent["target"], agent["params"], limits if spec.is_isolated(label) else None)
+        for label, agent in spec.agents.items()
+    }
 
 
 class _Key:

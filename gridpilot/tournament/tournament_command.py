@@ -69,7 +69,7 @@ def run_tournament(
     folder = Path(settings.out) if settings.out else Path("runs") / f"{settings.name}-{run_id(manifest)}"
     manifest = open_run(folder, manifest)
     chunks = _chunks(settings, found, manifest)
-    spec = dataclasses.replace(spec, files=found.readable)
+    spec = dataclasses.replace(spec, files=found.readable, roles=found.roles if spec.memory_gib is not None else None)
     workers = settings.workers or default_workers()
     runner = Runner(play, spec, folder, run=run, backend=settings.backend, workers=workers, progress=Progress(console))
     due = sum(map(len, chunks))
