@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import numba
+import numpy as np
 from numba.core import errors, event
 
 __all__ = ["inline_kernel", "kernel", "leaf_kernel", "parallel_kernel", "start_without_blas"]
@@ -41,24 +42,7 @@ def leaf_kernel(function: Callable[..., Any]) -> Any:
 
     Compilation, at the first call, raises :class:`TypeError` where it makes one. It may call a ``kernel`` that does.
     """
-    dispatcher = _compiled(function, **{_OWNS_ARRAYS: False})
-    if numba.config.DISABLE_JIT:  # type: ignore[attr-defined]
-        return dispatcher
-    compile_for = dispatcher.compile
-
-    def compile_or_explain(signature: Any) -> Any:
-        try:
-            return compile_for(signature)
-        except errors.NumbaError as error:
-            if any(words in str(error) for words in _MAKES_ARRAY):
-                raise TypeError(
-                    f"{function.__module__}.{function.__qualname__}: a leaf kernel makes an array, expected one that only uses those it is "
-                    "given; make it in the kernel that calls it"
-                ) from error
-            raise
-
-    dispatcher.compile = compile_or_explain
-    return dispatcher
+    return _compiled(function, **{_OWNS_ARRAYS: False})
 
 
 def inline_kernel(function: Callable[..., Any]) -> Any:
@@ -88,15 +72,29 @@ def start_without_blas() -> None:
 
 
 def _compiled(function: Callable[..., Any], **options: Any) -> Any:
-    dispatcher = numba.njit(cache=True, error_model="numpy", **options)(function)
     if numba.config.DISABLE_JIT:  # type: ignore[attr-defined]  # NUMBA_DISABLE_JIT=1, for debuggers: plain Python functions
-        return dispatcher
+        return np.errstate(all="ignore")(function)  # a kernel divides by zero and overflows in silence
+    dispatcher = numba.njit(cache=True, error_model="numpy", **options)(function)
+    if options.get(_OWNS_ARRAYS, True) is False:
+        dispatcher.compile = functools.partial(_compile_or_explain, dispatcher.compile, function)
     # numba's cache looks only at the file of the outermost kernel, so that after a change to a kernel which that one calls it would
     # go on running the old code. Here every cached kernel depends on all kernel sources it can call.
     path = Path(inspect.getfile(dispatcher.py_func)).resolve()
     cache_file = dispatcher._cache._cache_file
     cache_file._source_stamp = (*cache_file._source_stamp, _stamp(path.parent), _stamp(Path(__file__).resolve().parent))
     return dispatcher
+
+
+def _compile_or_explain(compile_for: Callable[[Any], Any], function: Callable[..., Any], signature: Any) -> Any:
+    try:
+        return compile_for(signature)
+    except errors.NumbaError as error:
+        if any(words in str(error) for words in _MAKES_ARRAY):
+            raise TypeError(
+                f"{function.__module__}.{function.__qualname__}: a leaf kernel makes an array, expected one that only uses those it is "
+                "given; make it in the kernel that calls it"
+            ) from error
+        raise
 
 
 @functools.cache

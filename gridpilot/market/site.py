@@ -202,7 +202,7 @@ def pack_sites(sites: Sequence[Site], n_classes: int = 1) -> SiteArrays:
         raise SiteError("a market needs at least one site, got none")
     n, c = len(sites), max(n_classes, *(len(site.fleet) for site in sites), 1)
     class_kw, output, product = np.zeros((n, c)), np.zeros((n, c)), np.ones((n, c), dtype=np.int64)
-    plant = np.zeros(n, dtype=PLANT)
+    plant = np.zeros(n, dtype=(np.record, PLANT))  # a record's fields are attributes in plain Python, as they are in kernels
     for i, site in enumerate(sites):
         for j, machines in enumerate(site.fleet):
             class_kw[i, j] = machines.capacity_kw
