@@ -13,7 +13,7 @@ from typing import Any, Final
 import numpy as np
 
 from gridpilot.market.auction import RESIDUE, VCG, renormalise, settle_totals, two_sum
-from gridpilot.market.compilation import kernel
+from gridpilot.market.compilation import kernel, leaf_kernel
 
 __all__ = ["clear_large"]
 
@@ -121,7 +121,7 @@ def clear_large(
     settle_totals(mechanism, allocation, payment, value, supply_cost, price_lo, price_hi, totals, b)
 
 
-@kernel
+@leaf_kernel
 def _price_scale(kw: Any, price: Any, steps: Any, n_steps: int) -> tuple[float, float]:
     """Highest price of all, and buckets per $/kWh."""
     top, bottom = -math.inf, math.inf
@@ -140,7 +140,7 @@ def _price_scale(kw: Any, price: Any, steps: Any, n_steps: int) -> tuple[float, 
     return top, (_BUCKETS / (top - bottom) if top > bottom else 0.0)
 
 
-@kernel
+@leaf_kernel
 def _bucket(p: float, top: float, scale: float) -> int:
     return min(int((top - p) * scale), _BUCKETS - 1)
 
@@ -168,7 +168,7 @@ def _histogram(kw: Any, price: Any, steps: Any, n_steps: int, top: float, scale:
     return mass, most
 
 
-@kernel
+@leaf_kernel
 def _window(mass: Any, total: float, most: float) -> tuple[int, int]:
     """First bucket that may not win whole, and the last one that a payment can reach; rounding errs towards a larger window."""
     first, cumulative = 0, mass[0]

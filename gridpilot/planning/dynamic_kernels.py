@@ -20,7 +20,7 @@ from typing import Any, Final
 import numpy as np
 from numba import prange
 
-from gridpilot.market.compilation import inline_kernel, kernel, parallel_kernel
+from gridpilot.market.compilation import inline_kernel, kernel, leaf_kernel, parallel_kernel
 from gridpilot.market.physics import (
     CHARGED,
     COOLING,
@@ -248,10 +248,29 @@ def plan_range(
     value: Any,  # (M,) out: $, V at the lowest charge before tick first
 ) -> None:  # fmt: skip
     """What a stored kWh is worth before each of the first R ticks, for a range of seats."""
+    slope, scratch = np.empty((2, terminal.shape[1])), _scratch(class_kw.shape[1])
+    _plan_seats(
+        start, stop, plant, class_kw, output, product, site, path, prices, ambient, cap, first, last, hours, terminal, table, value,
+        slope, scratch,
+    )  # fmt: skip
+
+
+@kernel
+def _scratch(n_classes: int) -> tuple[Any, ...]:
+    """What :func:`backward` writes to: ``kw``, ``worth``, ``step_kwh``, ``step_value`` and ``context``."""
+    n_blocks = 2 * n_classes + 2
+    return np.empty(n_blocks), np.empty(n_blocks), np.empty(n_blocks + 2), np.empty(n_blocks + 2), np.empty(4)
+
+
+@leaf_kernel
+def _plan_seats(
+    start: int, stop: int, plant: Any, class_kw: Any, output: Any, product: Any, site: Any, path: Any, prices: Any, ambient: Any, cap: Any,
+    first: int, last: int, hours: float, terminal: Any, table: Any, value: Any,
+    slope: Any,  # (2, G) scratch
+    scratch: tuple[Any, ...],
+) -> None:  # fmt: skip
     cells, rows = terminal.shape[1], table.shape[1]
-    n_blocks = 2 * class_kw.shape[1] + 2
-    kw, worth, slope = np.empty(n_blocks), np.empty(n_blocks), np.empty((2, cells))
-    step_kwh, step_value, context = np.empty(n_blocks + 2), np.empty(n_blocks + 2), np.empty(4)
+    kw, worth, step_kwh, step_value, context = scratch
     for m in range(start, stop):
         value[m] = 0.0
         for t in range(last, first - 1, -1):
@@ -292,10 +311,17 @@ def plan_one(
     commitment: Any,  # (H + 1, 1, C) out: $/kWh, what being on is worth before each tick
 ) -> float:  # fmt: skip
     """The whole table of site 0: storage values and commitment values before each tick. Returns V at the lowest charge before tick 0."""
+    value: float = _tabulate(plant, class_kw, output, product, prices, ambient, cap, slope, commitment, _scratch(class_kw.shape[1]))
+    return value
+
+
+@leaf_kernel
+def _tabulate(
+    plant: Any, class_kw: Any, output: Any, product: Any, prices: Any, ambient: Any, cap: Any, slope: Any, commitment: Any,
+    scratch: tuple[Any, ...],
+) -> float:  # fmt: skip
     horizon = prices.shape[1]
-    n_blocks = 2 * class_kw.shape[1] + 2
-    kw, worth = np.empty(n_blocks), np.empty(n_blocks)
-    step_kwh, step_value, context = np.empty(n_blocks + 2), np.empty(n_blocks + 2), np.empty(4)
+    kw, worth, step_kwh, step_value, context = scratch
     value, site = 0.0, plant[0]
     commitment[horizon] = 0.0
     for t in range(horizon - 1, -1, -1):
@@ -322,24 +348,33 @@ def follow(
     path: Any,  # (H, 6 + C) out: columns below, then kW of each class
 ) -> float:  # fmt: skip
     """Let the plant itself follow the plan, buying at the outlook's prices; returns its profit, $."""
-    horizon, n_classes = prices.shape[1], class_kw.shape[1]
+    n_classes = class_kw.shape[1]
     n_blocks = 2 * n_classes + 3
-    kw, price, tag = np.empty((1, n_blocks)), np.empty((1, n_blocks)), np.empty((1, n_blocks), np.int64)
-    bid_kw, bid_price, context = np.empty((n_blocks, 1)), np.empty((n_blocks, 1)), np.empty((1, N_CONTEXT))
-    use, outcome, kappa, now = (
-        np.empty(2 * n_classes + 2),
-        np.empty((1, 1, N_OUTCOME)),
+    scratch = (
+        np.empty((1, n_blocks)), np.empty((1, n_blocks)), np.empty((1, n_blocks), np.int64), np.empty((n_blocks, 1)),
+        np.empty((n_blocks, 1)), np.empty((1, N_CONTEXT)), np.empty(2 * n_classes + 2), np.empty((1, 1, N_OUTCOME)),
         np.empty((1, 1, n_classes)),
-        np.empty((1, 3)),
-    )
+    )  # fmt: skip
+    profit: float = _follow(
+        plant, class_kw, output, product, prices, ambient, cap, slope, commitment, machine_kw, storage, path, scratch
+    )  # fmt: skip
+    return profit
+
+
+@leaf_kernel
+def _follow(
+    plant: Any, class_kw: Any, output: Any, product: Any, prices: Any, ambient: Any, cap: Any, slope: Any, commitment: Any,
+    machine_kw: Any, storage: Any, path: Any, scratch: tuple[Any, ...],
+) -> float:  # fmt: skip
+    kw, price, tag, bid_kw, bid_price, context, use, outcome, kappa = scratch
+    horizon, n_classes = prices.shape[1], class_kw.shape[1]
     width = (plant[0].soc_max - plant[0].soc_min) / slope.shape[1]
     profit = 0.0
     for t in range(horizon):
         value = slope_at(slope, t + 1, storage[0, 0, 0], plant[0].soc_min, width) if width > 0.0 else math.nan
         for c in range(n_classes):
             kappa[0, 0, c] = commitment[t + 1, 0, c]
-        for j in range(3):
-            now[0, j] = prices[0, t, j]
+        now = prices[:, t]
         power = now[0, 0]
         build_curve(
             plant, class_kw, output, product, 0, machine_kw, storage, now, 0, ambient[0, t], power, power, value, kappa, False,

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from gridpilot.configuration import validate
-from gridpilot.market.compilation import kernel, parallel_kernel
+from gridpilot.market.compilation import kernel, leaf_kernel, parallel_kernel
 from gridpilot.market.random import PRICE_STREAM, seed_stream, uniform
 from gridpilot.prices.base import SERIAL_BELOW, FloatArray, IntArray, PriceModel, check_request
 from gridpilot.prices.kernels import draw_start
@@ -60,7 +60,7 @@ class MaraEventConfig(BaseModel):
     weekday: Annotated[int, Field(ge=0, le=6)] | None = None  # on which episodes start, Monday = 0; None draws one
 
 
-@kernel
+@leaf_kernel
 def _walk(p, k, price, u):  # type: ignore[no-untyped-def]
     return min(max(price * (1.0 + p[k, 0] * (2.0 * u - 1.0)), p[k, 1]), p[k, 2])
 
