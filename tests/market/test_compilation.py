@@ -1,4 +1,4 @@
-"""Kernels are compiled once, say so once, and are compiled again when the code they call has changed."""
+"""Kernels are compiled once, say so once, and are compiled again when the code they call has changed; leaf kernels make no arrays."""
 
 from __future__ import annotations
 
@@ -8,6 +8,12 @@ import sys
 from pathlib import Path
 
 import pytest
+
+from gridpilot.envs import _kernels
+from gridpilot.market import encoding, step
+from gridpilot.planning import dynamic_kernels
+from gridpilot.prices import kernels as prices
+from gridpilot.prices import surroundings
 
 ROOT = Path(__file__).resolve().parents[2]
 MESSAGE = "gridpilot: compiling the kernels"
@@ -101,3 +107,61 @@ print(solve(np.eye(2), np.ones(2)).tolist())
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines() == ["[8.0, 0.0] False", "[1.0, 1.0]"]
+
+
+LEAVES = """
+import numpy as np
+from gridpilot.market.compilation import kernel, leaf_kernel
+
+@leaf_kernel
+def last(row):
+    return row[-1]
+
+@leaf_kernel
+def makes(rows):
+    return np.empty(3)[0] + rows[0, 0]
+
+@leaf_kernel
+def copies(rows):
+    rows[0] = rows[1]
+
+@kernel
+def calls(rows):
+    return makes(rows)
+
+@leaf_kernel
+def hands_down(rows):
+    return allocates(rows) + last(rows[0])
+
+@kernel
+def allocates(rows):
+    return np.ones(3).sum() + rows[0, 0]
+"""
+
+
+def run_leaves(code: str, cache: Path) -> str:
+    Path("leaves.py").write_text(LEAVES)
+    environment = os.environ | {"NUMBA_CACHE_DIR": str(cache), "PYTHONPATH": f"{Path.cwd()}{os.pathsep}{ROOT}"}
+    code = f"import numpy as np\nimport leaves\nrows = np.ones((2, 3))\n{code}"
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment).stdout
+
+
+def test_the_hot_loops_are_leaf_kernels() -> None:
+    hot = [
+        step._step, encoding._encode, encoding.update_levels, prices._simulate, surroundings._weather, surroundings._capacity,
+        _kernels.decode_range, _kernels.settle, dynamic_kernels._plan_seats, dynamic_kernels._tabulate, dynamic_kernels._follow,
+    ]  # fmt: skip
+    assert [one.py_func.__name__ for one in hot if one.targetoptions["_nrt"]] == []
+
+
+@pytest.mark.parametrize(("called", "named"), [("makes", "makes"), ("copies", "copies"), ("calls", "makes")])
+def test_a_leaf_kernel_that_makes_an_array_is_named(called: str, named: str, tmp_path: Path) -> None:
+    code = f"try:\n    leaves.{called}(rows)\nexcept TypeError as error:\n    print(error)"
+    assert run_leaves(code, tmp_path) == (
+        f"leaves.{named}: a leaf kernel makes an array, expected one that only uses those it is given; make it in the kernel that "
+        "calls it\n"
+    )
+
+
+def test_a_leaf_kernel_may_call_one_that_makes_arrays(tmp_path: Path) -> None:
+    assert run_leaves("print(leaves.hands_down(rows), leaves.allocates(rows))", tmp_path) == "5.0 4.0\n"
