@@ -57,16 +57,8 @@ def environment(n_markets: int, ticks: int) -> Arrays:
         actions[-1, -1] = np.nan
         observation, reward, *_ = env.step(actions)
         observations.append(observation)
-        arrays += [
-            reward,
-            arena.outcome,
-            arena.totals,
-            arena.machine_kw,
-            arena.storage,
-            arena.last_price,
-            arena.levels,
-            arena.refused,
-        ]
+        state = (arena.outcome, arena.totals, arena.machine_kw, arena.storage, arena.last_price, arena.levels, arena.refused)
+        arrays += [reward, *(array.copy() for array in state)]
     return [*observations, *arrays, *arena.scenario[:4]]
 
 
@@ -130,7 +122,7 @@ def forecasting() -> Arrays:
 
 def prices() -> Arrays:
     arrays = []
-    for config in (WILD, WILD | {"model": "egarch_t"}):
+    for config in (WILD, WILD | {"dynamics": "egarch_t"}):
         model = load_prices(config)
         assert isinstance(model, garch.GarchPrices)
         model._arrays = garch._pack(model.config)
