@@ -92,7 +92,8 @@ class Subject:
         except ForkError:
             return  # it stays small; the checks find the failure where it was kept
         # The first decision may have to compile or import: it is neither counted nor held to the deadline.
-        decision = max(statistics.median(trace.decisions[1:] or [math.inf]) for trace in traces)
+        # Who has nothing to write but once an episode is not asked every tick.
+        decision = max(statistics.median(trace.decisions[1:] or [math.inf if trace.is_late else 0.0]) for trace in traces)
         if decision >= FAR_TOO_SLOW:
             self.is_slow = any(trace.is_late for trace in traces)
             return
@@ -292,7 +293,7 @@ def _deadline(subject: Subject) -> Verdict:
                 return Verdict("", "failed", f"seat {seat} of market {market}, {text}", market=market, seat=seat)
     times = [time for trace in traces for time in trace.decisions]
     if not times:
-        return Verdict("", "not judged", "it could not be played")
+        return Verdict("", "passed", "none was asked of it") if traces else Verdict("", "not judged", "it could not be played")
     slow, reset = float(np.quantile(times, 0.99)), max(time for trace in traces for time in trace.resets or [0.0])
     said = f"99 of 100 decisions within {1000 * slow:.3g} ms, resets within {1000 * reset:.3g} ms; it has {subject.deadline:g} s"
     return Verdict("", "failed" if slow > subject.deadline else "passed", said)

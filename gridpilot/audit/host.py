@@ -12,6 +12,7 @@ import datetime
 import importlib
 import json
 import marshal
+import math
 import os
 import subprocess
 import sys
@@ -76,7 +77,7 @@ def _warm_up(request: Request) -> None:
     own = [AgentSpec(**agent) for agent in request["agents"] if agent["target"] in registered()]
     for spec in (AgentSpec("truthful", {}), *own):
         for alone in (False, True)[: 1 if find_agent(spec.target).clairvoyant else 2]:
-            perform(spec, Play(alone=alone), Size(1, 2), UNHURRIED)
+            perform(spec, Play(alone=alone), Size(1, 2), math.inf)  # it may have to compile
 
 
 def _examine(spec: AgentSpec, request: Request, other: _Elsewhere | None) -> str:

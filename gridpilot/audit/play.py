@@ -254,16 +254,25 @@ class _SeatBySeat(Agent):
         self._agent, self._trace, self._carried, self._middle = agent, trace, carried, middle
 
     def reset(self, site: Site, market: MarketInfo, seed: int) -> None:
+        shown = repr((site, market))
         with _timed(self._trace.resets):
             self._agent.reset(site, market, seed)
+        self._note_change(shown == repr((site, market)))
 
     def bid(self, observation: Observation) -> Bid:
         if self._carried == "pickled":
             self._agent = pickle.loads(pickle.dumps(self._agent))
         elif self._carried == "copied" and observation.tick == self._middle:
             self._agent = copy.deepcopy(self._agent)
+        shown = repr((observation.site, observation.market))
         with _timed(self._trace.decisions):
-            return self._agent.bid(observation)
+            bid = self._agent.bid(observation)
+        self._note_change(shown == repr((observation.site, observation.market)))
+        return bid
+
+    def _note_change(self, same: bool) -> None:
+        if not same:
+            self._trace.incidents.append(Incident("outside", "the site or the rules that it was shown were changed"))
 
     def learn(self, outcome: Outcome) -> None:
         self._agent.learn(outcome)
