@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 from gridpilot.agents.base import Agent, BatchAgent
 from gridpilot.agents.deadline import Overdue, deadline
@@ -20,7 +20,6 @@ from gridpilot.market.site import Site
 
 __all__ = [
     "EXCEPTIONS",
-    "FAILURES",
     "INVALID",
     "TIMEOUTS",
     "ArrayPlayer",
@@ -32,7 +31,6 @@ __all__ = [
     "describe",
 ]
 
-FAILURES: Final = ("timeouts", "exceptions", "invalid_bids")
 TIMEOUTS, EXCEPTIONS, INVALID = range(3)
 # An agent may fail in any way: it is scored, and nobody else is touched. Only the user's own interrupt goes through.
 _FAILURE = (Exception, Overdue, SystemExit)

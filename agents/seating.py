@@ -15,7 +15,6 @@ from gridpilot.agents.base import Agent, BatchAgent
 from gridpilot.agents.isolation import Limits, isolated
 from gridpilot.agents.players import (
     EXCEPTIONS,
-    FAILURES,
     INVALID,
     TIMEOUTS,
     ArrayPlayer,
@@ -28,7 +27,7 @@ from gridpilot.agents.players import (
 )
 from gridpilot.agents.registry import build_agent
 from gridpilot.agents.view import View, Window
-from gridpilot.errors import AgentError, MarketError
+from gridpilot.errors import FAILURES, AgentError, MarketError
 from gridpilot.market.arena import Arena, MarketRules
 from gridpilot.market.bids import Bid
 from gridpilot.market.compilation import kernel
@@ -36,7 +35,7 @@ from gridpilot.market.observation import Observation, observe, outcome_of
 from gridpilot.market.random import AGENT_STREAM, next_uint64, seed_stream
 from gridpilot.market.site import Site
 
-__all__ = ["FAILURES", "AgentSpec", "Seating"]
+__all__ = ["AgentSpec", "Seating"]
 
 IntArray = npt.NDArray[np.int64]
 

@@ -23,18 +23,18 @@ from rich.table import Table
 from rich.text import Text
 
 from gridpilot.configuration import validate
-from gridpilot.errors import DeploymentError
+from gridpilot.errors import FAILURES, DeploymentError
 from gridpilot.file_access import is_installed, watch_files
 from gridpilot.live.config import RiskLimits
 from gridpilot.live.deployment import DEPLOYMENT_NAME, load_deployment
 from gridpilot.live.deployment_writer import pack_agent, write_deployment
 from gridpilot.market.site import Site
 from gridpilot.setup import load_preset, load_setup
-from gridpilot.tournament.fitness import CODES, Check, Record, check_record, evaluate, read_record, suggest
+from gridpilot.suggestions import did_you_mean
+from gridpilot.tournament.fitness import CODES, Check, Record, check_record, evaluate, read_record
 from gridpilot.tournament.inspection import play_a_tick
 from gridpilot.tournament.leaderboard import money, percent, signed, spread
 from gridpilot.tournament.manifest import Manifest, run_id
-from gridpilot.tournament.rows import FAILURE_COLUMNS
 from gridpilot.tournament.schedule import REFERENCE
 
 __all__ = ["main", "rehearse"]
@@ -145,7 +145,8 @@ def _codes(given: Sequence[str]) -> list[str]:
     codes = [code.strip() for text in given for code in text.split(",")]
     for code in codes:
         if code not in CODES:
-            raise DeploymentError(f"--despite {code}: there is no such code; {suggest(code, list(CODES), 'expected one of')}")
+            hint = did_you_mean(code, CODES) or f"expected one of {', '.join(CODES)}"
+            raise DeploymentError(f"--despite {code}: there is no such code; {hint}")
     return codes
 
 
@@ -172,7 +173,8 @@ def _chosen(seats: tuple[Site, ...], names: Sequence[str] | None) -> tuple[Site,
     known = {site.name: site for site in seats}
     for name in names or ():
         if name not in known:
-            raise DeploymentError(f"--site {name}: there was none; {suggest(name, list(known), 'the sites are')}")
+            hint = did_you_mean(name, known) or f"the sites are {', '.join(known)}"
+            raise DeploymentError(f"--site {name}: there was none; {hint}")
     return tuple(known[name] for name in dict.fromkeys(names)) if names else seats
 
 
@@ -251,7 +253,7 @@ def rehearse(folder: Path) -> None:
             f"{deployment.label} reads {others[0]}, which is no part of the deployment; name it by a parameter, or open it relative to "
             "the file of its code"
         )
-    if error and not {override.code for override in deployment.record.despite} & set(FAILURE_COLUMNS):
+    if error and not {override.code for override in deployment.record.despite} & set(FAILURES):
         raise DeploymentError(f"{deployment.label} fails at once: {error}")
 
 

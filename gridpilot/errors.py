@@ -26,7 +26,10 @@ Every message names the value, where it came from and what was expected.
 
 from __future__ import annotations
 
+from typing import Final
+
 __all__ = [
+    "FAILURES",
     "AgentError",
     "BidError",
     "CalibrationError",
@@ -48,6 +51,10 @@ __all__ = [
     "UnknownOutcomeError",
     "VenueError",
 ]
+
+
+FAILURES: Final = ("timeouts", "exceptions", "invalid_bids")
+"""How an agent in a market can fail to bid; none of it is raised, all of it is counted."""
 
 
 class GridPilotError(Exception):

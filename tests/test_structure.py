@@ -133,7 +133,7 @@ def test_imports_go_in_no_circle() -> None:
 
 # What is written once: what it looks like, and the module where it stands.
 ONCE = {
-    "atomic writes": (r"\bfsync\(|\.partial\b", "files"),
+    "atomic writes": (r"\bfsync\(", "files"),
     "progress": (r"\brich\.progress\b", "progress"),
     "did you mean": (r"\bdifflib\b", "suggestions"),
     "names of the prices": (r'= \("energy", "hash", "token"\)', "market.units"),

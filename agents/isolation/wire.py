@@ -28,8 +28,9 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from gridpilot.agents.players import EXCEPTIONS, FAILURES, INVALID, Refusal
+from gridpilot.agents.players import EXCEPTIONS, INVALID, Refusal
 from gridpilot.agents.view import ORDERS, READABLE
+from gridpilot.errors import FAILURES
 from gridpilot.market.bids import Bid
 
 __all__ = [

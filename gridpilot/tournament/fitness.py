@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,19 +12,20 @@ import pandas as pd
 
 from gridpilot import presets
 from gridpilot.configuration import validate
-from gridpilot.errors import TournamentError
+from gridpilot.errors import FAILURES, TournamentError
 from gridpilot.market.site import Site
 from gridpilot.market.units import DT, TICKS_PER_DAY
 from gridpilot.provenance import AgentFiles, agent_files, code_hash, sha256
 from gridpilot.setup import MarketConfig
+from gridpilot.suggestions import did_you_mean
 from gridpilot.tournament.leaderboard import money
 from gridpilot.tournament.manifest import Manifest
-from gridpilot.tournament.rows import FAILURE_COLUMNS, MATCH_KEY
+from gridpilot.tournament.rows import MATCH_KEY
 from gridpilot.tournament.runner import read_run
 from gridpilot.tournament.schedule import CLAIRVOYANT_ROLES, REFERENCE
 from gridpilot.tournament.statistics import LEVEL, MIN_EPISODES, AgentSummary, Leaderboard, rank, scores
 
-__all__ = ["CODES", "Check", "Record", "check_record", "evaluate", "read_record", "suggest"]
+__all__ = ["CODES", "Check", "Record", "check_record", "evaluate", "read_record"]
 
 CODES: Final = {
     "incomplete": "matches of the run are missing",
@@ -78,7 +78,8 @@ def read_record(run: Path, label: str) -> Record:
     """
     manifest, rows = read_run(run)
     if label not in manifest["agents"]:
-        raise TournamentError(f"{run}: there is no agent {label!r}; {suggest(label, list(manifest['agents']), 'its agents are')}")
+        hint = did_you_mean(label, manifest["agents"]) or f"its agents are {', '.join(manifest['agents'])}"
+        raise TournamentError(f"{run}: there is no agent {label!r}; {hint}")
     entry = manifest["agents"][label]
     target: str = entry["target"]
     known = presets.registered("agent").get(target, {})
@@ -124,7 +125,7 @@ def check_record(record: Record, max_loss_per_day: float | None) -> list[Check]:
             f"{record.board.episodes} complete, {MIN_EPISODES} are needed to tell agents apart",
             record.board.episodes >= MIN_EPISODES,
         ),
-        *(_failures(record.summary, name) for name in FAILURE_COLUMNS),
+        *(_failures(record.summary, name) for name in FAILURES),
         _grid_limit(rows, record.seats),
         _daily_loss(rows, max_loss_per_day),
     ]
@@ -152,16 +153,6 @@ def evaluate(record: Record) -> dict[str, Any]:
         "worst_site": {"site": str(sites.idxmin()), "profit": float(sites.min())},
         "sites": {str(name): {"profit": float(sites[name]), REFERENCE: float(by_site[REFERENCE][name])} for name in by_site.index},
     }
-
-
-def suggest(name: str, known: Sequence[str], whose: str) -> str:
-    """A hint for a name that is not ``known``.
-
-    >>> suggest("mcp", ["mpc", "truthful"], "its agents are")
-    'did you mean mpc? its agents are mpc, truthful'
-    """
-    close = difflib.get_close_matches(name, known, n=1)
-    return f"{f'did you mean {close[0]}? ' if close else ''}{whose} {', '.join(known)}"
 
 
 def _files(entry: dict[str, Any], label: str) -> tuple[Path | None, AgentFiles, tuple[str, ...]]:

@@ -8,10 +8,8 @@ extended, by more episodes; ``history`` says when and with what each of them was
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
-import os
 import platform
 import subprocess
 from collections.abc import Iterable, Mapping
@@ -20,6 +18,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from gridpilot.errors import TournamentError
+from gridpilot.files import write_atomically
 from gridpilot.provenance import agent_files, code_hash, sha256, source_of, versions
 from gridpilot.tournament.config import EXECUTION_KEYS, EXTENSIBLE_KEYS, Inspection, TournamentConfig, agent_specs
 
@@ -34,7 +33,6 @@ __all__ = [
     "run_id",
     "seal",
     "segments",
-    "write_atomically",
 ]
 
 MANIFEST_NAME: Final = "manifest.json"
@@ -126,7 +124,7 @@ def open_run(folder: Path, manifest: Manifest) -> Manifest:
         )
     elif folder.is_dir() and any(not entry.name.startswith(".") for entry in folder.iterdir()):
         raise TournamentError(f"{folder} is not empty and holds no {MANIFEST_NAME}, expected a new folder or an earlier run's")
-    write_atomically(folder / MANIFEST_NAME, (json.dumps(manifest, indent=2) + "\n").encode())
+    write_atomically(folder / MANIFEST_NAME, (json.dumps(manifest, indent=2) + "\n").encode(), TournamentError)
     return manifest
 
 
@@ -159,22 +157,6 @@ def read_manifest(folder: Path) -> Manifest:
     if manifest.get("digest") != seal(manifest)["digest"]:
         raise TournamentError(f"{path} has been edited since it was written: its contents do not have the digest that it states")
     return manifest
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write a whole file or none, through a rename. Raises :class:`~gridpilot.errors.TournamentError`, for a full disk too."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except OSError as error:
-        with contextlib.suppress(OSError):  # there may be nothing to remove, or no folder; the first error is the one to tell
-            temporary.unlink()
-        raise TournamentError(f"cannot write {path}: {error.strerror or error}; what was finished before is kept") from error
 
 
 def _hash(content: Any) -> str:

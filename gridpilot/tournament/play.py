@@ -12,7 +12,8 @@ import numpy.typing as npt
 import pandas as pd
 
 from gridpilot.agents.isolation import Limits
-from gridpilot.agents.seating import FAILURES, AgentSpec, Seating
+from gridpilot.agents.seating import AgentSpec, Seating
+from gridpilot.errors import FAILURES
 from gridpilot.file_access import refuse_other_files
 from gridpilot.market.arena import Arena
 from gridpilot.market.auction import SUPPLY_COST, VOLUME

@@ -9,8 +9,10 @@ from pathlib import Path
 import pandas as pd
 from rich.console import Console
 
+from gridpilot.errors import TournamentError
+from gridpilot.files import write_atomically
 from gridpilot.tournament.leaderboard import render, to_json
-from gridpilot.tournament.manifest import Manifest, write_atomically
+from gridpilot.tournament.manifest import Manifest
 from gridpilot.tournament.report import render_report
 from gridpilot.tournament.runner import read_run
 from gridpilot.tournament.statistics import Leaderboard, rank
@@ -39,8 +41,8 @@ def main(argv: list[str]) -> int:
 def write_results(folder: Path, rows: pd.DataFrame, manifest: Manifest, board: Leaderboard, *, report: Path | None = None) -> Path:
     """Write ``leaderboard.json`` into ``folder`` and the report, by default beside it; return the report's path."""
     report = report or folder / "report.html"
-    write_atomically(folder / "leaderboard.json", (leaderboard_json(board, manifest) + "\n").encode())
-    write_atomically(report, render_report(rows, manifest, board).encode())
+    write_atomically(folder / "leaderboard.json", (leaderboard_json(board, manifest) + "\n").encode(), TournamentError)
+    write_atomically(report, render_report(rows, manifest, board).encode(), TournamentError)
     return report
 
 

@@ -11,10 +11,9 @@ import pandas as pd
 from gridpilot.errors import TournamentError
 from gridpilot.tournament.schedule import BASELINES, CLAIRVOYANT_ROLES, REFERENCE, ROLES, Match
 
-__all__ = ["FAILURE_COLUMNS", "MATCH_KEY", "ROW_COLUMNS", "check_rows", "roles_of"]
+__all__ = ["MATCH_KEY", "ROW_COLUMNS", "check_rows", "roles_of"]
 
 MATCH_KEY: Final = ["episode", "lineup", "rotation"]
-FAILURE_COLUMNS: Final = ["timeouts", "exceptions", "invalid_bids"]
 
 ROW_COLUMNS: Final[dict[str, str]] = {  # column: int | float | str
     "episode": "int",

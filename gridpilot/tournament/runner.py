@@ -28,9 +28,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from gridpilot.errors import TournamentError
+from gridpilot.files import write_atomically
+from gridpilot.progress import Progress
 from gridpilot.tournament.config import TournamentSpec
-from gridpilot.tournament.manifest import Manifest, identity_of, read_manifest, write_atomically
-from gridpilot.tournament.progress import Progress
+from gridpilot.tournament.manifest import Manifest, identity_of, read_manifest
 from gridpilot.tournament.rows import ROW_COLUMNS, check_rows
 from gridpilot.tournament.schedule import Match
 
@@ -64,7 +65,7 @@ class Runner:
     ) -> None:
         self.play, self.spec, self.folder, self._run = play, spec, folder, run
         self.backend, self.workers = backend, workers
-        self.progress = progress or Progress()
+        self.progress = progress or Progress("tournament")
         self.resumed = 0  # matches that the last run found finished
         self.finished = 0  # matches whose rows are stored, those included
 
@@ -85,7 +86,7 @@ class Runner:
         self.resumed = self.finished = sum(len(chunks[i]) for i in parts)
         one_process = self.backend == "serial" or len(pending) == 0
         played = self._in_this_process(chunks, pending) if one_process else self._in_processes(chunks, pending)
-        with self.progress.of(sum(map(len, chunks)), done=self.resumed) as advance, contextlib.closing(played):
+        with self.progress.of(sum(map(len, chunks)), done=self.resumed, what="matches") as advance, contextlib.closing(played):
             for i, rows in played:
                 parts[i] = check_rows(rows, chunks[i], where=f"chunk {i}")
                 store_rows(self._path(i), parts[i], self._run)
@@ -170,7 +171,7 @@ def store_rows(path: Path, rows: pd.DataFrame, run: str) -> None:
     table = table.replace_schema_metadata({**table.schema.metadata, _STATED: json.dumps(_stated(path, rows, run))})
     buffer = io.BytesIO()
     pq.write_table(table, buffer, write_page_checksum=True)
-    write_atomically(path, buffer.getvalue())
+    write_atomically(path, buffer.getvalue(), TournamentError)
 
 
 def _part(folder: Path, i: int) -> Path:

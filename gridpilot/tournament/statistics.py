@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from gridpilot.errors import TournamentError
+from gridpilot.errors import FAILURES, TournamentError
 from gridpilot.market.units import TICKS_PER_DAY
 from gridpilot.tournament.comparisons import PairedDifferences, holm
 from gridpilot.tournament.intervals import (
@@ -35,7 +35,7 @@ from gridpilot.tournament.intervals import (
     ratio_percent,
 )
 from gridpilot.tournament.markets import MarketSummary, summarise_markets
-from gridpilot.tournament.rows import FAILURE_COLUMNS, roles_of
+from gridpilot.tournament.rows import roles_of
 from gridpilot.tournament.schedule import REFERENCE
 
 __all__ = [
@@ -256,7 +256,7 @@ def _capture(alone: pd.DataFrame, label: str, yardstick: str, bound: bool) -> Es
 
 def _failures(rows: pd.DataFrame) -> dict[str, dict[str, Any]]:
     """Of every agent, over all line-ups: counts, decisions, and the first message."""
-    counts = rows.groupby("agent")[[*FAILURE_COLUMNS, "ticks"]].sum().rename(columns={"ticks": "decisions"})
+    counts = rows.groupby("agent")[[*FAILURES, "ticks"]].sum().rename(columns={"ticks": "decisions"})
     failed = rows.loc[(rows["first_error"] != "").to_numpy(), ["agent", "first_error"]]
     first = failed.drop_duplicates("agent").set_index("agent")["first_error"].to_dict()
     return {

@@ -21,9 +21,9 @@ from rich.console import Console
 
 from gridpilot import configuration
 from gridpilot.errors import TournamentError
+from gridpilot.progress import Progress
 from gridpilot.tournament.config import Inspection, TournamentConfig, TournamentSpec, validate_tournament
 from gridpilot.tournament.manifest import Manifest, build_manifest, differences, identity_of, open_run, run_id, segments
-from gridpilot.tournament.progress import Progress
 from gridpilot.tournament.report_command import leaderboard_json, print_leaderboard, write_results
 from gridpilot.tournament.rows import MATCH_KEY
 from gridpilot.tournament.runner import Play, Runner
@@ -71,7 +71,9 @@ def run_tournament(
     chunks = _chunks(settings, found, manifest)
     spec = dataclasses.replace(spec, files=found.readable, roles=found.roles if spec.memory_gib is not None else None)
     workers = settings.workers or default_workers()
-    runner = Runner(play, spec, folder, run=run, backend=settings.backend, workers=workers, progress=Progress(console))
+    runner = Runner(
+        play, spec, folder, run=run, backend=settings.backend, workers=workers, progress=Progress("tournament", console)
+    )
     due = sum(map(len, chunks))
     try:
         rows = runner.run(chunks)

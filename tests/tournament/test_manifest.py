@@ -19,7 +19,6 @@ from gridpilot.tournament.manifest import (
     run_id,
     seal,
     segments,
-    write_atomically,
 )
 from tests.tournament import synthetic
 from tests.tournament.synthetic import configuration
@@ -129,18 +128,6 @@ def test_folders_that_are_no_run(tmp_path: Path) -> None:
     (tmp_path / "manifest.json").write_text("[]")
     with pytest.raises(TournamentError, match="not the manifest of a tournament"):
         read_manifest(tmp_path)
-
-
-def test_writing_is_all_or_nothing(tmp_path: Path) -> None:
-    write_atomically(tmp_path / "a" / "file", b"one")
-    write_atomically(tmp_path / "a" / "file", b"two")
-    assert [path.read_bytes() for path in (tmp_path / "a").iterdir()] == [b"two"]
-    with pytest.raises(TournamentError, match=r"cannot write .*: File exists"):
-        write_atomically(tmp_path / "a" / "file" / "below", b"three")
-    (tmp_path / "a" / "taken").mkdir()
-    with pytest.raises(TournamentError, match="cannot write"):
-        write_atomically(tmp_path / "a" / "taken", b"four")
-    assert sorted(path.name for path in (tmp_path / "a").iterdir()) == ["file", "taken"]
 
 
 def test_more_episodes_extend_a_run(tmp_path: Path) -> None:
