@@ -35,6 +35,7 @@ __all__ = [
 ]
 
 MIN_COP: Final = 1.0  # cooling never gets worse than a heater in reverse, however hot it is outside
+ROUNDING: Final = 2.0**-40  # relative, above what sums of a curve's blocks in any order differ by
 RETURN: Final = 1.0 / 3.0  # share of ticks with power too dear for a class that are followed by one in which it is not
 
 # What a block of the curve is, by its tag: c < C machines of class c that need no cooling, C + c the same with their cooling, 2 C charging,
