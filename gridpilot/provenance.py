@@ -31,9 +31,11 @@ _ROOMS: Final = (
     "tournament/play.py",
     "tournament/schedule.py",
     "conf/agent",
+    "conf/bidding",
     "conf/climatology",
     "conf/forecaster",
     "conf/planner",
+    "conf/storage",
 )  # what rows depend on; markets, prices and sites are recorded as they are composed
 _DOTTED: Final = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+")
 _FILE: Final = re.compile(r"/|\.(ya?ml|json|toml|txt|csv|parquet|zip|np[yz]|pth?|pkl|joblib|onnx)$")

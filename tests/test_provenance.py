@@ -79,7 +79,16 @@ def test_installed_code_is_nobodys_file() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["planning/dynamic_kernels.py", "presets.py", "agents/mpc.py", "conf/agent/mpc.yaml", "market/auction.py"]
+    "name",
+    [
+        "planning/dynamic_kernels.py",
+        "presets.py",
+        "agents/mpc.py",
+        "conf/agent/mpc.yaml",
+        "conf/bidding/truthful.yaml",
+        "conf/storage/mpc.yaml",
+        "market/auction.py",
+    ],
 )
 def test_the_code_hash_covers_what_rows_depend_on(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     root = Path(provenance.__file__).parent
