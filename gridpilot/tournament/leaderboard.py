@@ -18,6 +18,7 @@ from gridpilot.tournament.schedule import REFERENCE
 from gridpilot.tournament.statistics import Leaderboard
 
 __all__ = [
+    "SUSPECT",
     "as_dict",
     "in_dollars",
     "market_label",
@@ -30,6 +31,7 @@ __all__ = [
     "to_json",
 ]
 
+SUSPECT: Final = "†"  # marks an agent that failed its audit
 NO_INTERVAL: Final = "‡"  # marks a value whose sample is too skewed for one
 
 # Columns in the order in which they give up their intervals, then their place.
@@ -40,26 +42,38 @@ SPARE_MARKETS: Final = (
 )
 
 
-def render(board: Leaderboard, *, width: int, mechanism: str = "") -> RenderableType:
-    """The leaderboard and the market's figures for a terminal of ``width`` columns; narrow ones leave out figures, and cut none."""
-    agents = _agents(board, width)
+def render(
+    board: Leaderboard, *, width: int, mechanism: str = "", suspects: Mapping[str, Mapping[str, str]] | None = None
+) -> RenderableType:
+    """The leaderboard and the market's figures for a terminal of ``width`` columns; narrow ones leave out figures, and cut none.
+
+    ``suspects`` are the agents that failed their audit, with what each check found: they are marked, and told of below.
+    """
+    agents = _agents(board, width, suspects or {})
     heads = " ".join(str(column.header) for column in agents.columns)
-    return Group(agents, _legend(board, heads, width), _markets(board, mechanism, width), *_failures(board))
+    notes = [*_suspicions(suspects or {}), *_failures(board)]
+    return Group(agents, _legend(board, heads, width), _markets(board, mechanism, width), *notes)
 
 
-def as_dict(board: Leaderboard) -> dict[str, Any]:
-    """The leaderboard as plain lists, dicts and scalars; ``None`` stands for what cannot be told."""
+def as_dict(board: Leaderboard, suspects: Mapping[str, Mapping[str, str]] | None = None) -> dict[str, Any]:
+    """The leaderboard as plain lists, dicts and scalars; ``None`` stands for what cannot be told.
+
+    Each agent has the checks that it failed in its audit, of ``suspects``, and what they found.
+    """
     content = dataclasses.asdict(board)
     for agent, summary in zip(content["agents"], board.agents, strict=True):
         agent["failures"] = summary.failures
+        agent["failed_checks"] = dict((suspects or {}).get(summary.agent, {}))
     enough = board.episodes >= MIN_EPISODES
     winners = [summary.agent for summary in board.agents if summary.in_winner_set] if enough else None
     return {"unit": "$ per site and day", "level": LEVEL, "reference": REFERENCE, "winner_set": winners, **content}
 
 
-def to_json(board: Leaderboard, more: Mapping[str, Any] | None = None) -> str:
-    """The leaderboard as JSON text, with the keys of ``more`` first."""
-    return json.dumps({**(more or {}), **as_dict(board)}, indent=2, allow_nan=False)
+def to_json(
+    board: Leaderboard, more: Mapping[str, Any] | None = None, suspects: Mapping[str, Mapping[str, str]] | None = None
+) -> str:
+    """The leaderboard as JSON text, with the keys of ``more`` first; ``suspects`` as of :func:`as_dict`."""
+    return json.dumps({**(more or {}), **as_dict(board, suspects)}, indent=2, allow_nan=False)
 
 
 def money(value: float | None) -> str:
@@ -123,12 +137,12 @@ def market_label(market: MarketSummary) -> str:
     return f"all {market.agent}" if market.lineup == "self" else f"one {market.agent} among {REFERENCE}"
 
 
-def _agents(board: Leaderboard, width: int) -> Table:
+def _agents(board: Leaderboard, width: int, suspects: Mapping[str, Any]) -> Table:
     agents = board.agents
     level = _level(board)
     title = f"Leaderboard: {board.episodes} episodes of {board.ticks} ticks, {board.seats} seats"
     ranks = [f"{'★ ' if agent.in_winner_set else ''}{agent.rank}" for agent in agents]
-    names = [Text(agent.agent + ("°" if agent.baseline else "")) for agent in agents]
+    names = [Text(_marked(agent.agent, suspects) + ("°" if agent.baseline else "")) for agent in agents]
     failed = [Text(f"{100 * a.failures / a.decisions:.2f}", style="bold red") if a.failures else "0" for a in agents]
     columns = [
         Column("rank", (Form("#", ranks),), stays=True),
@@ -217,6 +231,18 @@ def _changes(board: Leaderboard, markets: list[MarketSummary], name: str, head: 
     found = [market.figures[name].change if dollars else market.figures[name].change_percent for market in markets]
     found = [Estimate(None) if market.agent == REFERENCE else one for market, one in zip(markets, found, strict=True)]
     return _with_interval(f"{head}\n{'± $' if dollars else '± %'}", _level(board), found, signed if dollars else percent)
+
+
+def _marked(agent: str, suspects: Mapping[str, Any]) -> str:
+    return f"{agent}{SUSPECT}" if agent in suspects else agent
+
+
+def _suspicions(suspects: Mapping[str, Mapping[str, str]]) -> list[Text]:
+    lines = []
+    for agent, failed in suspects.items():
+        told = "; ".join(f"{check} ({found:.120})" for check, found in failed.items())
+        lines.append(Text(f"{SUSPECT} {agent} failed its audit: {told}", style="bold red"))
+    return lines
 
 
 def _failures(board: Leaderboard) -> list[Text]:

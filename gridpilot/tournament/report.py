@@ -12,8 +12,9 @@ import numpy as np
 import pandas as pd
 
 from gridpilot.market.units import TICKS_PER_DAY
+from gridpilot.tournament.audits import failed_audits
 from gridpilot.tournament.intervals import LEVEL, MIN_EPISODES, NO_BASE, SKEWED, Estimate
-from gridpilot.tournament.leaderboard import in_dollars, market_label, money, percent, share, signed, spread
+from gridpilot.tournament.leaderboard import SUSPECT, in_dollars, market_label, money, percent, share, signed, spread
 from gridpilot.tournament.markets import MarketSummary
 from gridpilot.tournament.plots import axis_over, diverging_colour, dots_track, interval_track, scale_track
 from gridpilot.tournament.schedule import REFERENCE
@@ -47,6 +48,8 @@ def render_report(rows: pd.DataFrame, manifest: Mapping[str, Any], board: Leader
         manifest_text=json.dumps(manifest, indent=2, ensure_ascii=False),
         matches=len(rows.drop_duplicates(["episode", "lineup", "rotation"])),
         headline=_headline(board),
+        suspects=failed_audits(dict(manifest)),
+        suspect=SUSPECT,
         spread=lambda estimate, kind: spread(estimate, FORMS[kind]),
         gain_in_dollars=in_dollars(board, "gain"),
         alone_in_dollars=in_dollars(board, "alone"),

@@ -11,6 +11,7 @@ from rich.console import Console
 
 from gridpilot.errors import TournamentError
 from gridpilot.files import write_atomically
+from gridpilot.tournament.audits import failed_audits
 from gridpilot.tournament.leaderboard import render, to_json
 from gridpilot.tournament.manifest import Manifest
 from gridpilot.tournament.report import render_report
@@ -49,10 +50,12 @@ def write_results(folder: Path, rows: pd.DataFrame, manifest: Manifest, board: L
 def leaderboard_json(board: Leaderboard, manifest: Manifest) -> str:
     """The leaderboard as JSON, with what identifies the run."""
     mechanism = manifest["config"]["market"].get("mechanism")
-    return to_json(board, {"name": manifest["config"]["name"], "mechanism": mechanism, "seed": manifest["seed"]})
+    run = {"name": manifest["config"]["name"], "mechanism": mechanism, "seed": manifest["seed"]}
+    return to_json(board, run, failed_audits(manifest))
 
 
 def print_leaderboard(board: Leaderboard, manifest: Manifest) -> None:
     """Print the leaderboard to stdout, as wide as the terminal; 100 columns where there is none."""
     console = Console() if sys.stdout.isatty() else Console(width=100)
-    console.print(render(board, width=console.width, mechanism=str(manifest["config"]["market"].get("mechanism", ""))))
+    mechanism = str(manifest["config"]["market"].get("mechanism", ""))
+    console.print(render(board, width=console.width, mechanism=mechanism, suspects=failed_audits(manifest)))

@@ -22,8 +22,18 @@ from rich.console import Console
 from gridpilot import configuration
 from gridpilot.errors import TournamentError
 from gridpilot.progress import Progress
+from gridpilot.tournament.audits import audit_agents, failed_audits, with_audits
 from gridpilot.tournament.config import Inspection, TournamentConfig, TournamentSpec, validate_tournament
-from gridpilot.tournament.manifest import Manifest, build_manifest, differences, identity_of, open_run, run_id, segments
+from gridpilot.tournament.manifest import (
+    MANIFEST_NAME,
+    Manifest,
+    build_manifest,
+    differences,
+    identity_of,
+    open_run,
+    run_id,
+    segments,
+)
 from gridpilot.tournament.report_command import leaderboard_json, print_leaderboard, write_results
 from gridpilot.tournament.rows import MATCH_KEY
 from gridpilot.tournament.runner import Play, Runner
@@ -31,6 +41,8 @@ from gridpilot.tournament.schedule import CLAIRVOYANT_ROLES, Match, partition, s
 from gridpilot.tournament.statistics import rank
 
 __all__ = ["default_workers", "main", "run_tournament"]
+
+Judge = Callable[[Mapping[str, Mapping[str, Any]], float], dict[str, dict[str, Any]]]
 
 
 def main(argv: list[str]) -> int:
@@ -40,18 +52,25 @@ def main(argv: list[str]) -> int:
         from gridpilot.tournament.inspection import inspect_spec
         from gridpilot.tournament.play import play_chunk
 
-        return run_tournament(config, play_chunk, inspect_spec)
+        return run_tournament(config, play_chunk, inspect_spec, judge=audit_agents)
 
     return configuration.run("tournament", argv, play_configured)
 
 
 def run_tournament(
-    config: Mapping[str, Any], play: Play, inspect: Callable[[TournamentSpec], Inspection], *, console: Console | None = None
+    config: Mapping[str, Any],
+    play: Play,
+    inspect: Callable[[TournamentSpec], Inspection],
+    *,
+    judge: Judge | None = None,
+    console: Console | None = None,
 ) -> int:
     """Play the tournament of a composed configuration; return 0.
 
     ``play``     plays matches, see :class:`~gridpilot.tournament.runner.Runner`.
     ``inspect``  looks at a specification before anything is written, and refuses one that cannot be played.
+    ``judge``    audits the agents of a new run that are not the library's: their entries in the manifest and the deadline, to verdicts
+                 by label.
     ``console``  takes progress and notes, by default stderr; the result goes to stdout.
 
     Raises :class:`~gridpilot.errors.ConfigError` for a bad key, :class:`~gridpilot.errors.AgentError` for an agent that cannot be
@@ -67,6 +86,8 @@ def run_tournament(
     manifest = build_manifest(settings, found, len(_matches(settings, found, settings.episode_numbers)))
     run = identity_of(manifest)
     folder = Path(settings.out) if settings.out else Path("runs") / f"{settings.name}-{run_id(manifest)}"
+    if judge is not None and not (folder / MANIFEST_NAME).exists():
+        manifest = _judged(manifest, judge, settings.deadline, console)
     manifest = open_run(folder, manifest)
     chunks = _chunks(settings, found, manifest)
     spec = dataclasses.replace(spec, files=found.readable, roles=found.roles if spec.memory_gib is not None else None)
@@ -86,6 +107,16 @@ def run_tournament(
     if runner.resumed:
         _say(console, f"{runner.resumed} of {due} matches had been played before; a new folder (out=...) plays all of them again")
     return _show(settings, folder, manifest, rows, started, console)
+
+
+def _judged(manifest: Manifest, judge: Judge, deadline: float, console: Console) -> Manifest:
+    manifest = with_audits(manifest, judge(manifest["agents"], deadline))
+    for label, failed in failed_audits(manifest).items():
+        _say(
+            console,
+            f"{label} failed its audit ({', '.join(failed)}): gridpilot check {manifest['agents'][label]['target']} tells more",
+        )
+    return manifest
 
 
 def _matches(settings: TournamentConfig, found: Inspection, episodes: Sequence[int]) -> list[Match]:
