@@ -18,6 +18,7 @@ __all__ = ["replacing", "sync", "write_atomically"]
 def write_atomically(path: Path, content: bytes, error: type[GridPilotError]) -> None:
     """Write a whole file or none; its folder is made where there is none. Raises ``error``, for a full disk too."""
     with replacing(path, error) as temporary:
+        temporary.parent.mkdir(parents=True, exist_ok=True)
         temporary.write_bytes(content)
 
 
@@ -25,11 +26,10 @@ def write_atomically(path: Path, content: bytes, error: type[GridPilotError]) ->
 def replacing(path: Path, error: type[GridPilotError]) -> Iterator[Path]:
     """A file beside ``path`` to be written in the block, which takes its place at the end, or is gone where the block raises.
 
-    The folder is made where there is none. Raises ``error``, naming the path and the reason, for any ``OSError`` of the block's too.
+    Raises ``error``, naming the path and the reason, for any ``OSError`` of the block's too.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
         sync(temporary)
         temporary.replace(path)

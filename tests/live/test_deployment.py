@@ -83,7 +83,7 @@ def test_what_is_written_is_read() -> None:
     assert (loaded.evaluation, loaded.manifest, loaded.warnings) == ({"rank": 1}, {"config": {}}, ())
     assert loaded.record.code == code_hash()
     assert loaded.fingerprint == hashlib.sha256((folder / "deployment.json").read_bytes()).hexdigest()
-    assert build_agent(loaded.agent["target"], loaded.agent["params"]).low == 0.7  # type: ignore[attr-defined]
+    assert build_agent(loaded.agent["target"], loaded.agent["params"]).storage.low == 0.7  # type: ignore[attr-defined]
     assert (folder / "agent.yaml").read_text().startswith("# one, as it was played")
     assert [entry.name for entry in folder.parent.iterdir()] == ["site"]
 

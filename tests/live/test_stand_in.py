@@ -354,7 +354,7 @@ def test_every_option_is_tested_here_and_explained() -> None:
         ({"register_status": 202}, "register_status is 202, expected 200, 201"),
         ({"order": "random"}, "order is 'random', expected newest_first, oldest_first"),
         ({"power": 5}, "unknown option 'power'; did you mean power_w?"),
-        ({"xyzzy": 5}, "unknown option 'xyzzy', --list-options names them all"),
+        ({"xyzzy": 5}, "unknown option 'xyzzy'; --list-options names them all"),
         ({"power_w": 0, "history": "x"}, "power_w is 0, expected a whole number above 0; history is 'x', expected a whole number above 0"),
         ({"keep_rows": "all"}, "keep_rows is 'all', expected a whole number above 0 or null"),
         ({"over_cap_status": 200}, "over_cap_status is 200, expected a whole number from 400 to 499"),

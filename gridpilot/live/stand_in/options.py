@@ -83,7 +83,7 @@ def parse_options(values: Mapping[str, Any]) -> StandInOptions:
 def _problem(problem: Mapping[str, Any]) -> str:
     name = str(problem["loc"][0])
     if problem["type"] == "extra_forbidden":
-        return f"unknown option {name!r}; {did_you_mean(name, StandInOptions.model_fields) or '--list-options names them all'}"
+        return f"unknown option {name!r}; {did_you_mean(name, StandInOptions.model_fields, alike=0.7) or '--list-options names them all'}"
     return f"{name} is {problem['input']!r:.60}, expected {_choices(name)}"
 
 
