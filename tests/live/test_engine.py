@@ -122,7 +122,7 @@ def test_a_body_that_is_half_json_costs_nothing_but_its_row(raw: bytes, tmp_path
         assert server.machines(key) == watch.reports[-1].counts[0]
 
 
-def test_a_feed_that_stops_leads_down_the_ladder_to_everything_off(tmp_path: Path) -> None:
+def test_a_feed_that_stops_leads_step_by_step_to_everything_off(tmp_path: Path) -> None:
     with OtherServer(rows=3, last_row=4) as server, Journal(tmp_path / "j.db") as journal:
         key = server.key()
         clock = TiedClock(server)
