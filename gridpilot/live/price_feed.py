@@ -28,6 +28,7 @@ OPENING: Final = datetime(2025, 6, 21, 12, tzinfo=UTC)  # of the event
 # these bring the long-run means of the preset `ercot` (0.0273, 2.117, 0.300) to those of the event's walk (1.26, 1.98, 1.25). The floor
 # stands in for prices of 0 and below.
 RAW_PER_DOLLAR: Final = (46.0, 0.94, 4.2)
+GARCH: Final = "ercot"  # the price model that a feed called garch draws from
 ENERGY_FLOOR: Final = 0.05
 
 
@@ -36,7 +37,7 @@ def generate_rows(feed: str | Mapping[str, Any], seed: int, count: int, *, start
 
     ``feed`` names a price model: a name of ``conf/prices``, a dotted path, or a mapping with either as ``name`` and parameters. The walk of
     ``mara_event`` is in the API's units itself, from the event's opening 3.0, 4.0, 2.0. All others are brought from dollars to the event's
-    price levels, which is a guess, and know the time of day of ``start`` in UTC.
+    price levels, which is a guess, and know the time of day of ``start`` in UTC. ``garch`` stands for the GARCH model of ``ercot``.
 
     Raises what a model that cannot be built raises, and :class:`~gridpilot.errors.PriceError` for a seed or count below 0 and a start off
     the five-minute marks.
@@ -46,7 +47,8 @@ def generate_rows(feed: str | Mapping[str, Any], seed: int, count: int, *, start
         raise PriceError(f"start is {format_time(start)}, expected a five-minute mark")
     if isinstance(count, bool) or not isinstance(count, int) or count < 0:
         raise PriceError(f"count is {count!r}, expected a whole number >= 0")
-    model, raw = _model(json.dumps(feed, sort_keys=True), start.weekday())
+    named = GARCH if feed == "garch" else feed
+    model, raw = _model(json.dumps(named, sort_keys=True), start.weekday())
     # Paths start at midnight; the walk of the event knows no time of day.
     before = 0 if raw else (start - start.replace(hour=0, minute=0)) // TICK
     paths, _ = check_paths(model, *model.simulate(seed, [0], before + count), before + count, 1)

@@ -58,7 +58,14 @@ def _parser() -> argparse.ArgumentParser:
     )
     sampling = "a row is the price at its time, or the average since the row above (default: what the returns look like)"
     parser.add_argument("--sampling", choices=("point", "average"), help=sampling)
-    parser.add_argument("--dynamics", choices=get_args(Dynamics), default="garch_t", help="of the variance (default: garch_t)")
+    parser.add_argument(
+        "--model",
+        "--dynamics",
+        dest="dynamics",
+        choices=get_args(Dynamics),
+        default="garch_t",
+        help="of the variance (default: garch_t)",
+    )
     parser.add_argument(
         "--others", default="ercot", metavar="PRESET", help="preset the other two prices are taken from (default: ercot)"
     )

@@ -54,6 +54,8 @@ def configuration(**changes: Any) -> dict[str, Any]:
         "history": 0,
         "lineups": ["mixed", "self", "alone"],
         "deadline": 1.0,
+        "isolation": "none",
+        "agent_memory_gib": 2.0,
         "backend": "serial",
         "workers": None,
         "chunk": 7,
