@@ -199,11 +199,14 @@ def own_bid(kw: Any, price: Any, context: Any, i: int, grid_kw: float, bid_kw: A
 
 @inline_kernel
 def usable_kw(kw: Any, context: Any, i: int, grid_kw: float) -> float:
-    """The most grid power that the plant can use with its curve in row i of ``kw (N, K)``, kW."""
+    """The most grid power that the plant can use with its curve in row i of ``kw (N, K)``, kW, and what rounding may add.
+
+    Without that its own curve, stated block by block, would lose the last bit of its last block.
+    """
     total: float = -context[i, B_MAX]
     for k in range(int(context[i, N_CURVE])):
         total += kw[i, k]
-    return max(0.0, min(total, grid_kw))
+    return max(0.0, min(total * (1.0 + ROUNDING), grid_kw))
 
 
 @inline_kernel
