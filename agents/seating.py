@@ -52,6 +52,7 @@ class AgentSpec:
     target: str
     params: Mapping[str, Any]
     limits: Limits | None = None  # None: in this process
+    clairvoyant: bool = True  # whether it is shown the future where its class asks for it
 
     def build(self) -> Agent:
         """A new instance, in this process. Raises :class:`~gridpilot.errors.AgentError`."""
@@ -186,7 +187,7 @@ class Seating:
                 reads=player.reads,
                 writes=player.writes,
                 stated_blocks=player.stated_blocks,
-                clairvoyant=player.clairvoyant,
+                clairvoyant=player.clairvoyant and spec.clairvoyant,
             )
             self._batch.append((player, window))
             return

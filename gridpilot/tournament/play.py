@@ -23,7 +23,7 @@ from gridpilot.market.units import DT
 from gridpilot.setup import MarketSetup, load_setup
 from gridpilot.tournament.config import TournamentSpec
 from gridpilot.tournament.inspection import assign_roles
-from gridpilot.tournament.schedule import Match
+from gridpilot.tournament.schedule import CLAIRVOYANT_ROLES, Match
 
 __all__ = ["play_chunk"]
 
@@ -149,9 +149,15 @@ def _rows(
 
 
 def _agents(spec: TournamentSpec) -> dict[str, AgentSpec]:
+    # What an isolated agent says of itself moves nothing: it is shown the future only in the role that the inspection found.
     limits = None if spec.memory_gib is None else Limits(spec.memory_gib)
     return {
-        label: AgentSpec(agent["target"], agent["params"], limits if spec.is_isolated(label) else None)
+        label: AgentSpec(
+            agent["target"],
+            agent["params"],
+            limits if spec.is_isolated(label) else None,
+            clairvoyant=spec.roles is None or spec.roles[label] in CLAIRVOYANT_ROLES,
+        )
         for label, agent in spec.agents.items()
     }
 
