@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Self
 
 from pydantic import SecretStr
 
+from gridpilot.errors import ConfigError
 from gridpilot.live.api import Counts
 from gridpilot.live.clock import Clock
 from gridpilot.live.config import LiveConfig, Timing
@@ -37,12 +38,13 @@ class Venue(ABC):
     timing: Timing
 
     @classmethod
-    @abstractmethod
     def configured(cls, live: LiveConfig, keys: Sequence[SecretStr]) -> Self:
         """The venue that a configuration describes; ``keys`` are those of the sites, and further arguments come from ``live.venue``.
 
-        Raises :class:`~gridpilot.errors.ConfigError` for a key of the configuration that does not fit.
+        Raises :class:`~gridpilot.errors.ConfigError` for a key of the configuration that does not fit, and where it can only be built
+        in code.
         """
+        raise ConfigError(f"live.venue: {cls.__name__} has no configured(live, keys), and can only be built in code")
 
     @abstractmethod
     def open(self) -> Facility:
