@@ -313,11 +313,7 @@ def test_report_page(episodes: int) -> None:
 def test_interruption_keeps_what_is_finished() -> None:
     script = """
         from tests.tournament import synthetic
-        from gridpilot.tournament.config import TournamentSpec
-from gridpilot.tournament.manifest import read_manifest, run_id, seal
-from gridpilot.tournament.runner import read_run
-from gridpilot.tournament.schedule import Match
-from gridpilot.tournament.tournament_command import run_tournament
+        from gridpilot.tournament.tournament_command import run_tournament
         if __name__ == "__main__":
             config = synthetic.configuration(backend="processes", workers=2, chunk=2, out="run")
             run_tournament(config, synthetic.play_slowly, synthetic.inspect)
