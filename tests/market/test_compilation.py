@@ -13,7 +13,7 @@ from gridpilot.envs import _kernels
 from gridpilot.market import encoding, step
 from gridpilot.planning import dynamic_kernels
 from gridpilot.prices import kernels as prices
-from gridpilot.prices import surroundings
+from gridpilot.prices import weather_and_capacity
 
 ROOT = Path(__file__).resolve().parents[2]
 MESSAGE = "gridpilot: compiling the kernels"
@@ -148,7 +148,8 @@ def run_leaves(code: str, cache: Path) -> str:
 
 def test_the_hot_loops_are_leaf_kernels() -> None:
     hot = [
-        step._step, encoding._encode, encoding.update_levels, prices._simulate, surroundings._weather, surroundings._capacity,
+        step._step, encoding._encode, encoding.update_levels, prices._simulate,
+        weather_and_capacity._weather, weather_and_capacity._capacity,
         _kernels.decode_range, _kernels.settle, dynamic_kernels._plan_seats, dynamic_kernels._tabulate, dynamic_kernels._follow,
     ]  # fmt: skip
     assert [one.py_func.__name__ for one in hot if one.targetoptions["_nrt"]] == []
