@@ -208,7 +208,7 @@ SPOILT: dict[str, tuple[Callable[[], object], str]] = {
     "incomplete": (lambda: max(Path("run/parts").iterdir()).unlink(), "75 of 80 matches are finished"),
     "code": (lambda: rewrite(lambda manifest: manifest.update(code="0" * 64)), "0000000000 was played and [0-9a-f]{10} is here"),
     "source": (lambda: Path("deploy_test_bidder.py").write_text(OWN + "# better\n"), r"deploy_test_bidder\.py changed since"),
-    "audit": (lambda: judge({"passed": False, "failed": ["peeks", "forks"]}), "failed: peeks, forks"),
+    "audit": (lambda: judge({"passed": False, "failed": {"future": "tick 3", "files": "writes a file"}}), "failed: future, files"),
     "few_episodes": (lambda: [path.unlink() for path in sorted(Path("run/parts").iterdir())[6:]], "3 complete, 8 are needed"),
     "timeouts": (lambda: alter(first, "timeouts", 2), r"16 of 768 decisions\."),
     "exceptions": (lambda: alter(first, "exceptions", 1), r"8 of 768 decisions"),

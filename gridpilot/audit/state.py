@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import dataclasses
 import gc
 import locale
 import operator
@@ -90,7 +91,11 @@ class ModulesState:
             if not _is_project(name) or not isinstance(module, types.ModuleType):
                 continue
             for key, value in list(vars(module).items()):
-                if key.startswith("__") or getattr(value, "__module__", name) != name:
+                if key.startswith("__"):
+                    continue
+                if dataclasses.is_dataclass(value) and not isinstance(value, type):
+                    yield f"{name}.{key}", (value, repr(value))
+                elif getattr(value, "__module__", name) != name:
                     continue
                 if isinstance(value, type):
                     self._classes.add(f"{name}.{key}")

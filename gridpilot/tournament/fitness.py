@@ -18,6 +18,7 @@ from gridpilot.market.units import DT, TICKS_PER_DAY
 from gridpilot.provenance import AgentFiles, agent_files, code_hash, sha256
 from gridpilot.setup import MarketConfig
 from gridpilot.suggestions import did_you_mean
+from gridpilot.tournament.audits import failed_audits
 from gridpilot.tournament.leaderboard import money
 from gridpilot.tournament.manifest import Manifest
 from gridpilot.tournament.rows import MATCH_KEY
@@ -149,6 +150,7 @@ def evaluate(record: Record) -> dict[str, Any]:
         "winner_set": [agent.agent for agent in board.agents if agent.in_winner_set] if board.episodes >= MIN_EPISODES else None,
         **dataclasses.asdict(record.summary),
         "failures": record.summary.failures,
+        "failed_checks": failed_audits(record.manifest).get(record.label, {}),
         "worst_episode": {"episode": int(own.idxmin()), "profit": float(own.min())},
         "worst_site": {"site": str(sites.idxmin()), "profit": float(sites.min())},
         "sites": {str(name): {"profit": float(sites[name]), REFERENCE: float(by_site[REFERENCE][name])} for name in by_site.index},

@@ -24,7 +24,7 @@ import numpy as np
 import gridpilot
 from gridpilot.agents import truthful, view
 from gridpilot.agents.base import Agent, BatchAgent
-from gridpilot.agents.registry import registered
+from gridpilot.agents.registry import AGENT
 from gridpilot.market import bids
 from gridpilot.market.arena import Arena
 from gridpilot.market.bids import Bid
@@ -455,7 +455,7 @@ class ChangesTheRegistry(Valuing):
     CHECK = "outside"
 
     def worth(self, observation: Observation) -> float:
-        registered()["truthful"]["target"] = "cheats.Valuing"
+        object.__setattr__(AGENT, "group", "cheats")
         return 0.05
 
 
