@@ -150,6 +150,7 @@ class Window:
         self.idle = not self._reads and not self._writes  # so that asking its agent every tick would change nothing
         self._row = market * arena.n_sites + seat  # of arrays (B N, ...)
         self._markets, self._market = np.unique(market, return_inverse=True)
+        self._everywhere = len(self._markets) == arena.n_markets
         self._sites, self._plant = np.unique(seat, return_inverse=True)
         self._series: dict[str, FloatArray] = {}
 
@@ -190,20 +191,19 @@ class Window:
         now = arena.scenario.history + tick
         for source, target in self._moving:
             self._copy(source(arena, now), target)
-        history, cleared = self._series.get("history"), self._series.get("cleared")
-        if history is not None:
-            self._copy(arena.scenario.prices[now], history[now])
-            view.history = history[: now + 1]
-        if cleared is not None:
-            if tick:
-                self._copy(arena.cleared[tick - 1], cleared[tick - 1])
-            view.cleared = cleared[:tick]
+        for name, series in self._series.items():
+            if name == "history":
+                self._copy(arena.scenario.prices[now], series[now])
+                view.history = series[: now + 1]
+            else:
+                if tick:
+                    self._copy(arena.cleared[tick - 1], series[tick - 1])
+                view.cleared = series[:tick]
 
     def take(self, *, everything: bool = False) -> None:
         """Take the agent's orders in: those it ``writes``, or all of them."""
-        for name, take_order in self._orders_in.items():
-            if everything or name in self._writes:
-                take_order()
+        for take_order in self._all_orders if everything else self._written:
+            take_order()
 
     def _make_room(self) -> None:
         """Allocate what the agent reads and writes. It gets the very arrays, none of which owns its memory and so could give it back."""
@@ -244,16 +244,18 @@ class Window:
                 self._standing.append(functools.partial(self._copy, _PUBLIC[name](arena, 0), target.view()))
             else:
                 self._moving.append((_PUBLIC[name], target.view()))
-        self._orders_in: dict[str, Callable[[], object]] = {}
+        self._all_orders: list[Callable[[], object]] = []
+        self._written: list[Callable[[], object]] = []
         for name in ORDERS:
             into: Array = getattr(arena.orders, name)
             if into.size:
-                self._orders_in[name] = functools.partial(
-                    _scatter, self._row, _flat(getattr(self._orders, name)), _rows(into, arena)
-                )
+                take_order = functools.partial(_scatter, self._row, _flat(getattr(self._orders, name)), _rows(into, arena))
+                self._all_orders.append(take_order)
+                if name in self._writes:
+                    self._written.append(take_order)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in vars(self).items() if name not in ("_standing", "_moving", "_orders_in")}
+        return {name: value for name, value in vars(self).items() if name not in ("_standing", "_moving", "_all_orders", "_written")}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)
@@ -261,8 +263,8 @@ class Window:
             self._prepare()  # views of a copy's arrays, not copies of views
 
     def _copy(self, source: Array, target: Array) -> None:
-        if len(source) == len(target):  # in every market
-            np.copyto(target, source)
+        if self._everywhere:
+            target[:] = source
         else:
             np.take(source, self._markets, axis=0, out=target, mode="clip")
 

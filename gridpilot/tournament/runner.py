@@ -67,7 +67,15 @@ class Runner:
         self.backend, self.workers = backend, workers
         self.progress = progress or Progress("tournament")
         self.resumed = 0  # matches that the last run found finished
-        self.finished = 0  # matches whose rows are stored, those included
+        self._chunks: Sequence[Chunk] = ()
+
+    @property
+    def finished(self) -> int:
+        """Matches whose rows are stored, those that were found finished included.
+
+        Counted by the files, as an interruption can fall between the last moment of a write and any note of it.
+        """
+        return sum(len(chunk) for i, chunk in enumerate(self._chunks) if self._path(i).exists())
 
     def run(self, chunks: Sequence[Chunk]) -> pd.DataFrame:
         """Play the ``chunks`` that are not yet finished; return the rows of all of them, in order.
@@ -78,19 +86,19 @@ class Runner:
         chunk, and whatever ``play`` raises; finished parts are kept in every case.
         """
         parts: dict[int, pd.DataFrame] = {}
+        self._chunks = chunks
         for i, chunk in enumerate(chunks):
             rows = self._stored(i, chunk)
             if rows is not None:
                 parts[i] = rows
         pending = [i for i in range(len(chunks)) if i not in parts]
-        self.resumed = self.finished = sum(len(chunks[i]) for i in parts)
+        self.resumed = sum(len(chunks[i]) for i in parts)
         one_process = self.backend == "serial" or len(pending) == 0
         played = self._in_this_process(chunks, pending) if one_process else self._in_processes(chunks, pending)
         with self.progress.of(sum(map(len, chunks)), done=self.resumed, what="matches") as advance, contextlib.closing(played):
             for i, rows in played:
                 parts[i] = check_rows(rows, chunks[i], where=f"chunk {i}")
                 store_rows(self._path(i), parts[i], self._run)
-                self.finished += len(chunks[i])
                 advance(len(chunks[i]))
         return pd.concat([parts[i] for i in range(len(chunks))], ignore_index=True)
 
@@ -104,6 +112,8 @@ class Runner:
             return check_rows(_from_parquet(self._path(i), self._run), chunk, where=str(self._path(i)))
         except (OSError, ValueError, pa.ArrowException, TournamentError) as error:
             self.progress.note(f"part {self._path(i)} is damaged and is played again: {str(error).splitlines()[0]:.200}")
+            with contextlib.suppress(OSError):  # what cannot be taken away is replaced when it is written
+                self._path(i).unlink()
             return None
 
     def _in_this_process(self, chunks: Sequence[Chunk], pending: Sequence[int]) -> Generator[tuple[int, pd.DataFrame], None, None]:
