@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import inspect
+import os
+import re
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from gridpilot import presets
 from gridpilot.agents.base import Agent
 from gridpilot.errors import AgentError
 
-__all__ = ["AGENT", "build_agent", "find_agent", "registered"]
+__all__ = ["AGENT", "build_agent", "file_defaults", "find_agent", "is_own", "registered"]
 
 AGENT: Final = presets.Kind("agent", Agent, AgentError, "gridpilot.Agent")  # type: ignore[type-abstract]
+
+_DOTTED: Final = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+")
+_OURS: Final = "gridpilot."
 
 
 def registered() -> dict[str, dict[str, Any]]:
@@ -34,3 +40,33 @@ def build_agent(spec: str | Mapping[str, Any], params: Mapping[str, Any] | None 
     the class does not take, naming what it takes.
     """
     return presets.build(AGENT, spec, params)
+
+
+def is_own(target: str, params: Mapping[str, Any]) -> bool:
+    """Whether an agent is the library's own, its parts included: no parameter names code of others, as ``planner: my_file.Mine`` does."""
+    others = [text for text in _strings(params) if _DOTTED.fullmatch(text) and not text.startswith(_OURS)]
+    return (target in registered() or target.startswith(_OURS)) and not others
+
+
+def file_defaults(target: str, params: Mapping[str, Any]) -> dict[str, str]:
+    """Default arguments that hold where an agent of one's own is built with ``params``, and name a file."""
+    if target in registered():
+        return {}
+    found = inspect.signature(find_agent(target)).parameters.items()
+    texts = {name: parameter.default for name, parameter in found if name not in params}
+    return {
+        name: text
+        for name, text in texts.items()
+        if isinstance(text, str) and ("/" in text or "." in text) and os.path.isfile(text)
+    }
+
+
+def _strings(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        for item in value.values():
+            yield from _strings(item)
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from _strings(item)

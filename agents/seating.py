@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gridpilot.agents.base import Agent, BatchAgent
-from gridpilot.agents.isolation import Limits, isolated
+from gridpilot.agents.isolation import Limits, Report, facts_of, isolated, report_of
 from gridpilot.agents.players import (
     EXCEPTIONS,
     INVALID,
@@ -53,10 +53,21 @@ class AgentSpec:
     params: Mapping[str, Any]
     limits: Limits | None = None  # None: in this process
     clairvoyant: bool = True  # whether it is shown the future where its class asks for it
+    files: frozenset[str] | None = None  # absolute paths of the data that its own process may read; None: any
 
     def build(self) -> Agent:
         """A new instance, in this process. Raises :class:`~gridpilot.errors.AgentError`."""
         return build_agent(self.target, self.params)
+
+    def is_clairvoyant(self) -> bool:
+        """Whether it must be shown the future: by its class. It is built for that. Raises :class:`~gridpilot.errors.AgentError`."""
+        if self.limits is not None:
+            return facts_of(self.target, self.params, self.limits, self.files).clairvoyant
+        return type(self.build()).clairvoyant
+
+    def report(self) -> Report:
+        """The files that an isolated agent has read so far. Raises :class:`~gridpilot.errors.AgentError` when it cannot be built."""
+        return report_of(self.target, self.params, self.limits or Limits())
 
     def playing(self, seats: int) -> ArrayPlayer | SeatPlayers:
         """The agent at so many seats: one instance where it plays on arrays, else one a seat.
@@ -64,7 +75,7 @@ class AgentSpec:
         Raises :class:`~gridpilot.errors.AgentError` when it cannot be built; of an isolated agent that is a failure of every seat.
         """
         if self.limits is not None:
-            return isolated(self.target, self.params, self.limits, seats)
+            return isolated(self.target, self.params, self.limits, self.files, seats)
         agent = self.build()
         if isinstance(agent, BatchAgent) and agent.on_arrays:
             return LocalArrayPlayer(agent)

@@ -255,7 +255,9 @@ class Window:
                     self._written.append(take_order)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in vars(self).items() if name not in ("_standing", "_moving", "_all_orders", "_written")}
+        return {
+            name: value for name, value in vars(self).items() if name not in ("_standing", "_moving", "_all_orders", "_written")
+        }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)

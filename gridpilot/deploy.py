@@ -22,6 +22,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from gridpilot.agents.seating import AgentSpec
 from gridpilot.configuration import validate
 from gridpilot.errors import FAILURES, DeploymentError
 from gridpilot.file_access import is_installed, watch_files
@@ -246,7 +247,7 @@ def rehearse(folder: Path) -> None:
     with watch_files() as read:
         deployment = load_deployment(folder)
         market = {**deployment.manifest["config"]["market"], "sites": yaml.safe_load((folder / "site.yaml").read_text())}
-        error = play_a_tick(load_setup(market), deployment.agent["target"], deployment.agent["params"])
+        error = play_a_tick(load_setup(market), AgentSpec(deployment.agent["target"], deployment.agent["params"]))
     others = [path for path in read.paths if not path.is_relative_to(folder.absolute())]
     if others:
         raise DeploymentError(

@@ -11,6 +11,7 @@ import platform
 import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping
+from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -68,15 +69,19 @@ def code_hash() -> str:
 def source_of(target: str) -> Path | None:
     """The file of an agent's module; ``None`` for a registered name, which is the library's.
 
-    Nothing but the packages around it is imported. Raises :class:`~gridpilot.errors.AgentError` when there is no such module.
+    Nothing is imported. Raises :class:`~gridpilot.errors.AgentError` when there is no such module.
     """
     module, _, _ = target.rpartition(".")
     if not module:
         return None
+    package, *inside = module.split(".")
     try:
-        spec = importlib.util.find_spec(module)
-    except (ImportError, ValueError) as error:
+        spec = importlib.util.find_spec(package)
+    except ValueError as error:  # of a module that was made up, such as __main__
         raise AgentError(f"agents: {target}: module {module!r} cannot be found: {error}") from error
+    for name in inside:  # find_spec of a dotted name would import the packages around it
+        package = f"{package}.{name}"
+        spec = PathFinder.find_spec(package, spec.submodule_search_locations or []) if spec else None
     if spec is None:
         raise AgentError(f"agents: {target}: no module {module!r} in the current folder or on the Python path")
     return Path(str(spec.origin))

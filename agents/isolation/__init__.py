@@ -13,7 +13,8 @@ files: the agent reads and writes those that the user may.
 """
 
 from gridpilot.agents.isolation.confinement import Limits
-from gridpilot.agents.isolation.players import end_idle, facts_of, isolated
-from gridpilot.agents.isolation.wire import Facts
+from gridpilot.agents.isolation.players import end_idle, facts_of, isolated, report_of
+from gridpilot.agents.isolation.process import Ended
+from gridpilot.agents.isolation.wire import Facts, Report
 
-__all__ = ["Facts", "Limits", "end_idle", "facts_of", "isolated"]
+__all__ = ["Ended", "Facts", "Limits", "Report", "end_idle", "facts_of", "isolated", "report_of"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pickle
 import socket
@@ -16,8 +17,9 @@ from gridpilot.agents.isolation import wire
 from gridpilot.agents.isolation.confinement import confine
 from gridpilot.agents.isolation.mirror import ObservationMirror, ViewMirror
 from gridpilot.agents.players import EXCEPTIONS, LocalArrayPlayer, LocalSeatPlayers, Refusal, describe
-from gridpilot.agents.registry import build_agent
+from gridpilot.agents.registry import build_agent, file_defaults
 from gridpilot.agents.view import ORDERS
+from gridpilot.file_access import FilesRead, refuse_other_files, watch_files
 
 __all__ = ["main"]
 
@@ -35,6 +37,8 @@ class _Host:
     def __init__(self, end: socket.socket) -> None:
         self._end, self._source = end, end.makefile("rb")
         self._waiting, self._flushed = bytearray(), time.monotonic()
+        self._watch = contextlib.ExitStack()  # over the files that the agent reads
+        self._read: FilesRead | None = None
 
     def serve(self) -> None:
         """Answer question by question, until the parent is gone."""
@@ -46,6 +50,7 @@ class _Host:
             wire.RESET: self._reset,
             wire.BID: self._bid,
             wire.LEARN: self._learn,
+            wire.FILES: self._report,
         }
         while len(header := self._source.read(wire.HEADER.size)) == wire.HEADER.size:
             self._number, self._kind, size = wire.HEADER.unpack(header)
@@ -75,7 +80,14 @@ class _Host:
         self._say(b"")
 
     def _build(self, content: bytes) -> None:
-        target, params, seats = pickle.loads(content)
+        target, params, seats, files = pickle.loads(content)
+        self._target, self._params = target, params
+        if self._read is None:  # the first time; what is read at import is read once
+            self._read = FilesRead()
+            if files is None:
+                self._read = self._watch.enter_context(watch_files())
+            else:
+                self._watch.enter_context(refuse_other_files(files))
         try:
             agent = build_agent(target, params)
             on_arrays = isinstance(agent, BatchAgent) and agent.on_arrays
@@ -88,6 +100,10 @@ class _Host:
         except BaseException as error:  # the agent's own code may raise anything, which all means that there is no agent
             answer = wire.encode_refusal(Refusal(EXCEPTIONS, describe(error)))
         self._say(answer)
+
+    def _report(self, content: bytes) -> None:
+        opened = [] if self._read is None else [str(path) for path in self._read.paths]
+        self._say(wire.Report(opened, file_defaults(self._target, self._params)).encode())
 
     def _open(self, content: bytes) -> None:
         limit, view = pickle.loads(content)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, Final, TypeVar
 
 from gridpilot.agents.isolation import wire
@@ -17,7 +17,7 @@ from gridpilot.errors import AgentError, BidError
 from gridpilot.market.bids import Bid
 from gridpilot.market.observation import Observation, Outcome
 
-__all__ = ["end_idle", "facts_of", "isolated"]
+__all__ = ["end_idle", "facts_of", "isolated", "report_of"]
 
 Answer = TypeVar("Answer")
 
@@ -25,9 +25,9 @@ _BUILD: Final = 60.0  # s, to import and build an agent
 _idle: Final[dict[str, AgentProcess]] = {}  # a process that hosted an agent may host the same one again, and no other
 
 
-def facts_of(target: str, params: Mapping[str, Any], limits: Limits) -> wire.Facts:
-    """What an agent is like, found out in a process. Raises :class:`~gridpilot.errors.AgentError` when it cannot be built."""
-    hosted = _Hosted(target, params, limits, 1)
+def facts_of(target: str, params: Mapping[str, Any], limits: Limits, files: Collection[str] | None = None) -> wire.Facts:
+    """What an agent is like, found out in its process. Raises :class:`~gridpilot.errors.AgentError` when it cannot be built."""
+    hosted = _Hosted(target, params, limits, files, 1)
     try:
         return hosted.start()
     except Ended as error:
@@ -36,9 +36,29 @@ def facts_of(target: str, params: Mapping[str, Any], limits: Limits) -> wire.Fac
         hosted.give_back()
 
 
-def isolated(target: str, params: Mapping[str, Any], limits: Limits, seats: int) -> ArrayPlayer | SeatPlayers:
-    """The agent at so many seats, in a process that is kept when they close. One that cannot be built fails at every seat."""
-    hosted = _Hosted(target, params, limits, seats)
+def report_of(target: str, params: Mapping[str, Any], limits: Limits) -> wire.Report:
+    """The files of an agent, and those that it has read since its process was started, which is where it has played last.
+
+    Raises :class:`~gridpilot.errors.AgentError` when it cannot be built.
+    """
+    hosted = _Hosted(target, params, limits, None, 1)
+    try:
+        hosted.start()
+        return hosted.ask(wire.FILES, b"", _BUILD, wire.decode_report)[0]
+    except Ended as error:
+        raise AgentError(f"agent {target!r}: {error}") from error
+    finally:
+        hosted.give_back()
+
+
+def isolated(
+    target: str, params: Mapping[str, Any], limits: Limits, files: Collection[str] | None, seats: int
+) -> ArrayPlayer | SeatPlayers:
+    """The agent at so many seats, in a process that is kept when they close. One that cannot be built fails at every seat.
+
+    ``files`` are the absolute paths of the data that it may read, ``None`` any.
+    """
+    hosted = _Hosted(target, params, limits, files, seats)
     try:
         facts = hosted.start()
     except (Ended, AgentError) as error:
@@ -56,9 +76,10 @@ def end_idle() -> None:
 class _Hosted:
     """A process with the agent in it, started anew when it has ended."""
 
-    def __init__(self, target: str, params: Mapping[str, Any], limits: Limits, seats: int) -> None:
-        self._content, self._limits, self._seats = (target, dict(params), seats), limits, seats
-        self._key = json.dumps([target, params, limits.memory_gib], sort_keys=True, default=repr)
+    def __init__(self, target: str, params: Mapping[str, Any], limits: Limits, files: Collection[str] | None, seats: int) -> None:
+        readable = None if files is None else sorted(files)
+        self._content, self._limits = (target, dict(params), seats, readable), limits
+        self._key = json.dumps([target, params, limits.memory_gib, readable], sort_keys=True, default=repr)
         self._process: AgentProcess | None = None
 
     def start(self) -> wire.Facts:

@@ -8,7 +8,8 @@ question allows: the parent trusts nothing that it is sent.
 question   holds                                                 answers
 =========  ====================================================  ==================================================================
 ``START``  how to be confined                                    one, empty
-``BUILD``  target, parameters, seats                             one: its :class:`Facts`, or why there is no agent
+``BUILD``  target, parameters, seats, files it may read          one: its :class:`Facts`, or why there is no agent
+``FILES``  nothing                                               one: a :class:`Report`
 ``OPEN``   time limit, view                                      one: all orders, or a refusal
 ``LOOK``   time limit, tick, what the view's fields hold now     one: the orders that the agent writes, or a refusal
 ``RESET``  time limit, starts                                    one a seat: nothing, or a refusal
@@ -36,6 +37,7 @@ from gridpilot.market.bids import Bid
 __all__ = [
     "BID",
     "BUILD",
+    "FILES",
     "HEADER",
     "LEARN",
     "LOOK",
@@ -46,10 +48,12 @@ __all__ = [
     "START",
     "Facts",
     "Garbled",
+    "Report",
     "decode_bid",
     "decode_facts",
     "decode_orders",
     "decode_refusal",
+    "decode_report",
     "encode_bid",
     "encode_orders",
     "encode_refusal",
@@ -57,7 +61,7 @@ __all__ = [
     "most_bytes",
 ]
 
-START, BUILD, OPEN, LOOK, RESET, BID, LEARN = range(7)
+START, BUILD, OPEN, LOOK, RESET, BID, LEARN, FILES = range(8)
 HEADER: Final = struct.Struct("<IIQ")  # number of the question, kind, bytes that follow
 MOST_ENTRIES: Final = 1024  # blocks or commitment values of a bid that is sent; a market takes far fewer
 MOST_TEXT: Final = 1200  # bytes of a message
@@ -104,6 +108,31 @@ def decode_facts(answer: bytes) -> Facts | Refusal:
     if not 0 <= facts["stated_blocks"] <= MOST_ENTRIES:
         raise Garbled(f"its stated_blocks is {facts['stated_blocks']}, expected 0 to {MOST_ENTRIES}")
     return Facts(**facts)
+
+
+@dataclass(frozen=True)
+class Report:
+    """Files of the user's that an agent's process has to do with."""
+
+    opened: Sequence[str]  # absolute paths of those that it has read
+    defaults: dict[str, str]  # default arguments of the agent that name a file
+
+    def encode(self) -> bytes:
+        """As JSON."""
+        return json.dumps(asdict(self)).encode()
+
+
+def decode_report(answer: bytes) -> Report:
+    """Raises :class:`Garbled`."""
+    try:
+        report = json.loads(answer)
+        opened, defaults = report["opened"], report["defaults"]
+        texts = [*opened, *defaults.values()]
+    except (ValueError, RecursionError, TypeError, KeyError, AttributeError) as error:
+        raise Garbled(f"no report: {error!r:.100}") from error
+    if not all(isinstance(text, str) and "\0" not in text for text in texts):
+        raise Garbled("a report of files that have no names")
+    return Report(opened, defaults)
 
 
 def encode_refusal(refusal: Refusal | None) -> bytes:
@@ -183,5 +212,5 @@ def fill(arrays: Sequence[npt.NDArray[Any]], data: bytes, offset: int = 0) -> in
 
 def most_bytes(kind: int, orders: Sequence[Any] = ()) -> int:
     """The longest answer to a question of this kind."""
-    room = {BID: _BID.size + 24 * MOST_ENTRIES, BUILD: 64 * MOST_ENTRIES}.get(kind, 0)
+    room = {BID: _BID.size + 24 * MOST_ENTRIES, BUILD: 64 * MOST_ENTRIES, FILES: 1024 * MOST_ENTRIES}.get(kind, 0)
     return max(room, 1 + MOST_TEXT, 1 + sum(int(array.nbytes) for array in orders))

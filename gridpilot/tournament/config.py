@@ -56,11 +56,6 @@ class TournamentSpec:
     memory_gib: float | None = None
     roles: dict[str, str] | None = None
 
-    def is_isolated(self, label: str) -> bool:
-        """Whether the agent has a process of its own: it is not the library's, and such agents are isolated."""
-        target = str(self.agents[label]["target"])
-        return self.memory_gib is not None and "." in target and not target.startswith("gridpilot.")
-
 
 @dataclass(frozen=True)
 class Inspection:
@@ -91,7 +86,7 @@ class TournamentConfig(BaseModel):
     lineups: list[Literal["mixed", "self", "alone"]]
     deadline: PositiveFloat
     isolation: Literal["none", "process"]
-    agent_memory_gib: Annotated[float, Field(ge=0.5)]
+    agent_memory_gib: Annotated[float, Field(ge=0.5, le=4096.0)]
     backend: Literal["serial", "processes"]
     workers: PositiveInt | None
     chunk: PositiveInt

@@ -3,29 +3,24 @@
 from __future__ import annotations
 
 import contextlib
-import inspect
 import math
-import multiprocessing
 import os
-import sys
 from collections.abc import Mapping
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import NamedTuple
 
 from gridpilot.agents.foresight import Foresight
-from gridpilot.agents.registry import build_agent, find_agent, registered
+from gridpilot.agents.isolation import Ended, Limits, end_idle
+from gridpilot.agents.registry import file_defaults, find_agent, is_own
 from gridpilot.agents.seating import AgentSpec, Seating
+from gridpilot.errors import AgentError
 from gridpilot.file_access import read_at_import, watch_files
 from gridpilot.provenance import agent_files, source_of
 from gridpilot.setup import MarketSetup, load_setup
 from gridpilot.tournament.config import AgentSpecs, Inspection, TournamentSpec
-from gridpilot.tournament.schedule import BASELINES, REFERENCE
+from gridpilot.tournament.schedule import BASELINES, CLAIRVOYANT_ROLES, REFERENCE
 
-__all__ = ["assign_roles", "inspect_spec", "play_a_tick"]
-
-LONGEST: Final = 120.0  # s that looking at an isolated agent may take
+__all__ = ["agents_of", "assign_roles", "inspect_spec", "play_a_tick"]
 
 
 class _Seen(NamedTuple):
@@ -41,15 +36,17 @@ class _Seen(NamedTuple):
 def inspect_spec(spec: TournamentSpec) -> Inspection:
     """Build everything once, and let every agent that has files of its own play the first tick of an episode.
 
-    Agents that are isolated do so in a process that ends with it. Raises what is wrong with the market, the prices or an agent; a failure
-    in that tick is none, as it will be scored.
+    Agents that are isolated do so in their own processes, which end with it. Raises what is wrong with the market, the prices or an
+    agent; a failure in that tick is none, as it will be scored.
     """
     with watch_files() as market:
         setup = load_setup(spec.market, spec.prices, ticks=spec.ticks, history=spec.history)
-    seen = {label: _look_apart(spec, label) if spec.is_isolated(label) else _look(spec, label, setup) for label in spec.agents}
+    agents = agents_of(spec)
+    seen = {label: _look(spec, agent, setup) for label, agent in agents.items()}
+    end_idle()  # in play, files are held back from the start of a process
     own = [one for one in seen.values() if one.own]
     readable = frozenset(os.path.abspath(path) for one in own for path in (*one.opened, *one.data)) if own else None
-    apart = {label: one.clairvoyant for label, one in seen.items() if spec.is_isolated(label)}
+    apart = {label: one.clairvoyant for label, one in seen.items() if agents[label].limits is not None}
     return Inspection(
         len(setup.sites),
         assign_roles(spec.agents, apart),
@@ -60,44 +57,58 @@ def inspect_spec(spec: TournamentSpec) -> Inspection:
     )
 
 
-def _look(spec: TournamentSpec, label: str, setup: MarketSetup | None = None) -> _Seen:
-    target, params = spec.agents[label]["target"], spec.agents[label]["params"]
+def agents_of(spec: TournamentSpec) -> dict[str, AgentSpec]:
+    """How its agents are built, by label: those that are not the library's in processes of their own, where it asks for that.
+
+    What an isolated agent says of itself moves nothing: it is shown the future only in the role that the inspection found.
+    """
+    limits = None if spec.memory_gib is None else Limits(spec.memory_gib)
+    return {
+        label: AgentSpec(
+            agent["target"],
+            agent["params"],
+            None if is_own(agent["target"], agent["params"]) else limits,
+            clairvoyant=spec.roles is None or spec.roles[label] in CLAIRVOYANT_ROLES,
+            files=spec.files,
+        )
+        for label, agent in spec.agents.items()
+    }
+
+
+def _look(spec: TournamentSpec, agent: AgentSpec, setup: MarketSetup) -> _Seen:
+    if agent.limits is not None:
+        return _look_apart(spec, agent, setup)
     with watch_files() as read:
-        build_agent(target, params)
-        defaults = _defaults(target, params)
-        source = source_of(target)
-        files = agent_files(target, {**defaults, **params}, source)
-        own = source is not None or bool(files.code or files.data)
+        clairvoyant = type(agent.build()).clairvoyant
+        defaults = file_defaults(agent.target, agent.params)
+        code, data, own = _files(agent, defaults)
         if own:
-            setup = setup or load_setup(spec.market, spec.prices, ticks=spec.ticks, history=spec.history)
-            play_a_tick(setup, target, params, seed=spec.seed, time_limit=spec.deadline)
-    opened = tuple(sorted({*read.paths, *read_at_import(files.code.values())}))
-    return _Seen(opened, defaults, tuple(files.data.values()), own, find_agent(target).clairvoyant)
+            play_a_tick(setup, agent, seed=spec.seed, time_limit=spec.deadline)
+    opened = tuple(sorted({*read.paths, *read_at_import(code)}))
+    return _Seen(opened, defaults, data, own, clairvoyant)
 
 
-def _look_apart(spec: TournamentSpec, label: str) -> _Seen:
-    """The same in a process that ends with it; of an agent that ends it first, or does not end, nothing is known."""
-    assert spec.memory_gib is not None
-    context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(1, mp_context=context, initializer=_limit, initargs=(spec.memory_gib, list(sys.path)))
-    before = set(multiprocessing.active_children())
+def _look_apart(spec: TournamentSpec, agent: AgentSpec, setup: MarketSetup) -> _Seen:
+    """The same in the agent's own process; of an agent that ends it, or does not answer, nothing is known."""
     try:
-        return pool.submit(_look, spec, label).result(timeout=LONGEST)
-    except (BrokenProcessPool, TimeoutError, MemoryError):
-        return _Seen()
-    finally:
-        for child in set(multiprocessing.active_children()) - before:
-            child.kill()
-        pool.shutdown(wait=True, cancel_futures=True)
+        clairvoyant = agent.is_clairvoyant()
+        play_a_tick(setup, agent, seed=spec.seed, time_limit=spec.deadline)
+        report = agent.report()
+    except AgentError as error:
+        if isinstance(error.__cause__, Ended):
+            return _Seen()
+        raise
+    _, data, own = _files(agent, report.defaults)
+    return _Seen(
+        tuple(sorted(Path(path) for path in report.opened if os.path.isfile(path))), report.defaults, data, own, clairvoyant
+    )
 
 
-def _limit(memory_gib: float, path: list[str]) -> None:
-    sys.path[:] = path
-    with contextlib.suppress(ImportError):  # not on every system
-        import resource
-
-        most = int(memory_gib * 2**30)
-        resource.setrlimit(resource.RLIMIT_DATA, (most, most))
+def _files(agent: AgentSpec, defaults: Mapping[str, str]) -> tuple[list[Path], tuple[Path, ...], bool]:
+    """Files of code of the user's, files that parameters name, and whether there are any, or the agent itself is the user's."""
+    source = source_of(agent.target)
+    files = agent_files(agent.target, {**defaults, **agent.params}, source)
+    return list(files.code.values()), tuple(files.data.values()), source is not None or bool(files.code or files.data)
 
 
 def assign_roles(agents: AgentSpecs, apart: Mapping[str, bool] | None = None) -> dict[str, str]:
@@ -125,26 +136,13 @@ def assign_roles(agents: AgentSpecs, apart: Mapping[str, bool] | None = None) ->
     return roles
 
 
-def play_a_tick(setup: MarketSetup, target: str, params: Mapping[str, Any], *, seed: int = 0, time_limit: float = math.inf) -> str:
+def play_a_tick(setup: MarketSetup, agent: AgentSpec, *, seed: int = 0, time_limit: float = math.inf) -> str:
     """Let an agent play the first tick of an episode in all seats of a market of its own; return its first failure, or ``""``."""
     arena = setup.arena(1)
     arena.start(setup.scenario(seed, [0]))
-    seating = Seating(arena, {"it": AgentSpec(target, params)}, [["it"] * arena.n_sites], time_limit=time_limit)
-    seating.reset(seed, [0])
-    seating.bid()
-    arena.step()
-    seating.learn()
-    return next(iter(seating.first_error.values()), "")
-
-
-def _defaults(target: str, params: Mapping[str, Any]) -> dict[str, str]:
-    """Default arguments that hold where an agent of one's own is built with ``params``, and name a file."""
-    if target in registered():
-        return {}
-    found = inspect.signature(find_agent(target)).parameters.items()
-    texts = {name: parameter.default for name, parameter in found if name not in params}
-    return {
-        name: text
-        for name, text in texts.items()
-        if isinstance(text, str) and ("/" in text or "." in text) and os.path.isfile(text)
-    }
+    with contextlib.closing(Seating(arena, {"it": agent}, [["it"] * arena.n_sites], time_limit=time_limit)) as seating:
+        seating.reset(seed, [0])
+        seating.bid()
+        arena.step()
+        seating.learn()
+        return next(iter(seating.first_error.values()), "")

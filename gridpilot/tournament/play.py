@@ -11,8 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from gridpilot.agents.isolation import Limits
-from gridpilot.agents.seating import AgentSpec, Seating
+from gridpilot.agents.seating import Seating
 from gridpilot.errors import FAILURES
 from gridpilot.file_access import refuse_other_files
 from gridpilot.market.arena import Arena
@@ -22,8 +21,8 @@ from gridpilot.market.physics import CHARGED, DISCHARGED, DRAWN, MACHINES, N_OUT
 from gridpilot.market.units import DT
 from gridpilot.setup import MarketSetup, load_setup
 from gridpilot.tournament.config import TournamentSpec
-from gridpilot.tournament.inspection import assign_roles
-from gridpilot.tournament.schedule import CLAIRVOYANT_ROLES, Match
+from gridpilot.tournament.inspection import agents_of, assign_roles
+from gridpilot.tournament.schedule import Match
 
 __all__ = ["play_chunk"]
 
@@ -40,20 +39,17 @@ def play_chunk(spec: TournamentSpec, matches: Sequence[Match]) -> pd.DataFrame:
     arena = setup.arena(len(matches))
     episodes = np.array([match.episode for match in matches], dtype=np.int64)
     arena.start(setup.scenario(spec.seed, episodes))
-    with contextlib.nullcontext() if spec.files is None else refuse_other_files(spec.files):
-        return _play(spec, matches, arena, episodes)
+    labels = [match.seats for match in matches]
+    with (
+        contextlib.nullcontext() if spec.files is None else refuse_other_files(spec.files),
+        contextlib.closing(Seating(arena, agents_of(spec), labels, time_limit=spec.deadline)) as seating,
+    ):
+        seating.reset(spec.seed, episodes)
+        return _play(spec, matches, seating)
 
 
-def _play(spec: TournamentSpec, matches: Sequence[Match], arena: Arena, episodes: npt.NDArray[np.int64]) -> pd.DataFrame:
-    agents, labels = _agents(spec), [match.seats for match in matches]
-    with contextlib.closing(Seating(arena, agents, labels, time_limit=spec.deadline)) as seating:
-        return _played(spec, matches, arena, episodes, seating)
-
-
-def _played(
-    spec: TournamentSpec, matches: Sequence[Match], arena: Arena, episodes: npt.NDArray[np.int64], seating: Seating
-) -> pd.DataFrame:
-    seating.reset(spec.seed, episodes)
+def _play(spec: TournamentSpec, matches: Sequence[Match], seating: Seating) -> pd.DataFrame:
+    arena = seating.arena
     n_markets, n = arena.n_markets, arena.n_sites
     tally = np.zeros((n_markets, n, N_OUTCOME))
     market = np.zeros((n_markets, 5))  # welfare, revenue, supply cost: $; volume: kWh; price x volume: $
@@ -146,20 +142,6 @@ def _rows(
             "scarce_ticks": by_match(scarce),
         }
     )
-
-
-def _agents(spec: TournamentSpec) -> dict[str, AgentSpec]:
-    # What an isolated agent says of itself moves nothing: it is shown the future only in the role that the inspection found.
-    limits = None if spec.memory_gib is None else Limits(spec.memory_gib)
-    return {
-        label: AgentSpec(
-            agent["target"],
-            agent["params"],
-            limits if spec.is_isolated(label) else None,
-            clairvoyant=spec.roles is None or spec.roles[label] in CLAIRVOYANT_ROLES,
-        )
-        for label, agent in spec.agents.items()
-    }
 
 
 class _Key:

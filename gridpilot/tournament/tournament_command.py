@@ -49,10 +49,14 @@ def main(argv: list[str]) -> int:
     """Run the command with Hydra overrides. Raises what :func:`run_tournament` raises."""
 
     def play_configured(config: dict[str, Any]) -> int:
+        from gridpilot.agents.isolation import end_idle
         from gridpilot.tournament.inspection import inspect_spec
         from gridpilot.tournament.play import play_chunk
 
-        return run_tournament(config, play_chunk, inspect_spec, judge=audit_agents)
+        try:
+            return run_tournament(config, play_chunk, inspect_spec, judge=audit_agents)
+        finally:
+            end_idle()
 
     return configuration.run("tournament", argv, play_configured)
 

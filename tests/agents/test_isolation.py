@@ -17,6 +17,7 @@ import pytest
 from gridpilot.agents.isolation import Facts, Limits, end_idle, facts_of, wire
 from gridpilot.agents.isolation.process import AgentProcess, Ended
 from gridpilot.agents.players import TIMEOUTS
+from gridpilot.agents.registry import is_own
 from gridpilot.agents.seating import AgentSpec
 from gridpilot.errors import AgentError
 from gridpilot.market.bids import Bid
@@ -252,11 +253,15 @@ def test_between_questions_an_agent_stands_still() -> None:
 @LINUX
 def test_threads_share_the_time_of_their_agent() -> None:
     process = AgentProcess(Limits())
-    process.ask(wire.BUILD, pickled("isolated_agents.Faulty", {"answers": ["fine"]}, 1), 1.0, most=wire.most_bytes(wire.BUILD))
+    process.ask(
+        wire.BUILD, pickled("isolated_agents.Faulty", {"answers": ["fine"]}, 1, None), 1.0, most=wire.most_bytes(wire.BUILD)
+    )
     process._granted = 0.0
     process._watched = 0.0
     with pytest.raises(Ended, match="more CPU time than the"):
-        process.ask(wire.BUILD, pickled("isolated_agents.Faulty", {"answers": ["fine"]}, 1), 0.0, most=wire.most_bytes(wire.BUILD))
+        process.ask(
+            wire.BUILD, pickled("isolated_agents.Faulty", {"answers": ["fine"]}, 1, None), 0.0, most=wire.most_bytes(wire.BUILD)
+        )
     assert process.ended is not None
     assert process.ended.why == TIMEOUTS
 
@@ -276,6 +281,7 @@ import sys
 sys.path[:0] = [{str(Path(__file__).parent)!r}]
 from arenas import day_of_prices, seated
 from gridpilot.agents.isolation import Limits
+from gridpilot.agents.registry import is_own
 from gridpilot.agents.seating import AgentSpec
 arena, seating = seated([["bad"] * 5], {{"bad": AgentSpec("isolated_agents.Faulty", {{"answers": [{fault!r}]}}, Limits())}})
 arena.start(day_of_prices(1, 12))
@@ -316,6 +322,22 @@ def test_facts_come_from_the_process_and_modules_stay_out_of_this_one(monkeypatc
     ):
         with pytest.raises(AgentError, match=message):
             facts_of(target, params, Limits())
+
+
+@pytest.mark.parametrize(
+    ("target", "params", "own"),
+    [
+        ("mpc", {}, True),
+        ("gridpilot.agents.mpc.MPC", {"planner": "linear", "horizon": 12}, True),
+        ("mpc", {"planner": {"name": "gridpilot.planning.linear.Linear"}}, True),
+        ("my_file.Mine", {}, False),
+        ("gridpilot_mine.Mine", {}, False),
+        ("mpc", {"planner": "my_file.Planner"}, False),
+        ("mpc", {"parts": [{"name": "my_file.Planner"}]}, False),
+    ],
+)
+def test_an_agent_with_a_part_of_others_is_not_the_librarys(target: str, params: dict[str, Any], own: bool) -> None:
+    assert is_own(target, params) == own
 
 
 @pytest.mark.parametrize("memory", [0.1, math.nan, math.inf, -1.0])

@@ -33,6 +33,8 @@ def test_episodes_are_numbered_by_purpose() -> None:
         ({"episodes": "many"}, "episodes='many'"),
         ({"seed": -1}, "seed=-1"),
         ({"deadline": float("inf")}, "deadline=inf"),
+        ({"isolation": "thread"}, "isolation='thread'"),
+        ({"agent_memory_gib": 0.1}, "agent_memory_gib=0.1"),
         ({"backend": "ray"}, "backend='ray'"),
         ({"lineups": ["self"]}, "expected mixed, which is ranked"),
         ({"lineups": ["mixed", "mixed"]}, "each once"),

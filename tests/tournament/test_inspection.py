@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from gridpilot.agents.isolation import end_idle
 from gridpilot.errors import AgentError, ConfigError, TournamentError
 from gridpilot.setup import load_preset
 from gridpilot.tournament import tournament_command
@@ -236,6 +237,22 @@ def read_by(name: str) -> list[str]:
 @pytest.mark.parametrize("name", OPENED)
 def test_files_read_while_an_agent_is_built_and_reset_are_noticed(readers: None, name: str) -> None:
     assert read_by(name) == read_by(name) == OPENED[name]
+
+
+def test_isolated_agents_play_the_same_and_their_files_are_noticed(readers: None) -> None:
+    names = ("Late", "Written")
+    played = []
+    for memory_gib in (2.0, None):
+        asked = spec(*(f"inspection_readers.{name}" for name in names), memory_gib=memory_gib)
+        found = inspect_spec(asked)
+        matches = schedule(list(asked.agents), found.seats, [0], ["mixed"])
+        played.append((found, play_chunk(replace(asked, files=found.readable, roles=found.roles), matches)))
+        end_idle()
+        assert ("inspection_readers" in sys.modules) == (memory_gib is None)
+    (isolated, rows), (local, expected) = played
+    assert isolated == local
+    pd.testing.assert_frame_equal(rows, expected, check_exact=True)
+    assert rows.loc[rows["agent"] == "Late", "exceptions"].tolist() == [1, 1]
 
 
 def test_a_file_that_nothing_knew_of_cannot_be_opened_in_play(readers: None) -> None:
