@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import io
 import json
 import multiprocessing
 import os
@@ -179,9 +178,10 @@ def store_rows(path: Path, rows: pd.DataFrame, run: str) -> None:
     """Write the rows of the part ``path`` of a run. Raises :class:`~gridpilot.errors.TournamentError` when it cannot be written."""
     table = pa.Table.from_pandas(rows, preserve_index=False)
     table = table.replace_schema_metadata({**table.schema.metadata, _STATED: json.dumps(_stated(path, rows, run))})
-    buffer = io.BytesIO()
+    # A buffer of Arrow's own: an interrupt that falls into the writing to one of Python's can get lost on its way through Arrow.
+    buffer = pa.BufferOutputStream()
     pq.write_table(table, buffer, write_page_checksum=True)
-    write_atomically(path, buffer.getvalue(), TournamentError)
+    write_atomically(path, buffer.getvalue().to_pybytes(), TournamentError)
 
 
 def _part(folder: Path, i: int) -> Path:

@@ -72,7 +72,7 @@ def test_a_users_agent_is_identified_by_its_source(tmp_path: Path, monkeypatch: 
         open_run(tmp_path / "run", manifest(agents=["own_bidder.Mine"]))
     with pytest.raises(AgentError, match="no module 'absent_file'"):
         manifest(agents=["absent_file.Mine"])
-    with pytest.raises(AgentError, match=r"'absent_package\.file' cannot be found"):
+    with pytest.raises(AgentError, match=r"no module 'absent_package\.file'"):
         manifest(agents=["absent_package.file.Mine"])
 
 
