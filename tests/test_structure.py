@@ -22,7 +22,7 @@ LINKED = ("agents", "conf", "envs")
 
 # A room may import the rooms of the rows above its own, and itself.
 ORDER = (
-    ("market",),
+    ("market", "series"),
     ("prices", "forecasting", "planning", "equilibrium", "risk"),
     ("setup",),
     ("agents",),

@@ -14,6 +14,7 @@ from gridpilot.backtest.summary import BEST, REFERENCE
 from gridpilot.configuration import validate
 from gridpilot.errors import ConfigError
 from gridpilot.forecasting.base import Forecaster
+from gridpilot.series.options import Dates, Decimal, Label, options_of
 from gridpilot.suggestions import did_you_mean
 
 __all__ = [
@@ -37,6 +38,10 @@ def _listed(value: Any) -> Any:
     return [value] if isinstance(value, (str, Mapping)) else value
 
 
+def _listed_or_none(value: Any) -> Any:
+    return [] if value is None else [value] if isinstance(value, str) else value
+
+
 class BacktestConfig(BaseModel):
     """``conf/backtest.yaml``, where every key is explained."""
 
@@ -46,7 +51,12 @@ class BacktestConfig(BaseModel):
     preset: str
     data: str | None
     column: Annotated[list[str] | None, BeforeValidator(_listed)]
-    time: str | None
+    time: Annotated[list[str], BeforeValidator(_listed_or_none)]
+    label: Label | None
+    dates: Dates | None
+    zone: str | None
+    pick: Annotated[list[str], BeforeValidator(_listed_or_none)]
+    decimal: Decimal | None
     step_minutes: PositiveFloat | None
     process: Literal["seasonal", "near_random_walk", "random_walk"] | None
     seed: Annotated[int, Field(ge=0, lt=2**64)]
@@ -66,8 +76,8 @@ def validate_backtest(config: Mapping[str, Any]) -> BacktestConfig:
     if settings.data is not None and settings.process is not None:
         raise ConfigError(f"backtest: data={settings.data} and process={settings.process} exclude each other, give one of them")
     if settings.data is None:
-        for key in ("column", "time", "step_minutes"):
-            if getattr(settings, key) is not None:
+        for key in ("column", "time", "label", "dates", "zone", "pick", "decimal", "step_minutes"):
+            if getattr(settings, key) not in (None, []):
                 raise ConfigError(f"backtest: {key}={getattr(settings, key)} belongs to a file, but no data=FILE is given")
     if max(settings.horizons) > 7 * 1440:
         raise ConfigError(f"backtest: horizons has {max(settings.horizons):g}, expected minutes up to {7 * 1440}, a week")
@@ -79,7 +89,7 @@ def build_series(settings: BacktestConfig) -> PriceSeries:
     if settings.data is not None:
         from gridpilot.backtest.series import read_series
 
-        series = read_series(Path(settings.data), settings.column, time=settings.time, step_minutes=settings.step_minutes)
+        series = read_series(Path(settings.data), settings.column, options=options_of(settings), step_minutes=settings.step_minutes)
         if settings.days is None:
             return series
         warm_up = _WARM_UP_DAYS if settings.warm_up_days is None else settings.warm_up_days

@@ -2,32 +2,27 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import Any, Final, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from gridpilot.errors import PriceError
-from gridpilot.prices.series import column_of, read_file, times_of
-
-if TYPE_CHECKING:
-    import pandas as pd
+from gridpilot.series import ReadOptions, read
+from gridpilot.series.reader import span
 
 __all__ = ["LEAST_ROWS", "BestPossible", "PriceSeries", "read_series"]
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
-TimeArray = npt.NDArray[np.datetime64]
 
 LEAST_ROWS: Final = 100
 _DAY = 86400
 _MONDAY = 4 * _DAY  # 1970-01-05 00:00, in seconds
 _STEPS: Final = (5, 6, 10, 12, 15, 20, 30, 60)  # minutes; whole parts of an hour, no finer than the market's tick
-_MOST_REPEATED = 0.01  # share of times that may occur twice: the autumn hour of a local clock is 0.01 % of a year
 
 
 class BestPossible(Protocol):
@@ -104,80 +99,48 @@ class PriceSeries:
 
 
 def read_series(
-    path: Path, columns: Sequence[str] | None = None, *, time: str | None = None, step_minutes: float | None = None
+    path: Path, columns: Sequence[str] | None = None, *, options: ReadOptions = ReadOptions(), step_minutes: float | None = None
 ) -> PriceSeries:
     """Read one or several price columns of a CSV or Parquet file.
 
     ``columns``       may be left out where one column alone holds numbers.
-    ``time``          column of times; left out, the first that reads as times.
+    ``options``       what the file does not say by itself, see :mod:`gridpilot.series`.
     ``step_minutes``  for a file without times, whose rows then follow one another from a Monday midnight.
 
     The step is the median distance of rows, as a whole part of an hour, and no finer than five minutes, of which the last row counts.
     Missing rows stay missing and empty fields become nan: both reach the forecaster as they are. Repeated times are averaged, rows out of
-    order are sorted, and ``notes`` say so. Raises :class:`~gridpilot.errors.PriceError` for a file or column that cannot be used.
+    order are sorted, and ``notes`` say so. Where a clock changes, hours of the day go on as before its first change, so that every day has
+    24. Raises :class:`~gridpilot.errors.PriceError` for a file or column that cannot be used.
     """
-    table = read_file(path)
-    where = str(path)
-    times = None if step_minutes is not None and time is None else _times(table, time, columns or (), where)
-    if times is None and step_minutes is None:
+    reading = read(path, columns, options, timed=step_minutes is None or bool(options.time))
+    where, names, values = str(path), reading.names, reading.values
+    if reading.times is None and step_minutes is None:
         raise PriceError(f"{where}: no column reads as times; give the distance of rows with step_minutes=5")
-    names = _price_columns(table, columns, time or _time_column(table, columns or ()), where)
-    values = np.stack([column_of(table, name, where) for name in names], axis=1)
-    for k, name in enumerate(names):
-        if not np.isfinite(values[:, k]).any():
-            raise PriceError(f"{where}: column {name!r} holds no number")
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    notes: list[str] = []
-    if times is None:
+    notes = list(reading.notes)
+    if reading.times is None:
         step, start, first = _given_step(step_minutes, where), None, 0
         prices, present = values, np.ones(len(values), dtype=np.bool_)
         notes.append("no times: the first row is taken for a Monday midnight")
     else:
-        step, seconds, prices, present = _on_grid(times, values, where, notes)
+        times = reading.times
+        offset = times.clock - times.instants
+        ahead = int(offset[np.argmin(times.instants)])
+        if (offset != ahead).any():
+            notes.append(f"the clock changes: hours of the day are those of {_offset(ahead)} throughout")
+        step, seconds, prices, present = _on_grid(times.instants + ahead, values, where, notes)
         start, first = np.datetime64(int(seconds), "s"), (int(seconds) - _MONDAY) // (60 * step)
     if len(prices) < LEAST_ROWS:
         raise PriceError(f"{where}: has {len(prices)} rows {step} minutes apart, expected at least {LEAST_ROWS}")
     empty = int(np.isnan(prices[present]).any(axis=1).sum())
     if empty:
         notes.append(f"{empty} rows have empty fields, which are not scored")
-    channels = ("energy",) if len(names) == 1 else tuple(names)
+    channels = ("energy",) if len(names) == 1 else names
     source = f"{path.name}: {', '.join(names)}"
-    return PriceSeries(source, channels, tuple(names), step, first, prices, present, start, digest, tuple(notes))
+    return PriceSeries(source, channels, names, step, first, prices, present, start, reading.table.sha256, tuple(notes))
 
 
-def _times(table: pd.DataFrame, time: str | None, columns: Sequence[str], where: str) -> TimeArray | None:
-    name = time or _time_column(table, columns)
-    return None if name is None else times_of(table, name, where)
-
-
-def _time_column(table: pd.DataFrame, columns: Sequence[str]) -> str | None:
-    for name in table.columns:
-        if name not in columns:
-            try:
-                times_of(table, name, "")
-            except PriceError:
-                continue  # not a column of times; the caller says so when none is
-            return str(name)
-    return None
-
-
-def _price_columns(table: pd.DataFrame, columns: Sequence[str] | None, time: str | None, where: str) -> list[str]:
-    import pandas as pd
-
-    if columns is not None:
-        twice = sorted({name for name in columns if list(columns).count(name) > 1})
-        if not columns or twice:
-            raise PriceError(f"{where}: column is {list(columns)}, expected one name or several different ones")
-        return list(columns)
-    numeric = [
-        str(name)
-        for name, values in table.items()
-        if name != time and pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_bool_dtype(values)
-    ]
-    if len(numeric) != 1:
-        found = f"columns {', '.join(numeric)} hold numbers" if numeric else "no column holds numbers"
-        raise PriceError(f"{where}: {found}; say which to forecast with column=NAME or column=[NAME,NAME]")
-    return numeric
+def _offset(seconds: int) -> str:
+    return f"UTC{'-' if seconds < 0 else '+'}{abs(seconds) // 3600:02d}:{abs(seconds) // 60 % 60:02d}"
 
 
 def _given_step(step_minutes: float | None, where: str) -> int:
@@ -187,28 +150,22 @@ def _given_step(step_minutes: float | None, where: str) -> int:
 
 
 def _on_grid(
-    times: TimeArray, values: FloatArray, where: str, notes: list[str]
+    seconds: IntArray, values: FloatArray, where: str, notes: list[str]
 ) -> tuple[int, int, FloatArray, npt.NDArray[np.bool_]]:
     """Step in minutes, time of the first row in seconds, prices ``(n, C)`` and whether the file has the row ``(n,)``."""
-    seconds = times.astype("datetime64[s]").astype(np.int64)
     backward = int((np.diff(seconds) < 0).sum())
     if backward:
         notes.append(f"{backward} rows before the row above: sorted by time")
     unique, seconds_of = np.unique(seconds, return_inverse=True)
     repeated = len(seconds) - len(unique)
-    if repeated > max(8.0, _MOST_REPEATED * len(seconds)):
-        row = int(np.flatnonzero(np.bincount(seconds_of)[seconds_of] > 1)[0])
-        raise PriceError(
-            f"{where}: {repeated} times occur more than once, the first in row {row + 1} ({times[row]}), expected one row a time"
-        )
     if repeated:
-        notes.append(f"{repeated} repeated times (an autumn hour of a local clock?) are averaged")
+        notes.append(f"{repeated} repeated times (an autumn hour of a local clock? zone=NAME keeps both) are averaged")
         values = _averaged(values, seconds_of, len(unique))
     if len(unique) < LEAST_ROWS:
         raise PriceError(f"{where}: has {len(unique)} rows, expected at least {LEAST_ROWS}")
     median = float(np.median(np.diff(unique))) / 60.0
     if median > 66.0:
-        raise PriceError(f"{where}: rows are {_span(median)} apart in the median, expected an hour or less")
+        raise PriceError(f"{where}: rows are {span(median)} apart in the median, expected an hour or less")
     step = min(_STEPS, key=lambda minutes: abs(minutes - median))
     return (step, *_placed(unique, values, step, median, notes))
 
@@ -227,7 +184,7 @@ def _placed(
     present = np.zeros(len(prices), dtype=np.bool_)
     present[index] = True
     if median < 0.9 * step:
-        notes.append(f"rows are {_span(median)} apart; the last of each {step} minutes is taken")
+        notes.append(f"rows are {span(median)} apart; the last of each {step} minutes is taken")
     elif not regular:
         notes.append(f"rows are unevenly spaced, {median:.1f} minutes in the median; they are put on a grid of {step} minutes")
     missing = int((~present).sum())
@@ -245,7 +202,3 @@ def _averaged(values: FloatArray, group: Any, groups: int) -> FloatArray:
         total = np.bincount(group, weights=np.where(known[:, k], values[:, k], 0.0), minlength=groups)
         result[:, k] = np.divide(total, count, out=np.full(groups, np.nan), where=count > 0)
     return result
-
-
-def _span(minutes: float) -> str:
-    return f"{60 * minutes:.0f} s" if minutes < 1 else f"{minutes:.0f} minutes" if minutes < 120 else f"{minutes / 60:.0f} hours"

@@ -23,6 +23,7 @@ from gridpilot.prices.calibrate_table import Comparison
 from gridpilot.prices.garch import Dynamics, GarchPrices
 from gridpilot.prices.load import PRICES
 from gridpilot.prices.series import UNITS, check_magnitude
+from gridpilot.series.options import add_options, options_of
 
 __all__ = ["main"]
 
@@ -39,7 +40,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("file", metavar="FILE", type=Path, help="a CSV or Parquet file")
     parser.add_argument("--column", required=True, metavar="C", help="the column of prices")
-    parser.add_argument("--time", metavar="T", help="the column of times (default: the first that reads as times)")
+    add_options(parser)
     parser.add_argument("--step", type=float, metavar="MINUTES", help="distance of rows, for a file without times")
     parser.add_argument(
         "--kind", choices=("energy", "product"), default="energy", help="mean-reverting with a daily profile, or log returns"
@@ -83,7 +84,7 @@ def main(argv: Sequence[str]) -> int:
     if arguments.others not in names("prices") or find(PRICES, arguments.others) is not GarchPrices:
         raise CalibrationError(f"--others is {arguments.others}, expected a file of conf/prices that names {GarchPrices.__name__}")
     others = load_preset("prices", arguments.others)
-    series = read_series(arguments.file, arguments.column, time=arguments.time, step_minutes=arguments.step)
+    series = read_series(arguments.file, arguments.column, options=options_of(arguments, "--"), step_minutes=arguments.step)
     factor = arguments.factor
     if unit != _RAW:
         check_magnitude(series.values * factor, unit, series.source)

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from gridpilot.errors import CalibrationError, PriceError
-from gridpilot.prices.series import column_of, read_file, times_of
+from gridpilot.errors import CalibrationError
+from gridpilot.series import Reading, ReadOptions, read
+from gridpilot.series.times import Times
 
 __all__ = ["RecordedSeries", "read_series"]
 
 FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
 TICK_SECONDS = 300
 LEAST_ROWS = 200
 _GREATEST_HELD = 0.25  # share of rows that may stand for a gap
@@ -41,48 +42,37 @@ class RecordedSeries:
         )
 
 
-def read_series(path: Path, column: str, *, time: str | None = None, step_minutes: float | None = None) -> RecordedSeries:
+def read_series(
+    path: Path, column: str, *, options: ReadOptions = ReadOptions(prefix="--"), step_minutes: float | None = None
+) -> RecordedSeries:
     """Read ``column`` of a CSV or Parquet file.
 
-    ``time`` names the column of times; left out, the first column that reads as times is taken, and a file without one needs
-    ``step_minutes``. Rows may be any multiple of five minutes apart, about evenly; uneven rows are put on an even grid by holding the
-    last value. Gaps are held too, an hour that a local clock repeats in autumn is averaged; ``notes`` say what was done.
+    ``options`` say what the file does not, see :mod:`gridpilot.series`; a file without times needs ``step_minutes``. Rows may be any
+    multiple of five minutes apart, about evenly; uneven rows are put on an even grid by holding the last value. Gaps are held too, an hour
+    that a local clock repeats in autumn is averaged where its zone is not known; ``notes`` say what was done.
 
     Raises :class:`~gridpilot.errors.PriceError` for a file or column that cannot be read, and
     :class:`~gridpilot.errors.CalibrationError` for one that cannot be fitted: NaN, fewer than 200 rows, constant, mostly gaps.
     """
-    table = read_file(path)
+    reading = read(path, [column], options, timed=step_minutes is None or bool(options.time))
     source = f"{path.name}: column {column!r}"
-    values = column_of(table, column, str(path))
+    values = reading.values[:, 0]
     missing = np.flatnonzero(np.isnan(values))
     if len(missing):
         raise CalibrationError(
-            f"{source} is empty (NaN) in row {missing[0] + 1} and {len(missing) - 1} others; leave such rows out, gaps in time are filled"
+            f"{source} is empty (NaN) in {reading.table.place(int(missing[0]))} and {len(missing) - 1} others; leave such rows out, gaps in time are filled"
         )
-    times = _find_times(table, time, column, str(path)) if step_minutes is None or time is not None else None
-    if times is None:
+    if reading.times is None:
         if step_minutes is None:
             raise CalibrationError(f"{source}: no column reads as times; give the distance of rows with --step MINUTES")
         series = _unclocked(values, step_minutes, source)
     else:
-        series = _clocked(values, times, source)
+        series = _clocked(reading, reading.times, source)
     if len(series.values) < LEAST_ROWS:
         raise CalibrationError(f"{source} has {len(series.values)} rows, expected at least {LEAST_ROWS}")
     if np.ptp(series.values) <= 1e-9 * np.abs(series.values).max():
         raise CalibrationError(f"{source} is constant at {series.values[0]:g}: there is nothing to fit")
     return series
-
-
-def _find_times(table: Any, time: str | None, column: str, where: str) -> npt.NDArray[np.datetime64] | None:
-    if time is not None:
-        return times_of(table, time, where)
-    for name in table.columns:
-        if name != column:
-            try:
-                return times_of(table, name, where)
-            except PriceError:
-                continue  # not a column of times; the caller asks for --step when none is
-    return None
 
 
 def _unclocked(values: FloatArray, step_minutes: float, source: str) -> RecordedSeries:
@@ -94,9 +84,9 @@ def _unclocked(values: FloatArray, step_minutes: float, source: str) -> Recorded
     return RecordedSeries(source, values, int(ticks), zeros, zeros > 0, f"{len(values)} rows", False, notes)
 
 
-def _clocked(values: FloatArray, times: npt.NDArray[np.datetime64], source: str) -> RecordedSeries:
-    seconds = times.astype(np.int64)
-    notes: list[str] = []
+def _clocked(reading: Reading, times: Times, source: str) -> RecordedSeries:
+    seconds, values = times.instants, reading.values[:, 0]
+    notes = list(reading.notes)
     if len(seconds) < 3:
         raise CalibrationError(f"{source} has {len(seconds)} rows, expected at least {LEAST_ROWS}")
     backward = np.flatnonzero(np.diff(seconds) < 0)
@@ -104,22 +94,18 @@ def _clocked(values: FloatArray, times: npt.NDArray[np.datetime64], source: str)
     if len(backward) > 2 + 2 * years:
         row = int(backward[0]) + 1
         raise CalibrationError(
-            f"{source}: time {times[row]} in row {row + 1} is before the row above, expected rows in order of time"
+            f"{source}: time {reading.time(row)} in {reading.table.place(row)} is before the row above, expected rows in order of time"
         )
-    unique, index, count = np.unique(seconds, return_inverse=True, return_counts=True)
+    unique, first, index, count = np.unique(seconds, return_index=True, return_inverse=True, return_counts=True)
     repeated = int((count > 1).sum())
-    if repeated > max(8.0 * (1.0 + years), 0.01 * len(unique)):
-        row = int(np.flatnonzero(count[index] > 1)[0]) + 1
-        raise CalibrationError(
-            f"{source}: {repeated} times occur more than once, the first in row {row}, expected one row for each time"
-        )
     if repeated:
-        notes.append(f"{repeated} repeated times (an autumn hour of a local clock?) are averaged")
+        notes.append(f"{repeated} repeated times (an autumn hour of a local clock? --zone keeps both) are averaged")
     averaged = np.bincount(index, weights=values) / count
-    return _on_grid(unique, averaged, source, notes)
+    return _on_grid(unique, averaged, times.clock[first] - unique, source, notes)
 
 
-def _on_grid(seconds: npt.NDArray[np.int64], values: FloatArray, source: str, notes: list[str]) -> RecordedSeries:
+def _on_grid(seconds: IntArray, values: FloatArray, offset: IntArray, source: str, notes: list[str]) -> RecordedSeries:
+    """``offset`` ``(n,)`` is what the clock of a row is ahead of ``seconds``."""
     steps = np.diff(seconds)
     median = float(np.median(steps))
     ticks = max(1, round(median / TICK_SECONDS))
@@ -139,9 +125,9 @@ def _on_grid(seconds: npt.NDArray[np.int64], values: FloatArray, source: str, no
         )
     if held.any():
         notes.append(f"{int(held.sum())} missing rows of {len(grid)} hold the last value")
-    clock = grid.astype("datetime64[s]")
-    day = clock.astype("datetime64[D]").astype(np.int64)
+    shown = grid + offset[latest]
+    clock, day = shown.astype("datetime64[s]"), shown // 86400
     period = f"{clock[0]} to {clock[-1]}"
     return RecordedSeries(
-        source, values[latest], ticks, (grid % 86400) // 3600, (day + 3) % 7 >= 5, period, ticks <= 12, tuple(notes)
+        source, values[latest], ticks, (shown % 86400) // 3600, (day + 3) % 7 >= 5, period, ticks <= 12, tuple(notes)
     )

@@ -7,7 +7,7 @@ random or taken in turn. Nothing is repaired: a file with gaps, repeats, missing
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -18,15 +18,13 @@ from gridpilot.errors import PriceError
 from gridpilot.market.random import PRICE_STREAM, next_uint64, seed_stream
 from gridpilot.market.units import TICKS_PER_DAY, TICKS_PER_WEEK
 from gridpilot.prices.base import CHANNELS, FloatArray, IntArray, PriceModel, check_request
-from gridpilot.prices.series import UNITS, TimeArray, check_magnitude, column_of, read_file, times_of
+from gridpilot.prices.series import UNITS, check_magnitude, guess_unit
+from gridpilot.series import Reading, ReadOptions, read
+from gridpilot.series.options import Dates, Decimal, Label, options_of
 
-if TYPE_CHECKING:
-    import pandas as pd
+__all__ = ["ColumnConfig", "ConstantConfig", "ReplayConfig", "ReplayPrices", "replayed"]
 
-__all__ = ["ColumnConfig", "ConstantConfig", "ReplayConfig", "ReplayPrices"]
-
-_TICK = np.timedelta64(300, "s")
-_DAY = np.timedelta64(86400, "s")
+_TICK, _DAY = 300, 86400  # seconds
 
 
 class ColumnConfig(BaseModel):
@@ -53,7 +51,12 @@ class ReplayConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     file: Path
-    time: str  # the column of times, on the clock that hours of the day are read from
+    time: str | list[str] | None = None  # the column of times, or of dates and of hours; the first that reads as times
+    label: Label | None = None  # these five as in :class:`~gridpilot.series.ReadOptions`
+    dates: Dates | None = None
+    zone: str | None = None
+    pick: str | list[str] | None = None
+    decimal: Decimal | None = None
     energy: ColumnConfig | ConstantConfig
     hash: ColumnConfig | ConstantConfig
     token: ColumnConfig | ConstantConfig
@@ -75,12 +78,17 @@ class ReplayPrices(PriceModel):
     def __init__(self, **parameters: Any) -> None:
         config = self.config = validate(ReplayConfig, parameters, "prices")
         where = str(config.file)
-        table = read_file(config.file)
-        times = times_of(table, config.time, where)
-        hold = _ticks_between(times, where)
-        columns = [_channel(table, name, getattr(config, name), where) for name in CHANNELS]
+        parts = [getattr(config, name) for name in CHANNELS]
+        names = list(dict.fromkeys(part.column for part in parts if isinstance(part, ColumnConfig)))
+        if not names:
+            raise PriceError(f"{where}: every price is constant, expected a column of the file for energy, hash or token")
+        reading = read(config.file, names, options_of(config, "prices."))
+        if reading.times is None:
+            raise PriceError(f"{where}: no column reads as times, expected one; prices.time=NAME says which")
+        hold = _ticks_between(reading, reading.times.instants)
+        columns = [_channel(reading, name, part) for name, part in zip(CHANNELS, parts, strict=True)]
         self._prices = np.repeat(np.stack(columns, axis=1), hold, axis=0)  # (ticks, 3)
-        self._days, self._week = _midnights(times, len(self._prices), config, where)
+        self._days, self._week = _midnights(reading.times.clock, hold, config, where)
 
     def simulate(self, root: int, episodes: npt.ArrayLike, ticks: int, *, history: int = 0) -> tuple[FloatArray, IntArray]:
         """Cut the episodes' days out of the file; see :class:`~gridpilot.prices.base.PriceModel`."""
@@ -102,54 +110,76 @@ class ReplayPrices(PriceModel):
         return np.ascontiguousarray(self._prices[rows]), self._week[day]
 
 
-def _channel(table: pd.DataFrame, name: str, config: ColumnConfig | ConstantConfig, where: str) -> FloatArray:
+def replayed(path: Path) -> dict[str, Any]:
+    """Parameters that replay a file which says by itself what is its energy price: one column of numbers, and its times.
+
+    Raises :class:`~gridpilot.errors.PriceError` for a file that cannot be read, that holds several columns of numbers, or prices of no
+    usual size.
+    """
+    reading = read(path, None, ReadOptions(prefix="prices."), key="energy.column")
+    unit = guess_unit(reading.values[:, 0])
+    if unit is None:
+        raise PriceError(f"{path}: column {reading.names[0]!r} has the size of no price of energy; give prices.energy.unit")
+    return {"file": str(path), "energy": {"column": reading.names[0], "unit": unit}}
+
+
+def _channel(reading: Reading, name: str, config: ColumnConfig | ConstantConfig) -> FloatArray:
+    where = reading.where
     if isinstance(config, ConstantConfig):
-        return np.full(len(table), config.constant)
+        return np.full(len(reading.values), config.constant)
     channel, factor = UNITS[config.unit]
     if channel != name:
         fitting = ", ".join(unit for unit, (of, _) in UNITS.items() if of == name)
         raise PriceError(f"{where}: prices.{name}.unit is {config.unit!r}, expected one of {fitting}")
-    values = column_of(table, config.column, where) * config.factor
+    values = reading.values[:, reading.names.index(config.column)] * config.factor
     missing = np.flatnonzero(np.isnan(values))
     if len(missing):
-        raise PriceError(f"{where}: column {config.column!r} is empty (NaN) in row {missing[0] + 1} and {len(missing) - 1} others")
+        raise PriceError(
+            f"{where}: column {config.column!r} is empty (NaN) in {reading.table.place(int(missing[0]))} and {len(missing) - 1} others"
+        )
     check_magnitude(values, config.unit, f"{where}: column {config.column!r}")
     return values * factor
 
 
-def _ticks_between(times: TimeArray, where: str) -> int:
+def _ticks_between(reading: Reading, seconds: IntArray) -> int:
     """Ticks from one row to the next; refuses times that are unsorted, repeated, off the five-minute grid or not evenly spaced."""
-    if len(times) < 2:
-        raise PriceError(f"{where}: has {len(times)} row, expected at least a day")
-    steps = np.diff(times)
-    for wrong, what in (
-        (steps < np.timedelta64(0, "s"), "is before the row above (unsorted)"),
-        (steps == np.timedelta64(0, "s"), "repeats"),
-    ):
+    where, place = reading.where, reading.table.place
+    if len(seconds) < 2:
+        raise PriceError(f"{where}: has {len(seconds)} row, expected at least a day")
+    steps = np.diff(seconds)
+    zone = (
+        ""
+        if reading.times is not None and reading.times.zone
+        else "; at a clock change prices.zone=Europe/Berlin keeps the hours apart"
+    )
+    for wrong, what in ((steps < 0, "is before the row above (unsorted)"), (steps == 0, "repeats")):
         if wrong.any():
             row = int(np.flatnonzero(wrong)[0]) + 1
-            raise PriceError(f"{where}: time {times[row]} in row {row + 1} {what}, expected increasing times")
-    step = np.median(steps.astype(np.int64)).astype("timedelta64[s]")
+            raise PriceError(f"{where}: time {reading.time(row)} in {place(row)} {what}, expected increasing times{zone}")
+    step = int(np.median(steps))
     odd = np.flatnonzero(steps != step)
     if len(odd):
         row = int(odd[0])
         kind = "a gap" if steps[row] > step else "an extra row"
-        raise PriceError(f"{where}: {kind} between {times[row]} and {times[row + 1]} (row {row + 2}), expected steps of {step}")
-    if step % _TICK != np.timedelta64(0, "s"):
-        raise PriceError(f"{where}: rows are {step} apart, expected 300 s or a multiple of it")
-    return int(step // _TICK)
+        hint = zone if abs(int(steps[row]) - step) == 3600 else ""
+        raise PriceError(
+            f"{where}: {kind} between {reading.time(row)} and {reading.time(row + 1)} ({place(row + 1)}), expected steps of {step} seconds{hint}"
+        )
+    if step % _TICK:
+        raise PriceError(f"{where}: rows are {step} seconds apart, expected 300 seconds or a multiple of it")
+    return step // _TICK
 
 
-def _midnights(times: TimeArray, ticks: int, config: ReplayConfig, where: str) -> tuple[IntArray, IntArray]:
-    """Row of every midnight that has enough rows before and after it, and its tick of the week."""
-    offset = (times[0] - times[0].astype("datetime64[D]")).astype("timedelta64[s]")
-    first = int(-(-((_DAY - offset) % _DAY) // _TICK))  # times that are off the grid start a little after midnight
-    rows = np.arange(first, ticks + 1, TICKS_PER_DAY)
+def _midnights(clock: IntArray, hold: int, config: ReplayConfig, where: str) -> tuple[IntArray, IntArray]:
+    """Tick of every local midnight that has enough ticks before and after it, and its tick of the week."""
+    ticks = len(clock) * hold
+    shown = np.repeat(clock, hold) + np.tile(np.arange(hold) * _TICK, len(clock))
+    day = shown // _DAY
+    rows = np.flatnonzero(np.diff(day, prepend=day[0] - (clock[0] % _DAY == 0)) > 0)  # off the grid, the first tick after midnight
     rows = rows[(rows >= config.longest_history) & (rows + config.longest_episode <= ticks)]
     if not len(rows):
         raise PriceError(
-            f"{where}: covers {ticks} ticks from {times[0]}, too short: expected {config.longest_history} before a midnight and "
-            f"{config.longest_episode} after it"
+            f"{where}: covers {ticks} ticks from {np.datetime64(int(clock[0]), 's')}, too short: expected {config.longest_history} before a "
+            f"midnight and {config.longest_episode} after it"
         )
-    day = (times[0] + rows * _TICK).astype("datetime64[D]").astype(np.int64)  # day 0, 1970-01-01, was a Thursday
-    return rows.astype(np.int64), ((day + 3) % 7 * TICKS_PER_DAY) % TICKS_PER_WEEK
+    return rows.astype(np.int64), ((day[rows] + 3) % 7 * TICKS_PER_DAY) % TICKS_PER_WEEK  # day 0, 1970-01-01, was a Thursday

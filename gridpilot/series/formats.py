@@ -21,7 +21,9 @@ _DAY: Final = 86400
 UNKNOWN: Final = -(10**6)  # offset of a row that has none
 _SAMPLE: Final = 200
 _YEARS: Final = (1900, 2200)
-_MONTHS: Final = {name: i for i, name in enumerate("jan feb mar apr may jun jul aug sep oct nov dec".split(), 1)}
+_MONTHS: Final = {
+    name: i for i, name in enumerate(["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"], 1)
+}
 _ZONES: Final = {
     "Z": 0, "UTC": 0, "GMT": 0, "WET": 0, "WEST": 1, "BST": 1, "CET": 1, "CEST": 2, "EET": 2, "EEST": 3,
     "EST": -5, "EDT": -4, "CST": -6, "CDT": -5, "MST": -7, "MDT": -6, "PST": -8, "PDT": -7,
@@ -210,7 +212,9 @@ def _order(kind: str, groups: dict[str, list[Any]], dates: Dates | None) -> tupl
     if len(fitting) == 1 or bool((first == second).all() and third is None):
         return fitting[0], ""
     row = int(np.argmax(first != second)) if (first != second).any() else 0
-    return fitting[0], f"{groups['a'][row]}{groups['p'][row]}{groups['b'][row]}{groups['p'][row]}{groups['y' if third is None else 'c'][row]}"
+    return fitting[
+        0
+    ], f"{groups['a'][row]}{groups['p'][row]}{groups['b'][row]}{groups['p'][row]}{groups['y' if third is None else 'c'][row]}"
 
 
 def _days(year: IntArray, month: IntArray, day: IntArray) -> IntArray | Misfit:

@@ -54,7 +54,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dates", choices=get_args(Dates), help="what 01/02/2024 begins with")
     parser.add_argument("--zone", metavar="ZONE", help="the clock of times without an offset, as Europe/Berlin")
     parser.add_argument(
-        "--pick", action="append", default=[], metavar="VALUE", help="of several rows a time: the value, or COLUMN=VALUE, that counts"
+        "--pick",
+        action="append",
+        default=[],
+        metavar="VALUE",
+        help="of several rows a time: the value, or COLUMN=VALUE, that counts",
     )
     parser.add_argument("--decimal", choices=get_args(Decimal), help="the mark before the decimals")
 

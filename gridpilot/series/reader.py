@@ -50,7 +50,12 @@ class Reading:
 
 
 def read(
-    path: Path, columns: Sequence[str] | None = None, options: ReadOptions = ReadOptions(), *, timed: bool = True, key: str = "column"
+    path: Path,
+    columns: Sequence[str] | None = None,
+    options: ReadOptions = ReadOptions(),
+    *,
+    timed: bool = True,
+    key: str = "column",
 ) -> Reading:
     """Read price columns and times of a file.
 
@@ -98,7 +103,10 @@ def _picked(table: Table, options: ReadOptions) -> Table:
             holding = [name for name, cells in table.columns.items() if value in map(_text, cells)]
             if not holding:
                 texts = {
-                    _text(cell) for name, cells in table.columns.items() if isinstance(cells, list) and not table.is_numeric(name) for cell in cells
+                    _text(cell)
+                    for name, cells in table.columns.items()
+                    if isinstance(cells, list) and not table.is_numeric(name)
+                    for cell in cells
                 }
                 hint = did_you_mean(value, texts) or "expected a value of a column, or COLUMN=VALUE"
                 raise PriceError(f"{table.where}: pick is {choice!r}, which no column holds; {hint}")
@@ -119,7 +127,11 @@ def _only_numbers(table: Table, times: Times | None, options: ReadOptions, key: 
     taken = times.columns if times else ()
     numeric = [name for name in table.columns if name not in taken and table.is_numeric(name)]
     if len(numeric) != 1:
-        found = f"columns {listed(numeric)} hold numbers" if numeric else f"no column holds numbers, of {listed(map(repr, table.columns))}"
+        found = (
+            f"columns {listed(numeric)} hold numbers"
+            if numeric
+            else f"no column holds numbers, of {listed(map(repr, table.columns))}"
+        )
         several = " or column=[NAME,NAME]" if options.prefix == "" else ""
         raise PriceError(f"{table.where}: {found}; say which holds the prices with {'--' if options.prefix == '--' else options.prefix}{key}"
                          f"{' ' if options.prefix == '--' else '='}NAME{several}")  # fmt: skip
@@ -142,14 +154,28 @@ def _turned(reading: Reading) -> Reading:
     if not len(steps) or (steps > 0).any() or not (steps < 0).any():
         return reading
     turned = _at(reading, np.arange(len(times.instants))[::-1])
-    return Reading(turned.table, turned.names, turned.values, turned.times, (*reading.notes, "the newest row stands first: rows are turned round"))
+    return Reading(
+        turned.table,
+        turned.names,
+        turned.values,
+        turned.times,
+        (*reading.notes, "the newest row stands first: rows are turned round"),
+    )
 
 
 def _at(reading: Reading, index: IntArray) -> Reading:
     times = reading.times
     assert times is not None
     cut = Times(
-        times.instants[index], times.clock[index], times.columns, times.format, times.label, times.zone, times.kept[index], (), times.notes
+        times.instants[index],
+        times.clock[index],
+        times.columns,
+        times.format,
+        times.label,
+        times.zone,
+        times.kept[index],
+        (),
+        times.notes,
     )
     return Reading(reading.table.at(index.tolist()), reading.names, reading.values[index], cut, reading.notes)
 

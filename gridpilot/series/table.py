@@ -136,7 +136,9 @@ class Table:
             values = {cell for cell in cells if cell}
             if values <= {"True", "False", "true", "false", "TRUE", "FALSE"}:
                 raise PriceError(f"{self.where}: column {name!r} holds truth values, expected numbers")
-            raise PriceError(f"{self.where}: column {name!r} has {self.columns[name][row]!r:.60} in {self.place(row)}, expected a number")
+            raise PriceError(
+                f"{self.where}: column {name!r} has {self.columns[name][row]!r:.60} in {self.place(row)}, expected a number"
+            )
         mark = fitting[0]
         if len(fitting) > 1:
             either = next((i for i, cell in enumerate(cells) if "," in cell or (self.decimal == "," and "." in cell)), None)
@@ -166,7 +168,9 @@ def read_table(path: Path) -> Table:
         return _read_parquet(path, digest)
     text = read_text(raw, str(path))
     columns = dict(zip(text.names, map(list, zip(*text.rows, strict=True)), strict=True))
-    table = Table(path, columns, text.lines, text.encoding, SEPARATORS[text.separator], digest, range(1, len(text.rows) + 1), text.notes)
+    table = Table(
+        path, columns, text.lines, text.encoding, SEPARATORS[text.separator], digest, range(1, len(text.rows) + 1), text.notes
+    )
     if text.separator != "," and _has_decimal_commas(text.rows):
         table.decimal = ","
     return table
@@ -188,7 +192,7 @@ def _read_parquet(path: Path, digest: str) -> Table:
     columns: dict[str, Any] = {}
     for name, series in frame.items():
         if isinstance(series.dtype, pd.PeriodDtype):
-            series = series.dt.start_time  # noqa: PLW2901
+            series = series.dt.start_time
         if isinstance(series.dtype, (pd.CategoricalDtype, pd.StringDtype)) or (
             series.dtype == object and series.map(lambda cell: isinstance(cell, str)).any()
         ):

@@ -184,11 +184,13 @@ def _fill(table: TextTable, rows: list[list[str]], lines: list[int], where: str)
                         f"{table.names[-1]!r}, expected as many fields as names"
                     )
                 surplus += 1
-                row = row[:width]  # noqa: PLW2901
+                row = row[:width]
             elif count < usual:
-                raise PriceError(f"{where}: line {line} has {count} fields, expected {width} as in the heading; is the file cut off?")
+                raise PriceError(
+                    f"{where}: line {line} has {count} fields, expected {width} as in the heading; is the file cut off?"
+                )
             else:
-                row = row + [""] * (width - count)  # noqa: PLW2901
+                row = row + [""] * (width - count)
         table.rows.append(row)
         table.lines.append(line)
     if surplus:
@@ -199,7 +201,7 @@ def _distinct(names: list[str]) -> list[str]:
     seen: Counter[str] = Counter()
     result = []
     for number, name in enumerate(names, 1):
-        name = name or f"column {number}"  # noqa: PLW2901
+        name = name or f"column {number}"
         seen[name] += 1
         result.append(name if seen[name] == 1 else f"{name} ({seen[name]})")
     return result

@@ -23,7 +23,8 @@ IntArray = npt.NDArray[np.int64]
 _HOUR: Final = re.compile(r"hour|(^|[^a-z])(he|hr|time|hours?|mtu|clock|period)([^a-z]|$)", re.IGNORECASE)
 _PART: Final = re.compile(r"interval|quarter|minute|(^|[^a-z])qtr([^a-z]|$)", re.IGNORECASE)
 _ENDS: Final = re.compile(
-    r"hour[ _]?end|end(ing)?[ _]?(time|of)|(time|interval|period)[ _]?end|(^|[^a-z])(end|ending|he)([^a-z]|$)|settlementdate", re.IGNORECASE
+    r"hour[ _]?end|end(ing)?[ _]?(time|of)|(time|interval|period)[ _]?end|(^|[^a-z])(end|ending|he)([^a-z]|$)|settlementdate",
+    re.IGNORECASE,
 )
 
 
@@ -42,7 +43,9 @@ class Times:
     notes: tuple[str, ...] = ()
 
 
-def find_times(table: Table, options: ReadOptions, others: Collection[str], empty: npt.NDArray[np.bool_] | None = None) -> Times | None:
+def find_times(
+    table: Table, options: ReadOptions, others: Collection[str], empty: npt.NDArray[np.bool_] | None = None
+) -> Times | None:
     """The times of a table, None where no column looks like any. ``others`` are no columns of times; ``empty`` ``(n,)`` rows have no price.
 
     Raises :class:`~gridpilot.errors.PriceError` where a column that was named, or the one that comes nearest, does not read.
@@ -92,9 +95,15 @@ def _misfit(table: Table, column: str, misfit: Misfit, options: ReadOptions) -> 
     what = "is empty" if not text else f"has {text!r:.60}"
     partial = re.fullmatch(r"\d{4}[-/]\d{1,2}|\d{1,2}[-/]\d{4}|[A-Za-z]{3,9} \d{4}", text)
     if partial:
-        return PriceError(f"{table.where}: time column {column!r} {what} in {table.place(misfit.row)}, which lacks a day, expected {misfit.expected}")
-    hint = f"; {options.say('dates', 'day_first')} or month_first says what the dates begin with" if "first" in misfit.expected else ""
-    return PriceError(f"{table.where}: time column {column!r} {what} in {table.place(misfit.row)}, expected {misfit.expected}{hint}")
+        return PriceError(
+            f"{table.where}: time column {column!r} {what} in {table.place(misfit.row)}, which lacks a day, expected {misfit.expected}"
+        )
+    hint = (
+        f"; {options.say('dates', 'day_first')} or month_first says what the dates begin with" if "first" in misfit.expected else ""
+    )
+    return PriceError(
+        f"{table.where}: time column {column!r} {what} in {table.place(misfit.row)}, expected {misfit.expected}{hint}"
+    )
 
 
 def _finished(
@@ -205,7 +214,14 @@ def _with_hours(
     if not names:
         if not repeated:
             return found, (column,), label, False
-        hour = next((name for name in table.columns if name != column and name not in others and _HOUR.search(name) and _hours(table, name)), None)
+        hour = next(
+            (
+                name
+                for name in table.columns
+                if name != column and name not in others and _HOUR.search(name) and _hours(table, name)
+            ),
+            None,
+        )
         if hour is None:
             return found, (column,), label, False  # several rows a date: the reader looks for what tells them apart
         names = [hour]
@@ -225,13 +241,20 @@ def _with_hours(
         parts = int(np.nanmax(number)) if np.nanmin(number) >= 1 else 0
         if parts > 1:
             if parts not in (2, 3, 4, 6, 12) or (number != np.round(number)).any():
-                raise PriceError(f"{table.where}: column {part!r} counts to {parts:g}, expected parts of an hour, 1 to 2, 3, 4, 6 or 12")
+                raise PriceError(
+                    f"{table.where}: column {part!r} counts to {parts:g}, expected parts of an hour, 1 to 2, 3, 4, 6 or 12"
+                )
             seconds = seconds + ((number - 1) * (3600 // parts)).astype(np.int64)
             columns = (*columns, part)
             label = "start" if counted else label
     form = f"{found.format} + " + " + ".join(columns[1:])
     elapsed = bool(counted and (seconds >= 24 * 3600).any())
-    return Instants(found.seconds + seconds, found.offsets, form, midnights=found.seconds, notes=found.notes), columns, label, elapsed
+    return (
+        Instants(found.seconds + seconds, found.offsets, form, midnights=found.seconds, notes=found.notes),
+        columns,
+        label,
+        elapsed,
+    )
 
 
 def _hours(table: Table, name: str) -> tuple[IntArray, bool] | None:
@@ -273,4 +296,3 @@ def _part(table: Table, taken: Collection[str]) -> str | None:
 
 def _shown(second: Any) -> str:
     return str(np.datetime64(int(second), "s")).replace("T", " ")
-
