@@ -27,6 +27,7 @@ REFERENCE: Final = "persistence"
 BEST: Final = "best_possible"
 SIGNIFICANCE: Final = 0.05
 HARM: Final = -0.01  # a skill below this is a loss to persistence that counts
+DUST: Final = 1e-6  # of the size of prices: a smaller gain in loss is the arithmetic's, not the forecaster's
 _LEAST_BEST_SKILL = 0.02  # below it a share of the best possible is noise
 
 
@@ -116,7 +117,7 @@ def _cell(run: MemberRun, truth: _Truth, k: int, c: int, notes: list[str]) -> di
         "crps": _mean(crps),
         "crps_skill": math.nan,
     }
-    result["dm"], result["dm_p"] = diebold_mariano(_difference(naive_error, error), truth.spacing[k])
+    result["dm"], result["dm_p"] = diebold_mariano(_difference(naive_error, error, size), truth.spacing[k])
     result["dm_pinball"], result["dm_pinball_p"] = math.nan, math.nan
     if truth.reference is not None:
         other = truth.reference.quantiles[:, k, :, c]
@@ -125,7 +126,7 @@ def _cell(run: MemberRun, truth: _Truth, k: int, c: int, notes: list[str]) -> di
         both = np.isfinite(loss) & np.isfinite(other_loss)  # of the best possible only some origins are known whole
         result["pinball_skill"] = skill(_mean(loss[both]), _mean(other_loss[both]))
         result["crps_skill"] = skill(_mean(crps[both]), _mean(other_crps[both]))
-        result["dm_pinball"], result["dm_pinball_p"] = diebold_mariano(_difference(other_loss, loss), truth.spacing[k])
+        result["dm_pinball"], result["dm_pinball_p"] = diebold_mariano(_difference(other_loss, loss, size), truth.spacing[k])
     for name, outer in (("90", 0), ("50", 1)):
         result[f"coverage_{name}"], result[f"width_{name}"] = coverage(y, quantiles, outer)
     for level, share in zip(QUANTILE_LEVELS, share_below(y, quantiles), strict=True):
@@ -159,10 +160,10 @@ def _crps(run: MemberRun, y: FloatArray, quantiles: FloatArray, k: int, c: int, 
         return 2.0 * pinball(y, quantiles)
 
 
-def _difference(reference: FloatArray, loss: FloatArray) -> FloatArray:
-    """Gain in loss at each origin; 0 where it is but rounding, which can be significant too."""
+def _difference(reference: FloatArray, loss: FloatArray, size: float) -> FloatArray:
+    """Gain in loss at each origin; 0 where it is but rounding of losses or of prices of ``size``, which can be significant too."""
     gain = reference - loss
-    return np.where(np.abs(gain) <= 1e-9 * _mean(np.abs(reference)), 0.0, gain)
+    return np.where(np.abs(gain) <= max(1e-9 * _mean(np.abs(reference)), DUST * size), 0.0, gain)
 
 
 def _mean(values: FloatArray) -> float:

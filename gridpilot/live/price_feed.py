@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import math
 from collections.abc import Iterable, Iterator, Mapping
@@ -19,6 +18,9 @@ from gridpilot.prices.base import PriceModel, check_paths
 from gridpilot.prices.garch import GarchPrices
 from gridpilot.prices.load import PRICES
 from gridpilot.prices.mara_event import MaraEventPrices
+from gridpilot.series import ReadOptions
+from gridpilot.series.table import read_table
+from gridpilot.series.times import find_times
 
 __all__ = ["OPENING", "feed_name", "generate_rows", "read_rows"]
 
@@ -108,17 +110,16 @@ def read_rows(path: Path) -> list[PriceRow]:
 
 
 def _read_csv(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        reader = csv.reader(file, strict=True)
-        try:
-            heading = [name.strip() for name in next(reader, [])]
-            if heading:
-                _check_columns(f"{path}", heading)
-            for values in reader:
-                if values:
-                    yield f"{path}: line {reader.line_num}", dict(zip(heading, values, strict=False))
-        except csv.Error as error:
-            raise PriceError(f"{path}: line {reader.line_num} is no CSV: {error}") from error
+    table = read_table(path)
+    names = [name for name in ROW_FIELDS if name in table.columns]
+    _check_columns(f"{path}", names)
+    options = ReadOptions(time=("timestamp",))
+    times = find_times(table, options, PRICE_FIELDS)
+    assert times is not None  # its column was named
+    prices = [table.numbers(name, options).tolist() for name in PRICE_FIELDS]
+    for row, (second, *values) in enumerate(zip(times.instants.tolist(), *prices, strict=True)):
+        at = datetime.fromtimestamp(second, UTC)
+        yield f"{path}: {table.place(row)}", {"timestamp": format_time(at), **dict(zip(PRICE_FIELDS, values, strict=True))}
 
 
 def _read_json(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:

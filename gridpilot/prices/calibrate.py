@@ -10,9 +10,9 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from gridpilot.errors import CalibrationError
+from gridpilot.errors import CalibrationError, GridPilotError
 from gridpilot.market.units import TICKS_PER_DAY, TICKS_PER_WEEK
-from gridpilot.prices.calibrate_fit import DeviationFit, by_cell, fit_deviation, fit_energy_shape, marginal_levels
+from gridpilot.prices.calibrate_fit import DeviationFit, by_cell, check_moves, fit_deviation, fit_energy_shape, marginal_levels
 from gridpilot.prices.calibrate_series import RecordedSeries
 from gridpilot.prices.calibrate_table import Comparison, compare
 from gridpilot.prices.garch import Dynamics, GarchPrices
@@ -85,10 +85,12 @@ def calibrate(
     split = 2 * len(series.values) // 3
     if hold_out and split >= 200 and len(series.values) - split >= 100:
         training, rest = series.part(0, split), series.values[split:]
-        early, _ = _fit(training, target, dynamics, others, **options)
-        held_out = compare(
-            rest, simulate_rows({**others, target: early}, target, len(rest), series.step, sampling) / factor, target
-        )
+        try:
+            early, _ = _fit(training, target, dynamics, others, **options)
+            simulated_rest = simulate_rows({**others, target: early}, target, len(rest), series.step, sampling) / factor
+            held_out = compare(rest, simulated_rest, target)
+        except GridPilotError as error:  # the whole series can be fitted, and its verdict does not need this
+            fit = fit._replace(notes=(*fit.notes, f"no fit without the last third: {error}"))
     return Calibration(target, part, fit, comparison, held_out, series.values, simulated, sampling)
 
 
@@ -163,10 +165,12 @@ def _fit_product(
         row = int(np.flatnonzero(series.values <= 0.0)[0])
         raise CalibrationError(f"{series.source} is {series.values[row]:g} in row {row + 1}; a product's price is above 0")
     x = np.log(series.values)
+    check_moves(x, float(np.abs(x).max()), series.source, "")
+    returns = np.diff(x)
+    check_moves(returns, float(np.abs(returns).max()), series.source, "other than by one factor")
     fit = fit_deviation(x, series.step, dynamics, series.source, product=True, half_life_days=half_life_days)
     recent = float(np.median(series.values[-max(1, len(x) // 10) :])) * factor
     part = {"level": recent if level is None else level, **fit.parameters}
-    returns = np.diff(x)
     best: tuple[float, dict[str, Any]] | None = None
     for nu in (part["nu"], *(nu for nu in _TAILS if nu != part["nu"])):
         candidate = _match_sd({**part, "nu": nu}, target, others, series.step, sampling, float(returns.std()))

@@ -34,6 +34,7 @@ __all__ = [
     "EnergyShape",
     "TwoScales",
     "by_cell",
+    "check_moves",
     "fit_deviation",
     "fit_energy_shape",
     "marginal_levels",
@@ -45,6 +46,7 @@ FloatArray = npt.NDArray[np.float64]
 PERSISTENCE_CAP = 0.98
 _LONGEST_MEMORY = 7 * 288  # ticks; slower moves of energy than a week are the season's
 _LEAST_NU = 2.5
+_LEAST_MOVES, _LEAST_MOVING = 20, 0.05  # rows that move, and their share
 
 
 class TwoScales(NamedTuple):
@@ -93,7 +95,10 @@ class EnergyShape(NamedTuple):
 
 
 def fit_energy_shape(series: RecordedSeries) -> EnergyShape:
-    """Centre, scale and profiles of an energy series. Hours of the weekend lean on those of the whole week where they are few."""
+    """Centre, scale and profiles of an energy series. Hours of the weekend lean on those of the whole week where they are few.
+
+    Raises :class:`~gridpilot.errors.CalibrationError` where hardly a row moves beyond its profile, as in a tariff.
+    """
     price = series.values
     low, centre, high = np.quantile(price, [0.25, 0.5, 0.75])
     scale = float(high - low) / 1.349
@@ -104,6 +109,7 @@ def fit_energy_shape(series: RecordedSeries) -> EnergyShape:
     cells = by_cell(z, hour, weekend)
     middle, width = cells[0], np.maximum(cells[1], 0.05 * np.ptp(np.quantile(z, [0.1, 0.9])))
     residual = z - middle[weekend, hour]
+    check_moves(residual, float(np.abs(z).max()), series.source, "beyond its daily profile")
     total = float(np.mean(residual**2))
     days = max(1.0, len(z) * series.step / 288.0)
     prior = len(z) / 24.0 * min(1.0, 7.0 / days)
@@ -113,6 +119,16 @@ def fit_energy_shape(series: RecordedSeries) -> EnergyShape:
     excess = price - (centre + scale * np.sinh(middle[weekend, hour]))
     excess = np.clip(excess, *np.quantile(excess, [0.001, 0.999]))
     return EnergyShape(float(centre), scale, middle, width, spread, residual / spread[weekend, hour], excess)
+
+
+def check_moves(x: FloatArray, size: float, source: str, beyond: str) -> None:
+    """Refuse a series ``(n,)`` that stands still in nearly every row; a move of rounding's size, of values up to ``size``, is none.
+
+    Raises :class:`~gridpilot.errors.CalibrationError`.
+    """
+    moves = int((np.abs(np.diff(x)) > 1e-9 * size).sum())
+    if moves < max(_LEAST_MOVES, _LEAST_MOVING * len(x)):
+        raise CalibrationError(f"{source}: moves {f'{beyond} ' if beyond else ''}in {moves} of {len(x)} rows, there is nothing to fit (a tariff, or a constant?)")
 
 
 def by_cell(z: FloatArray, hour: npt.NDArray[np.int64], weekend: npt.NDArray[np.int64]) -> tuple[FloatArray, FloatArray]:
