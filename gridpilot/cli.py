@@ -31,6 +31,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "simulate-prices": ("gridpilot.prices.simulate_command", "simulate energy, hash and token prices"),
     "climatology": ("gridpilot.tournament.climatology_command", "learn what a market's prices usually are at a time of day"),
     "backtest": ("gridpilot.backtest.backtest_command", "judge forecasters on a price preset or a file of prices"),
+    "inspect": ("gridpilot.series.inspect_command", "show how a file of prices is read"),
     "calibrate": ("gridpilot.prices.calibrate_command", "fit a price model to a CSV or Parquet file"),
     "benchmark": ("gridpilot.benchmark.benchmark_command", "measure the speed of the core on this machine"),
 }

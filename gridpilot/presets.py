@@ -67,7 +67,7 @@ def registered(group: str) -> dict[str, dict[str, Any]]:
 def named(kind: Kind[Part], spec: str | Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
     """The name, or dotted path, and the parameters that ``spec`` gives. Raises ``kind.error`` where it names nothing."""
     given: dict[str, Any] = {"name": spec} if isinstance(spec, str) else dict(spec)
-    name = given.pop("name", None)
+    name = given.pop("name", None) or given.pop("model", None)  # what a price model is called in words
     if not isinstance(name, str):
         raise kind.error(f"{kind.group} {spec!r:.100}: name is {name!r}, expected {_expected(kind)}")
     return name, given

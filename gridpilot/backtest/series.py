@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from gridpilot.errors import PriceError
 from gridpilot.series import ReadOptions, read
+from gridpilot.series.options import NOTHING_SAID
 from gridpilot.series.reader import span
 
 __all__ = ["LEAST_ROWS", "BestPossible", "PriceSeries", "read_series"]
@@ -99,7 +100,7 @@ class PriceSeries:
 
 
 def read_series(
-    path: Path, columns: Sequence[str] | None = None, *, options: ReadOptions = ReadOptions(), step_minutes: float | None = None
+    path: Path, columns: Sequence[str] | None = None, *, options: ReadOptions = NOTHING_SAID, step_minutes: float | None = None
 ) -> PriceSeries:
     """Read one or several price columns of a CSV or Parquet file.
 

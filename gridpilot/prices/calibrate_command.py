@@ -22,8 +22,8 @@ from gridpilot.prices.calibrate_series import RecordedSeries, read_series
 from gridpilot.prices.calibrate_table import Comparison
 from gridpilot.prices.garch import Dynamics, GarchPrices
 from gridpilot.prices.load import PRICES
-from gridpilot.prices.series import UNITS, check_magnitude
 from gridpilot.series.options import add_options, options_of
+from gridpilot.series.units import UNITS, check_magnitude
 
 __all__ = ["main"]
 

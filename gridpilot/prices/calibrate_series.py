@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from gridpilot.errors import CalibrationError
 from gridpilot.series import Reading, ReadOptions, read
+from gridpilot.series.options import NOTHING_SAID
 from gridpilot.series.times import Times
 
 __all__ = ["RecordedSeries", "read_series"]
@@ -43,7 +44,7 @@ class RecordedSeries:
 
 
 def read_series(
-    path: Path, column: str, *, options: ReadOptions = ReadOptions(prefix="--"), step_minutes: float | None = None
+    path: Path, column: str, *, options: ReadOptions = NOTHING_SAID, step_minutes: float | None = None
 ) -> RecordedSeries:
     """Read ``column`` of a CSV or Parquet file.
 

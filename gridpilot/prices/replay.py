@@ -18,9 +18,9 @@ from gridpilot.errors import PriceError
 from gridpilot.market.random import PRICE_STREAM, next_uint64, seed_stream
 from gridpilot.market.units import TICKS_PER_DAY, TICKS_PER_WEEK
 from gridpilot.prices.base import CHANNELS, FloatArray, IntArray, PriceModel, check_request
-from gridpilot.prices.series import UNITS, check_magnitude, guess_unit
 from gridpilot.series import Reading, ReadOptions, read
 from gridpilot.series.options import Dates, Decimal, Label, options_of
+from gridpilot.series.units import UNITS, check_magnitude, guess_unit
 
 __all__ = ["ColumnConfig", "ConstantConfig", "ReplayConfig", "ReplayPrices", "replayed"]
 

@@ -79,6 +79,9 @@ def parse_times(cells: Sequence[str], dates: Dates | None) -> Instants | Misfit:
     sample = [text for text in texts[:: max(1, len(texts) // _SAMPLE)] if text]
     if not sample:
         return Misfit(0, "a time", 0.0)
+    iso = _iso(texts)
+    if iso is not None:
+        return iso
     epoch = _epoch(texts)
     if epoch is not None:
         return epoch
@@ -124,7 +127,7 @@ def parse_clock(cells: Sequence[str]) -> IntArray | Misfit:
 
 
 def _put_together(kind: str, matches: Sequence[re.Match[str]], dates: Dates | None) -> Instants | Misfit:
-    groups = {name: [match[name] for match in matches] for name in matches[0].re.groupindex}
+    groups = dict(zip(matches[0].re.groupindex, map(list, zip(*(match.groups() for match in matches), strict=True)), strict=True))
     order, both_ways = "", ""
     if kind in ("xxy", "xxx"):
         chosen = _order(kind, groups, dates)
@@ -250,6 +253,21 @@ def _half_days(hour: IntArray, marks: Sequence[str | None]) -> IntArray:
     half = np.array([-1 if mark is None else 0 if mark in "aA" else 12 for mark in marks])
     bad = (half >= 0) & ((hour < 1) | (hour > 12))
     return np.where(bad, 99, np.where(half < 0, hour, hour % 12 + half))
+
+
+def _iso(texts: Sequence[str]) -> Instants | None:
+    """The commonest format, ten times as fast; anything else is None."""
+    length = len(texts[0])
+    if not re.fullmatch(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d)?", texts[0]) or any(len(text) != length for text in texts):
+        return None
+    try:
+        times = np.array(texts, dtype="datetime64[s]")
+    except ValueError:
+        return None
+    if np.isnat(times).any():
+        return None
+    unknown = np.full(len(texts), UNKNOWN, dtype=np.int64)
+    return Instants(times.astype(np.int64), unknown, "YYYY-MM-DD hh:mm" + (":ss" if length > 16 else ""))
 
 
 def _epoch(texts: Sequence[str]) -> Instants | None:

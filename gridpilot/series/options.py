@@ -10,7 +10,7 @@ from typing import Any, Final, Literal, get_args
 
 from gridpilot.errors import PriceError
 
-__all__ = ["Dates", "Decimal", "Label", "ReadOptions", "add_options", "options_of"]
+__all__ = ["NOTHING_SAID", "Dates", "Decimal", "Label", "ReadOptions", "add_options", "options_of"]
 
 Dates = Literal["day_first", "month_first", "year_first"]
 Decimal = Literal[".", ","]
@@ -39,6 +39,9 @@ class ReadOptions:
         text = quoted[0] if len(quoted) == 1 else f"[{','.join(quoted)}]"
         word = f"{self.prefix}{key}={text}"
         return f"'{word}'" if shlex.quote(word) != word else word
+
+
+NOTHING_SAID: Final = ReadOptions()
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:

@@ -68,11 +68,11 @@ def read(
     """
     table = _picked(read_table(path), options)
     named = list(columns or ())
-    if columns is not None:
-        if not named or len(set(named)) < len(named):
-            raise PriceError(f"{table.where}: column is {named}, expected one name or several different ones")
-        for name in named:
-            table.cells(name)
+    if columns is not None and (not named or len(set(named)) < len(named)):
+        raise PriceError(f"{table.where}: column is {named}, expected one name or several different ones")
+    if columns is None:
+        numeric = [name for name in table.columns if name not in options.time and table.is_numeric(name)]
+        named = numeric if len(numeric) == 1 and len(table.columns) > 1 else []
     empty = None
     if named:
         values = np.stack([table.numbers(name, options) for name in named], axis=1)
@@ -81,8 +81,6 @@ def read(
     if not named:
         named = [_only_numbers(table, times, options, key)]
         values = np.stack([table.numbers(name, options) for name in named], axis=1)
-        if times is not None and not times.kept.all():
-            times = find_times(table, options, named, np.isnan(values).all(axis=1))
     for k, name in enumerate(named):
         if not np.isfinite(values[:, k]).any():
             raise PriceError(f"{table.where}: column {name!r} holds no number")

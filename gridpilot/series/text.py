@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import re
@@ -103,7 +104,10 @@ def _separator(text: str) -> str:
     sample = [line for line in text[:200_000].splitlines()[: _SAMPLE + _MOST_AROUND] if line.strip()]
     shares: dict[str, float] = {}
     for separator in SEPARATORS:
-        counts = Counter(len(row) for row in csv.reader(sample, delimiter=separator))
+        counts: Counter[int] = Counter()
+        with contextlib.suppress(csv.Error):  # quotes that this separator does not follow: it is another
+            for row in csv.reader(sample, delimiter=separator, strict=True, skipinitialspace=True):
+                counts[len(row)] += 1
         fields, lines = max(counts.items(), key=lambda entry: (entry[1] if entry[0] > 1 else 0, entry[0]), default=(1, 0))
         shares[separator] = lines / max(1, len(sample)) if fields > 1 else 0.0
     best = max(shares.values())
@@ -135,6 +139,8 @@ def _heading(rows: list[list[str]], lines: list[int], separator: str, where: str
     """Index of the heading: the first row that has a name for every field that rows usually fill."""
     usual = Counter(_filled(row) for row in rows[1 : 1 + _SAMPLE] or rows).most_common(1)[0][0]
     head = next((i for i, row in enumerate(rows[:_MOST_AROUND]) if _filled(row) >= usual), 0)
+    while head + 2 < len(rows) and lines[head + 1] > lines[head] + 1 and not any(map(str.isdigit, "".join(rows[head + 1]))):
+        head += 1  # titles, an empty line, and then the heading
     cells = [cell.strip() for cell in rows[head][: _filled(rows[head])]]
     looks_like_data = [cell for cell in cells if _DATA.fullmatch(cell)]
     dated = any(re.match(r"\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}|\d{8}", cell) for cell in looks_like_data)

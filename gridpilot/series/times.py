@@ -70,6 +70,17 @@ def find_times(
             nearest = column, found
     if nearest is not None and (dates is None or nearest[1].share > 0.5):
         raise _misfit(table, *nearest, options)
+    if dates is None:
+        words = [
+            name
+            for name, cells in table.columns.items()
+            if name not in others and isinstance(cells, list) and not table.is_numeric(name)
+        ]
+        named = next((name for name in words if any(map(str.isdigit, table.columns[name][0]))), None)
+        if named is not None:
+            found = _parse(table, named, options)
+            assert isinstance(found, Misfit)
+            raise _misfit(table, named, found, options)
     return None if dates is None else _finished(table, *dates, options, others, empty)
 
 
