@@ -129,7 +129,8 @@ def check_moves(x: FloatArray, size: float, source: str, beyond: str) -> None:
     moves = int((np.abs(np.diff(x)) > 1e-9 * size).sum())
     if moves < max(_LEAST_MOVES, _LEAST_MOVING * len(x)):
         raise CalibrationError(
-            f"{source}: moves {f'{beyond} ' if beyond else ''}in {moves} of {len(x)} rows, there is nothing to fit (a tariff, or a constant?)"
+            f"{source}: moves {f'{beyond} ' if beyond else ''}in {moves} of {len(x)} rows, "
+            "there is nothing to fit (a tariff, or a constant?)"
         )
 
 

@@ -61,7 +61,8 @@ def read_series(
     missing = np.flatnonzero(np.isnan(values))
     if len(missing):
         raise CalibrationError(
-            f"{source} is empty (NaN) in {reading.table.place(int(missing[0]))} and {len(missing) - 1} others; leave such rows out, gaps in time are filled"
+            f"{source} is empty (NaN) in {reading.table.place(int(missing[0]))} and {len(missing) - 1} others; "
+            "leave such rows out, gaps in time are filled"
         )
     if reading.times is None:
         if step_minutes is None:

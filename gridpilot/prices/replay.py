@@ -163,7 +163,8 @@ def _ticks_between(reading: Reading, seconds: IntArray) -> int:
         kind = "a gap" if steps[row] > step else "an extra row"
         hint = zone if abs(int(steps[row]) - step) == 3600 else ""
         raise PriceError(
-            f"{where}: {kind} between {reading.time(row)} and {reading.time(row + 1)} ({place(row + 1)}), expected steps of {step} seconds{hint}"
+            f"{where}: {kind} between {reading.time(row)} and {reading.time(row + 1)} ({place(row + 1)}), "
+            f"expected steps of {step} seconds{hint}"
         )
     if step % _TICK:
         raise PriceError(f"{where}: rows are {step} seconds apart, expected 300 seconds or a multiple of it")
@@ -179,7 +180,7 @@ def _midnights(clock: IntArray, hold: int, config: ReplayConfig, where: str) -> 
     rows = rows[(rows >= config.longest_history) & (rows + config.longest_episode <= ticks)]
     if not len(rows):
         raise PriceError(
-            f"{where}: covers {ticks} ticks from {np.datetime64(int(clock[0]), 's')}, too short: expected {config.longest_history} before a "
-            f"midnight and {config.longest_episode} after it"
+            f"{where}: covers {ticks} ticks from {np.datetime64(int(clock[0]), 's')}, too short: "
+            f"expected {config.longest_history} before a midnight and {config.longest_episode} after it"
         )
     return rows.astype(np.int64), ((day[rows] + 3) % 7 * TICKS_PER_DAY) % TICKS_PER_WEEK  # day 0, 1970-01-01, was a Thursday

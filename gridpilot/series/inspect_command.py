@@ -27,7 +27,8 @@ def main(argv: Sequence[str]) -> int:
     """Run the command. Raises :class:`~gridpilot.errors.PriceError` for a file that does not read in one way only."""
     parser = argparse.ArgumentParser(
         prog="gridpilot inspect",
-        description="Show how a CSV or Parquet file of prices is read: separator, encoding, times, step, gaps, repeats, size and a picture.",
+        description="Show how a CSV or Parquet file of prices is read: "
+        "separator, encoding, times, step, gaps, repeats, size and a picture.",
     )
     parser.add_argument("file", metavar="FILE", type=Path, help="a CSV or Parquet file")
     parser.add_argument("--column", metavar="C", help="the column of prices (default: the only one that holds numbers)")

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gridpilot.errors import PriceError
-from gridpilot.series.options import ReadOptions
+from gridpilot.series.options import FLAGS, NOTHING_SAID, ReadOptions
 from gridpilot.series.table import Table, listed, read_table
 from gridpilot.series.times import Times, find_times
 from gridpilot.suggestions import did_you_mean
@@ -52,7 +52,7 @@ class Reading:
 def read(
     path: Path,
     columns: Sequence[str] | None = None,
-    options: ReadOptions = ReadOptions(),
+    options: ReadOptions = NOTHING_SAID,
     *,
     timed: bool = True,
     key: str = "column",
@@ -73,10 +73,10 @@ def read(
     if columns is None:
         numeric = [name for name in table.columns if name not in options.time and table.is_numeric(name)]
         named = numeric if len(numeric) == 1 and len(table.columns) > 1 else []
-    empty = None
+    empty: npt.NDArray[np.bool_] | None = None
     if named:
         values = np.stack([table.numbers(name, options) for name in named], axis=1)
-        empty = np.isnan(values).all(axis=1)
+        empty = np.asarray(np.isnan(values).all(axis=1))
     times = find_times(table, options, named, empty) if timed else None
     if not named:
         named = [_only_numbers(table, times, options, key)]
@@ -131,8 +131,8 @@ def _only_numbers(table: Table, times: Times | None, options: ReadOptions, key: 
             else f"no column holds numbers, of {listed(map(repr, table.columns))}"
         )
         several = " or column=[NAME,NAME]" if options.prefix == "" else ""
-        raise PriceError(f"{table.where}: {found}; say which holds the prices with {'--' if options.prefix == '--' else options.prefix}{key}"
-                         f"{' ' if options.prefix == '--' else '='}NAME{several}")  # fmt: skip
+        option = f"{FLAGS}{key} NAME" if options.prefix == FLAGS else f"{options.prefix}{key}=NAME{several}"
+        raise PriceError(f"{table.where}: {found}; say which holds the prices with {option}")
     return numeric[0]
 
 
@@ -196,17 +196,17 @@ def _check_repeats(reading: Reading, options: ReadOptions) -> None:
                  for name, values in zip(told, choices, strict=True)]  # fmt: skip
         held = listed(dict.fromkeys(choices[0]))
         raise PriceError(
-            f"{reading.where}: has {len(group)} rows for a time ({reading.time(row)}), told apart by {' and '.join(map(repr, told))} ({held}); "
-            f"pick one with {options.say('pick', *first)}"
+            f"{reading.where}: has {len(group)} rows for a time ({reading.time(row)}), told apart by {' and '.join(map(repr, told))} "
+            f"({held}); pick one with {options.say('pick', *first)}"
         )
     if not any(times.clock % 86400):
         raise PriceError(
-            f"{reading.where}: time column {times.columns[0]!r} holds only dates, {len(group)} rows for {reading.time(row)[:10]}, and no column of "
-            f"hours was found; name both with {options.say('time', times.columns[0], 'HOUR COLUMN')}"
+            f"{reading.where}: time column {times.columns[0]!r} holds only dates, {len(group)} rows for "
+            f"{reading.time(row)[:10]}, and no column of hours was found; name both with {options.say('time', times.columns[0], 'HOUR COLUMN')}"
         )
     raise PriceError(
-        f"{reading.where}: {repeated} times occur more than once, the first in {reading.table.place(row)} ({reading.time(row)}), expected one row "
-        f"a time"
+        f"{reading.where}: {repeated} times occur more than once, the first in {reading.table.place(row)} ({reading.time(row)}), "
+        f"expected one row a time"
     )
 
 
@@ -248,8 +248,9 @@ def check_span(reading: Reading) -> None:
     gaps = np.diff(unique)
     step = max(1.0, float(np.median(gaps)))
     ahead, beside = np.abs(np.diff(t)), np.abs(t[2:] - t[:-2])
-    stray = np.flatnonzero((ahead[:-1] > _STRAY * step) & (ahead[1:] > _STRAY * step) & (beside <= 3.0 * step)) + 1
-    if not len(stray):
+    orderly = int((np.diff(t) < 0).sum()) <= max(2, len(t) // 50)
+    stray = np.flatnonzero(orderly & (ahead[:-1] > _STRAY * step) & (ahead[1:] > _STRAY * step) & (beside <= 3.0 * step)) + 1
+    if not len(stray) and orderly:
         ends = {0: ahead[0], len(t) - 1: ahead[-1]}
         others = {0: t[1:], len(t) - 1: t[:-1]}
         stray = np.array([row for row, gap in ends.items() if gap > max(_STRAY * step, float(np.ptp(others[row])))], dtype=np.int64)
@@ -257,15 +258,15 @@ def check_span(reading: Reading) -> None:
         row = int(stray[0])
         nearest = row - 1 if row else 1
         raise PriceError(
-            f"{reading.where}: time {reading.time(row)} in {reading.table.place(row)} is {span(abs(int(t[row] - t[nearest])) / 60)} from the row "
-            f"beside it, rows are {span(step / 60)} apart; correct it or leave the row out"
+            f"{reading.where}: time {reading.time(row)} in {reading.table.place(row)} is "
+            f"{span(abs(int(t[row] - t[nearest])) / 60)} from the row beside it, rows are {span(step / 60)} apart; correct it or leave the row out"
         )
     steps = float(unique[-1] - unique[0]) / step
     if steps > MOST_STEPS or (steps > _SPARSE * len(t) + 1000):
         widest = int(np.argmax(gaps))
         raise PriceError(
-            f"{reading.where}: {len(t)} rows {span(step / 60)} apart span {steps:.3g} steps, {_day(unique[0])} to {_day(unique[-1])}, the widest gap from "
-            f"{_day(unique[widest])} to {_day(unique[widest + 1])}; expected a row for one step in {_SPARSE:.0f} at least"
+            f"{reading.where}: {len(t)} rows {span(step / 60)} apart span {steps:.3g} steps, {_day(unique[0])} to {_day(unique[-1])}, "
+            f"the widest gap from {_day(unique[widest])} to {_day(unique[widest + 1])}; expected a row for one step in {_SPARSE:.0f} at least"
         )
 
 

@@ -92,7 +92,8 @@ def _checked(raw: bytes, encoding: str, where: str) -> tuple[str, str]:
         text = raw.decode(encoding)
     except UnicodeDecodeError as error:
         raise PriceError(
-            f"{where}: cannot be read as text: its encoding is none of UTF-8, UTF-16 and Windows-1252 (byte {error.start}); save it as UTF-8"
+            f"{where}: cannot be read as text: its encoding is none of UTF-8, UTF-16 and Windows-1252 "
+            f"(byte {error.start}); save it as UTF-8"
         ) from None
     if "\0" in text:
         raise PriceError(f"{where}: cannot be read as text: line {text[: text.index(chr(0))].count(chr(10)) + 1} holds a zero byte")
@@ -186,8 +187,8 @@ def _fill(table: TextTable, rows: list[list[str]], lines: list[int], where: str)
             if count > width:
                 if any(cell.strip() for cell in row[width:]):
                     raise PriceError(
-                        f"{where}: line {line} has {count} fields, the heading {width}; the surplus begins with {row[width]!r} after column "
-                        f"{table.names[-1]!r}, expected as many fields as names"
+                        f"{where}: line {line} has {count} fields, the heading {width}; the surplus "
+                        f"begins with {row[width]!r} after column {table.names[-1]!r}, expected as many fields as names"
                     )
                 surplus += 1
                 row = row[:width]

@@ -122,11 +122,12 @@ def _finished(
 ) -> Times:
     if found.both_ways:
         raise PriceError(
-            f"{table.where}: time column {column!r} has {found.both_ways!r}, in which day and month can stand in either order, in every row; say "
-            f"which with {options.say('dates', 'day_first')} or {options.say('dates', 'month_first')}"
+            f"{table.where}: time column {column!r} has {found.both_ways!r}, in which day and month can stand in either order, "
+            f"in every row; say which with {options.say('dates', 'day_first')} or {options.say('dates', 'month_first')}"
         )
     columns: tuple[str, ...] = (column,)
-    label, notes = options.label or ("end" if _ENDS.search(column) and not found.ranges else "start"), list(found.notes)
+    notes = list(found.notes)
+    label: str = options.label or ("end" if _ENDS.search(column) and not found.ranges else "start")
     elapsed = False
     if found.dates_only:
         found, columns, label, elapsed = _with_hours(table, column, found, options, others)
@@ -146,8 +147,8 @@ def _finished(
     elif known.any():
         row = int(np.argmin(known))
         raise PriceError(
-            f"{table.where}: time column {column!r} has {table.columns[column][row]!r} in {table.place(row)} without a UTC offset, others have one; "
-            f"say whose clock it is with {options.say('zone', 'Europe/Berlin')}"
+            f"{table.where}: time column {column!r} has {table.columns[column][row]!r} in {table.place(row)} "
+            f"without a UTC offset, others have one; say whose clock it is with {options.say('zone', 'Europe/Berlin')}"
         )
     else:
         instants = clock = seconds
@@ -199,8 +200,8 @@ def _localised(
         if real.any():
             row = int(np.argmax(real))
             raise PriceError(
-                f"{table.where}: time {_shown(found.seconds[row])} in {table.place(row)} does not exist on the clock of {zone}, which is set "
-                f"forward then, expected times of that clock"
+                f"{table.where}: time {_shown(found.seconds[row])} in {table.place(row)} does not exist on the "
+                f"clock of {zone}, which is set forward then, expected times of that clock"
             )
         notes.append(f"{int((~kept).sum())} empty rows at times that {zone} skips are left out")
     rows = np.flatnonzero(twice & ~known)
@@ -220,7 +221,7 @@ def _with_hours(
 ) -> tuple[Instants, tuple[str, ...], str, bool]:
     """Dates together with the column of their hours, and of the parts of an hour if there is one."""
     repeated = len(np.unique(found.seconds)) < len(found.seconds)
-    label = options.label or "start"
+    label: str = options.label or "start"
     names = list(options.time[1:])
     if not names:
         if not repeated:
@@ -241,7 +242,8 @@ def _with_hours(
     if values is None:
         row = next((i for i, cell in enumerate(table.cells(hour)) if not re.fullmatch(r"\s*\d{1,2}(:\d{2}.*)?\s*", str(cell))), 0)
         raise PriceError(
-            f"{table.where}: column {hour!r} has {table.columns[hour][row]!r:.60} in {table.place(row)}, expected an hour of the day (1 to 24, or 13:00)"
+            f"{table.where}: column {hour!r} has {table.columns[hour][row]!r:.60} in {table.place(row)}, "
+            "expected an hour of the day (1 to 24, or 13:00)"
         )
     seconds, counted = values
     label, seconds = _hour_label(table, hour, seconds, counted, options)

@@ -8,6 +8,7 @@ import pytest
 
 from gridpilot.backtest.series import read_series
 from gridpilot.errors import PriceError
+from gridpilot.series import ReadOptions
 
 
 def table(rows: int = 300, minutes: float = 5, start: str = "2024-06-03 00:00", **columns: object) -> pd.DataFrame:
@@ -104,11 +105,11 @@ def test_a_file_without_times() -> None:
     ("frame", "arguments", "message"),
     [
         (table(), {"columns": ["lmp"]}, "no column 'lmp'; the columns are 'time', 'price'"),
-        (table(other=1.0), {}, "columns price, other hold numbers; say which to forecast with column=NAME"),
+        (table(other=1.0), {}, "columns price, other hold numbers; say which holds the prices with column=NAME"),
         (table(price="x"), {}, "no column holds numbers"),
-        (table(price="x"), {"columns": ["price"]}, "has 'x' in row 1, expected a number"),
-        (table(price=np.nan), {}, "column 'price' holds no number"),
-        (table(), {"time": "when"}, "no time column 'when'"),
+        (table(price="x"), {"columns": ["price"]}, "has 'x' in row 1 .line 2., expected a number"),
+        (table(price=np.nan), {"columns": ["price"]}, "column 'price' holds no number"),
+        (table(), {"options": ReadOptions(time=("when",))}, "no time column 'when'"),
         (table(), {"columns": ["price", "price"]}, "several different ones"),
         (table(rows=10), {}, "has 10 rows, expected at least 100"),
         (table(minutes=1440), {}, "rows are 24 hours apart in the median, expected an hour or less"),
