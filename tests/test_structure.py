@@ -226,6 +226,7 @@ SURFACE: dict[str, set[str]] = {
         "Plan",
         "Planner",
     },
+    "gridpilot.series": {"ReadOptions", "Reading", "read"},
     "gridpilot.prices": {
         "CHANNELS",
         "CapacityConfig",

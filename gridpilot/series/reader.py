@@ -196,7 +196,8 @@ def _check_repeats(reading: Reading, options: ReadOptions) -> None:
                  for name, values in zip(told, choices, strict=True)]  # fmt: skip
         held = listed(dict.fromkeys(choices[0]))
         raise PriceError(
-            f"{reading.where}: has {len(group)} rows for a time ({reading.time(row)}), told apart by {' and '.join(map(repr, told))} "
+            f"{reading.where}: has {len(group)} rows for a time ({reading.time(row)}), "
+            f"told apart by {' and '.join(map(repr, told))} "
             f"({held}); pick one with {options.say('pick', *first)}"
         )
     if not any(times.clock % 86400):
@@ -258,14 +259,15 @@ def check_span(reading: Reading) -> None:
         row = int(stray[0])
         nearest = row - 1 if row else 1
         raise PriceError(
-            f"{reading.where}: time {reading.time(row)} in {reading.table.place(row)} is "
-            f"{span(abs(int(t[row] - t[nearest])) / 60)} from the row beside it, rows are {span(step / 60)} apart; correct it or leave the row out"
+            f"{reading.where}: time {reading.time(row)} in {reading.table.place(row)} "
+            f"is {span(abs(int(t[row] - t[nearest])) / 60)} from the row beside it, rows are {span(step / 60)} apart; correct it or leave the row out"
         )
     steps = float(unique[-1] - unique[0]) / step
     if steps > MOST_STEPS or (steps > _SPARSE * len(t) + 1000):
         widest = int(np.argmax(gaps))
         raise PriceError(
-            f"{reading.where}: {len(t)} rows {span(step / 60)} apart span {steps:.3g} steps, {_day(unique[0])} to {_day(unique[-1])}, "
+            f"{reading.where}: {len(t)} rows {span(step / 60)} apart span {steps:.3g} steps, "
+            f"{_day(unique[0])} to {_day(unique[-1])}, "
             f"the widest gap from {_day(unique[widest])} to {_day(unique[widest + 1])}; expected a row for one step in {_SPARSE:.0f} at least"
         )
 

@@ -146,8 +146,8 @@ class Table:
                 mark = ","
             elif either is not None:
                 raise PriceError(
-                    f"{self.where}: column {name!r} has {cells[either]!r} in {self.place(either)}, "
-                    f"which reads as thousands and as decimals; say which with {options.say('decimal', '.')} or {options.say('decimal', ',')}"
+                    f"{self.where}: column {name!r} has {cells[either]!r} in {self.place(either)}, which reads "
+                    f"as thousands and as decimals; say which with {options.say('decimal', '.')} or {options.say('decimal', ',')}"
                 )
         if mark == ",":
             self.decimal = ","

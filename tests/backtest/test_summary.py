@@ -76,3 +76,11 @@ def test_rounding_is_no_gain(world: tuple[PriceSeries, Origins, np.ndarray, np.n
     scores = summarise(series, origins, runs, [])
     assert scores["dm"].isna().all()
     assert judge(scores, runs)[1].earns is False
+
+
+def test_a_gain_of_roundings_size_is_none() -> None:
+    from gridpilot.backtest.summary import _difference
+
+    reference = np.full(50, 1e-9)
+    assert (_difference(reference, np.zeros(50), 30.0) == 0.0).all()
+    assert (_difference(reference, np.zeros(50), 1e-6) == 1e-9).all()

@@ -161,3 +161,28 @@ def test_the_clock_of_a_file() -> None:
     assert read_series(here, "p", step_minutes=15).step == 3
     with pytest.raises(CalibrationError, match="--step is 2"):
         read_series(here, "p", step_minutes=2)
+
+
+def test_tariffs_and_steady_growth_have_nothing_to_fit(tmp_path: Path) -> None:
+    frame = prices()
+    hours = np.arange(len(frame)) % 24
+    for values, words in (
+        (np.where((hours >= 17) & (hours < 21), 300.0, 120.0), "daily profile in 0 of 1200 rows, there is nothing to fit"),
+        (np.where(np.arange(1200) < 600, 30.0, 60.0), "there is nothing to fit"),
+    ):
+        path = written(frame.assign(lmp=values), tmp_path)
+        with pytest.raises(CalibrationError, match=words):
+            main([str(path), "--column", "lmp", "--out", str(tmp_path / "x.yaml")])
+    path = written(frame.assign(lmp=50.0 * 1.001 ** np.arange(1200)), tmp_path)
+    with pytest.raises(CalibrationError, match="other than by one factor in"):
+        main([str(path), "--column", "lmp", "--kind", "product", "--unit", "raw", "--out", str(tmp_path / "x.yaml")])
+
+
+def test_a_hold_out_that_cannot_be_fitted_is_a_note(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    frame = prices()
+    frame.loc[: 2 * len(frame) // 3, "lmp"] = 30.0
+    path = written(frame, tmp_path)
+    assert main([str(path), "--column", "lmp", "--json", "--out", str(tmp_path / "x.yaml")]) in (0, 1)
+    report = json.loads(capsys.readouterr().out)
+    assert report["held_out"] is None
+    assert any("no fit without the last third" in note for note in report["notes"])

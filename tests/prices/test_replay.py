@@ -12,6 +12,7 @@ import pytest
 from gridpilot.errors import ConfigError, PriceError
 from gridpilot.prices import load_prices
 from gridpilot.prices.base import PriceModel
+from gridpilot.prices.replay import replayed
 from tests.prices.examples import table
 
 
@@ -143,3 +144,23 @@ def test_units_and_lengths_are_checked(tmp_path: Path) -> None:
         model(path).simulate(0, [0], 289)
     with pytest.raises(PriceError, match=r"prices.longest_history is 288"):
         model(path).simulate(0, [0], 1, history=289)
+
+
+def test_days_of_23_and_25_hours_begin_at_their_own_midnight(tmp_path: Path) -> None:
+    times = pd.date_range("2024-10-25", periods=5 * 24 + 1, freq="h", tz="Europe/Berlin")
+    rows = pd.DataFrame({"time": times.tz_localize(None).astype(str), "lmp": 20.0 + np.arange(len(times))})
+    path = written(rows, tmp_path)
+    with pytest.raises(PriceError, match=r"repeats.*prices.zone=Europe/Berlin"):
+        model(path)
+    replay = model(path, zone="Europe/Berlin", order="sequential", longest_history=0)
+    prices, start = replay.simulate(0, range(4), 1)
+    assert start.tolist() == [4 * 288, 5 * 288, 6 * 288, 0]
+    np.testing.assert_allclose(1000.0 * prices[0, :, 0], [20.0, 44.0, 68.0, 93.0])
+
+
+def test_a_file_of_one_price_says_how_it_is_replayed(tmp_path: Path) -> None:
+    path = written(table(), tmp_path)
+    assert replayed(path) == {"file": str(path), "energy": {"column": "lmp", "unit": "$/MWh"}}
+    assert load_prices({"name": "replay", "hash": {"constant": 2.0}, "token": {"constant": 0.3}, **replayed(path)})
+    with pytest.raises(PriceError, match="prices.energy.column=NAME"):
+        replayed(written(table().assign(load=1.0), tmp_path))
