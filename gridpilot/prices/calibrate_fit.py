@@ -100,6 +100,7 @@ def fit_energy_shape(series: RecordedSeries) -> EnergyShape:
     Raises :class:`~gridpilot.errors.CalibrationError` where hardly a row moves beyond its profile, as in a tariff.
     """
     price = series.values
+    check_moves(price, float(np.abs(price).max()), series.source, "")
     low, centre, high = np.quantile(price, [0.25, 0.5, 0.75])
     scale = float(high - low) / 1.349
     if scale <= 1e-9 * np.abs(price).max():  # more than half of the prices are equal

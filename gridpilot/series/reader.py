@@ -260,7 +260,8 @@ def check_span(reading: Reading) -> None:
         nearest = row - 1 if row else 1
         raise PriceError(
             f"{reading.where}: time {reading.time(row)} in {reading.table.place(row)} "
-            f"is {span(abs(int(t[row] - t[nearest])) / 60)} from the row beside it, rows are {span(step / 60)} apart; correct it or leave the row out"
+            f"is {span(abs(int(t[row] - t[nearest])) / 60)} from the row beside it, "
+            f"rows are {span(step / 60)} apart; correct it or leave the row out"
         )
     steps = float(unique[-1] - unique[0]) / step
     if steps > MOST_STEPS or (steps > _SPARSE * len(t) + 1000):
@@ -268,7 +269,8 @@ def check_span(reading: Reading) -> None:
         raise PriceError(
             f"{reading.where}: {len(t)} rows {span(step / 60)} apart span {steps:.3g} steps, "
             f"{_day(unique[0])} to {_day(unique[-1])}, "
-            f"the widest gap from {_day(unique[widest])} to {_day(unique[widest + 1])}; expected a row for one step in {_SPARSE:.0f} at least"
+            f"the widest gap from {_day(unique[widest])} to {_day(unique[widest + 1])}; "
+            f"expected a row for one step in {_SPARSE:.0f} at least"
         )
 
 

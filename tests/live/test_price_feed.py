@@ -149,7 +149,7 @@ GOOD = "2025-06-21T12:00:00,3,4,2\n"
         ("folder.csv", ..., "folder.csv: cannot be read: Is a directory"),
         ("rows.csv", "", "rows.csv: has no rows"),
         ("rows.csv", HEAD, "rows.csv: has no rows under its heading"),
-        ("rows.csv", "timestamp,energy_price\n2025-06-21T12:00:00,3\n", "rows.csv: hash_price, token_price missing, expected timestamp, energy_price"),
+        ("rows.csv", "timestamp,energy_price\n2025-06-21T12:00:00,3\n", "rows.csv: hash_price, token_price missing"),
         ("rows.csv", HEAD + GOOD + "2025-06-21T12:05:00,3,four,2\n", "column 'hash_price' has 'four' in row 2 (line 3), expected a number"),
         ("rows.csv", HEAD + "2025-06-21T12:05:00,3,4\n", "row 1 (line 2): token_price is nan"),
         ("rows.csv", HEAD + "2025-06-21T12:05:00,nan,4,2\n", "row 1 (line 2): energy_price is nan, expected a finite number"),

@@ -162,5 +162,5 @@ def test_a_file_of_one_price_says_how_it_is_replayed(tmp_path: Path) -> None:
     path = written(table(), tmp_path)
     assert replayed(path) == {"file": str(path), "energy": {"column": "lmp", "unit": "$/MWh"}}
     assert load_prices({"name": "replay", "hash": {"constant": 2.0}, "token": {"constant": 0.3}, **replayed(path)})
-    with pytest.raises(PriceError, match="prices.energy.column=NAME"):
+    with pytest.raises(PriceError, match=r"prices\.energy\.column=NAME"):
         replayed(written(table().assign(load=1.0), tmp_path))
