@@ -203,7 +203,8 @@ def _check_repeats(reading: Reading, options: ReadOptions) -> None:
     if not any(times.clock % 86400):
         raise PriceError(
             f"{reading.where}: time column {times.columns[0]!r} holds only dates, {len(group)} rows for "
-            f"{reading.time(row)[:10]}, and no column of hours was found; name both with {options.say('time', times.columns[0], 'HOUR COLUMN')}"
+            f"{reading.time(row)[:10]}, and no column of hours was found; "
+            f"name both with {options.say('time', times.columns[0], 'HOUR COLUMN')}"
         )
     raise PriceError(
         f"{reading.where}: {repeated} times occur more than once, the first in {reading.table.place(row)} ({reading.time(row)}), "
