@@ -52,11 +52,11 @@ class BacktestConfig(BaseModel):
     data: str | None
     column: Annotated[list[str] | None, BeforeValidator(_listed)]
     time: Annotated[list[str], BeforeValidator(_listed_or_none)]
-    label: Label | None
-    dates: Dates | None
-    zone: str | None
-    pick: Annotated[list[str], BeforeValidator(_listed_or_none)]
-    decimal: Decimal | None
+    label: Label | None = None
+    dates: Dates | None = None
+    zone: str | None = None
+    pick: Annotated[list[str], BeforeValidator(_listed_or_none)] = []
+    decimal: Decimal | None = None
     step_minutes: PositiveFloat | None
     process: Literal["seasonal", "near_random_walk", "random_walk"] | None
     seed: Annotated[int, Field(ge=0, lt=2**64)]

@@ -276,7 +276,7 @@ def test_simulated_exported_and_replayed(capsys: pytest.CaptureFixture[str]) -> 
         (["live.url=http://mara.invalid"], "a key must not travel unencrypted, expected https://"),
         (["live.url=http://mara.invalid", "live.speed=1"], "a key must not travel unencrypted, expected https://"),
         (["live=replay"], "live.file is not set, expected a CSV file of prices or a journal"),
-        (["live=replay", "live.file=none.csv"], "none.csv: cannot be read: No such file or directory"),
+        (["live=replay", "live.file=none.csv"], "none.csv: no such file"),
         (["deployment=nowhere"], "nowhere does not exist, expected a folder written by gridpilot deploy"),
         (["deployment=site", "agent=truthful"], "agent is part of the deployment, which is never changed"),
         (["deployment=site", "live.risk.off_after=9"], "live.risk.off_after is part of the deployment"),

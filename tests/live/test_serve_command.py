@@ -151,7 +151,7 @@ def test_a_server_at_speed_one_is_fresh() -> None:
         (["--feed", "replay"], ConfigError, "--feed replay needs a file of prices: --file FILE"),
         (["--feed", "ercot", "--file", "rows.json"], ConfigError, "--file is given with --feed ercot, expected --feed replay"),
         (["--file", "rows.json", "--history", "4"], ConfigError, "--history is 4, expected at most the 3 rows of rows.json"),
-        (["--file", "gone.csv"], PriceError, "gone.csv: cannot be read: No such file or directory"),
+        (["--file", "gone.csv"], PriceError, "gone.csv: no such file"),
         (["--host", "x" * 64], LiveError, "xxx', expected a name or address of this machine"),
         (["--port", "70000"], ConfigError, "--port is 70000, expected a number from 0 to 65535"),
         (["--seed", "-1"], PriceError, "root seed is -1"),
