@@ -10,9 +10,10 @@ from typing import Any, Final
 
 from gridpilot import presets
 from gridpilot.agents.base import Agent
+from gridpilot.agents.by_value import BY_VALUE, carried
 from gridpilot.errors import AgentError
 
-__all__ = ["AGENT", "build_agent", "file_defaults", "find_agent", "is_own", "registered"]
+__all__ = ["AGENT", "agent_class", "build_agent", "file_defaults", "find_agent", "is_own", "registered"]
 
 AGENT: Final = presets.Kind("agent", Agent, AgentError, "gridpilot.Agent")  # type: ignore[type-abstract]
 
@@ -42,8 +43,18 @@ def build_agent(spec: str | Mapping[str, Any], params: Mapping[str, Any] | None 
     return presets.build(AGENT, spec, params)
 
 
+def agent_class(target: str, params: Mapping[str, Any]) -> type[Agent]:
+    """The class that plays: the one that ``target`` names, or that of the agent which ``params`` carry."""
+    if target != BY_VALUE:
+        return find_agent(target)
+    one = carried(params["pickled"])
+    return one if isinstance(one, type) else type(one)
+
+
 def is_own(target: str, params: Mapping[str, Any]) -> bool:
     """Whether an agent is the library's own, its parts included: no parameter names code of others, as ``planner: my_file.Mine`` does."""
+    if target == BY_VALUE:
+        return False
     others = [text for text in _strings(params) if _DOTTED.fullmatch(text) and not text.startswith(_OURS)]
     return (target in registered() or target.startswith(_OURS)) and not others
 
@@ -52,7 +63,9 @@ def file_defaults(target: str, params: Mapping[str, Any]) -> dict[str, str]:
     """Default arguments that hold where an agent of one's own is built with ``params``, and name a file."""
     if target in registered():
         return {}
-    found = inspect.signature(find_agent(target)).parameters.items()
+    if target == BY_VALUE and not isinstance(carried(params["pickled"]), type):
+        return {}
+    found = inspect.signature(agent_class(target, params)).parameters.items()
     texts = {name: parameter.default for name, parameter in found if name not in params}
     return {
         name: text

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from gridpilot.agents.base import Agent, BatchAgent
+    from gridpilot.by_hand import Market, build_market
     from gridpilot.errors import GridPilotError
     from gridpilot.market.arena import Arena, MarketRules, Scenario
     from gridpilot.market.bids import Bid
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from gridpilot.market.site import Battery, Cooling, MachineClass, Site
     from gridpilot.prices.base import PriceModel
     from gridpilot.setup import MarketSetup, load_setup, load_site
+    from gridpilot.tournament.result import TournamentResult, run_tournament
 
 __all__ = [
     "Agent",
@@ -33,6 +35,7 @@ __all__ = [
     "Cooling",
     "GridPilotError",
     "MachineClass",
+    "Market",
     "MarketInfo",
     "MarketRules",
     "MarketSetup",
@@ -41,11 +44,14 @@ __all__ = [
     "PriceModel",
     "Scenario",
     "Site",
+    "TournamentResult",
     "__version__",
+    "build_market",
     "clear",
     "clear_batch",
     "load_setup",
     "load_site",
+    "run_tournament",
 ]
 
 __version__: Final = "0.1.0"
@@ -60,6 +66,7 @@ _HOMES: Final = {
     "Cooling": "gridpilot.market.site",
     "GridPilotError": "gridpilot.errors",
     "MachineClass": "gridpilot.market.site",
+    "Market": "gridpilot.by_hand",
     "MarketInfo": "gridpilot.market.observation",
     "MarketRules": "gridpilot.market.arena",
     "MarketSetup": "gridpilot.setup",
@@ -68,10 +75,13 @@ _HOMES: Final = {
     "PriceModel": "gridpilot.prices.base",
     "Scenario": "gridpilot.market.arena",
     "Site": "gridpilot.market.site",
+    "TournamentResult": "gridpilot.tournament.result",
+    "build_market": "gridpilot.by_hand",
     "clear": "gridpilot.market.clearing",
     "clear_batch": "gridpilot.market.clearing",
     "load_setup": "gridpilot.setup",
     "load_site": "gridpilot.setup",
+    "run_tournament": "gridpilot.tournament.result",
 }
 
 

@@ -29,7 +29,7 @@ from pydantic import BaseModel, ValidationError
 from gridpilot.errors import ConfigError
 from gridpilot.suggestions import did_you_mean
 
-__all__ = ["run", "validate"]
+__all__ = ["composed", "run", "validate"]
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -59,6 +59,14 @@ HYDRA_OPTIONS: Final = {
     **dict.fromkeys(("-m", "--multirun", "-r", "--run", "--resolve", "--hydra-help"), 0),
     **dict.fromkeys(("-c", "--cfg", "-p", "--package", "-cd", "--config-dir", "-i", "--info"), 1),
 }
+
+
+def composed(config_name: str, *, package: str = CONFIG_PACKAGE) -> dict[str, Any]:
+    """The configuration ``config_name`` with its defaults, as plain dicts, lists and scalars."""
+    with initialize_config_module(package, version_base=None):
+        values = OmegaConf.to_container(compose(config_name), resolve=True)
+    assert isinstance(values, dict)
+    return {str(key): value for key, value in values.items()}
 
 
 def run(config_name: str, argv: Sequence[str], main: Callable[[dict[str, Any]], int], *, package: str = CONFIG_PACKAGE) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from gridpilot.agents.registry import registered
+from gridpilot.agents.registry import is_own
 from gridpilot.audit.ask import audit
 from gridpilot.tournament.manifest import Manifest, seal
 
@@ -19,7 +19,7 @@ def audit_agents(agents: Mapping[str, Mapping[str, Any]], deadline: float) -> Ve
 
     ``deadline`` is what a decision may take, s. Raises :class:`~gridpilot.errors.AgentError` for an agent that cannot be built.
     """
-    own = [label for label, entry in agents.items() if not _is_library(str(entry["target"])) or entry.get("files")]
+    own = [label for label, entry in agents.items() if not is_own(entry["target"], entry["params"]) or entry.get("files")]
     if not own:
         return {}
     audits = audit([(agents[label]["target"], agents[label]["params"]) for label in own], short=True, deadline=deadline)
@@ -36,7 +36,3 @@ def failed_audits(manifest: Manifest) -> dict[str, dict[str, str]]:
     """The agents that failed their audit, by label: the checks, and what each found."""
     verdicts = {label: entry.get("audit") for label, entry in manifest["agents"].items()}
     return {label: dict(verdict["failed"]) for label, verdict in verdicts.items() if verdict and not verdict["passed"]}
-
-
-def _is_library(target: str) -> bool:
-    return target in registered() or target.startswith("gridpilot.")

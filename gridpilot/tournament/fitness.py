@@ -11,6 +11,7 @@ from typing import Any, Final
 import pandas as pd
 
 from gridpilot import presets
+from gridpilot.agents.by_value import BY_VALUE
 from gridpilot.configuration import validate
 from gridpilot.errors import FAILURES, TournamentError
 from gridpilot.market.site import Site
@@ -115,11 +116,14 @@ def check_record(record: Record, max_loss_per_day: float | None) -> list[Check]:
     source = f"unchanged: {own}" if own else "no files besides the library's"
     if record.changed:
         source = f"{', '.join(record.changed)} changed since, or not recorded then"
+    by_value = record.target == BY_VALUE
+    if by_value:
+        source = "the agent was given as an object from Python: write its class to a file, and play that"
     rows = record.rows[record.rows["agent"] == record.label]
     return [
         Check("incomplete", f"{played:,} of {due:,} matches are finished", played >= due),
         Check("code", code, here == there),
-        Check("source", source, not record.changed),
+        Check("source", source, not record.changed and not by_value),
         _audit(record),
         Check(
             "few_episodes",

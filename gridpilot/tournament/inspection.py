@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from gridpilot.agents.foresight import Foresight
 from gridpilot.agents.isolation import Ended, Limits, end_idle
-from gridpilot.agents.registry import file_defaults, find_agent, is_own
+from gridpilot.agents.registry import agent_class, file_defaults, is_own
 from gridpilot.agents.seating import AgentSpec, Seating
 from gridpilot.errors import AgentError
 from gridpilot.file_access import read_at_import, watch_files
@@ -121,7 +121,7 @@ def assign_roles(agents: AgentSpecs, apart: Mapping[str, bool] | None = None) ->
     any clairvoyant agent; and where that leaves several to choose from, none of them.
     """
     apart = apart or {}
-    classes = {label: find_agent(agent["target"]) for label, agent in agents.items() if label not in apart}
+    classes = {label: agent_class(agent["target"], agent["params"]) for label, agent in agents.items() if label not in apart}
     clairvoyant = {label: kind.clairvoyant for label, kind in classes.items()} | dict(apart)
     roles = {label: "clairvoyant" if clairvoyant[label] else "ranked" for label in agents}
     for label in BASELINES:

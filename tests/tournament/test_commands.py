@@ -26,9 +26,10 @@ from gridpilot.errors import ConfigError, TournamentError
 from gridpilot.tournament import report_command
 from gridpilot.tournament.config import TournamentSpec
 from gridpilot.tournament.manifest import read_manifest, run_id, seal
+from gridpilot.tournament.run import default_workers
 from gridpilot.tournament.runner import read_run
 from gridpilot.tournament.schedule import Match
-from gridpilot.tournament.tournament_command import default_workers, run_tournament
+from gridpilot.tournament.tournament_command import run_tournament
 from tests.tournament import synthetic
 
 ROOT = Path(__file__).parents[2]

@@ -1,0 +1,135 @@
+"""Playing a configured tournament: into a run folder, matches that are there already left out."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pandas as pd
+from rich.console import Console
+
+from gridpilot.errors import TournamentError
+from gridpilot.progress import Progress
+from gridpilot.tournament.audits import audit_agents, failed_audits, with_audits
+from gridpilot.tournament.config import Inspection, TournamentConfig, TournamentSpec, validate_tournament
+from gridpilot.tournament.manifest import (
+    MANIFEST_NAME,
+    Manifest,
+    build_manifest,
+    differences,
+    identity_of,
+    open_run,
+    run_id,
+    segments,
+)
+from gridpilot.tournament.runner import Play, Runner
+from gridpilot.tournament.schedule import CLAIRVOYANT_ROLES, Match, partition, schedule
+
+__all__ = ["Inspect", "Judge", "Played", "default_workers", "play_configured", "play_tournament"]
+
+Judge = Callable[[Mapping[str, Mapping[str, Any]], float], dict[str, dict[str, Any]]]
+Inspect = Callable[[TournamentSpec], Inspection]
+
+
+class Played(NamedTuple):
+    """A tournament that has been played as far as it was asked for."""
+
+    settings: TournamentConfig
+    folder: Path
+    manifest: Manifest
+    rows: pd.DataFrame  # of the episodes that were asked for
+    whole: bool  # whether these are all that the folder holds
+
+
+def play_configured(config: Mapping[str, Any], console: Console | None = None) -> Played:
+    """Play a composed configuration with its agents audited first; isolated agents' processes end with it."""
+    from gridpilot.agents.isolation import end_idle
+    from gridpilot.tournament.inspection import inspect_spec
+    from gridpilot.tournament.play import play_chunk
+
+    try:
+        return play_tournament(config, play_chunk, inspect_spec, judge=audit_agents, console=console)
+    finally:
+        end_idle()
+
+
+def play_tournament(
+    config: Mapping[str, Any], play: Play, inspect: Inspect, *, judge: Judge | None = None, console: Console | None = None
+) -> Played:
+    """Play the tournament of a composed configuration.
+
+    ``play``     plays matches, see :class:`~gridpilot.tournament.runner.Runner`.
+    ``inspect``  looks at a specification before anything is written, and refuses one that cannot be played.
+    ``judge``    audits the agents of a new run that are not the library's: their entries in the manifest and the deadline, to verdicts
+                 by label.
+    ``console``  takes progress and notes, by default stderr.
+
+    Raises :class:`~gridpilot.errors.ConfigError` for a bad key, :class:`~gridpilot.errors.AgentError` for an agent that cannot be
+    found, and :class:`~gridpilot.errors.TournamentError` for a folder that cannot be used or a run that cannot go on.
+    """
+    console = console or Console(stderr=True)
+    settings = validate_tournament(config)
+    if os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())  # agents=[my_file.MyAgent] is a file in the current folder
+    spec = settings.spec()
+    found = inspect(spec)
+    manifest = build_manifest(settings, found, len(_matches(settings, found, settings.episode_numbers)))
+    run = identity_of(manifest)
+    folder = Path(settings.out) if settings.out else Path("runs") / f"{settings.name}-{run_id(manifest)}"
+    if judge is not None and not (folder / MANIFEST_NAME).exists():
+        manifest = _judged(manifest, judge, settings.deadline, console)
+    manifest = open_run(folder, manifest)
+    chunks = _chunks(settings, found, manifest)
+    spec = dataclasses.replace(spec, files=found.readable, roles=found.roles if spec.memory_gib is not None else None)
+    workers = settings.workers or default_workers()
+    runner = Runner(
+        play, spec, folder, run=run, backend=settings.backend, workers=workers, progress=Progress("tournament", console)
+    )
+    due = sum(map(len, chunks))
+    try:
+        rows = runner.run(chunks)
+    except KeyboardInterrupt:
+        _say(console, f"interrupted: {runner.finished} of {due} matches are kept in {folder}; the same command goes on from there")
+        raise
+    changed = differences(manifest, build_manifest(settings, found, due)) if runner.finished > runner.resumed else ""
+    if changed:
+        raise TournamentError(f"something changed while the tournament was played, take {folder} away and play it again: {changed}")
+    if runner.resumed:
+        _say(console, f"{runner.resumed} of {due} matches had been played before; a new folder (out=...) plays all of them again")
+    whole = settings.episodes == manifest["episodes"]["count"]
+    return Played(settings, folder, manifest, rows[rows["episode"] < settings.episode_numbers.stop], whole)
+
+
+def _judged(manifest: Manifest, judge: Judge, deadline: float, console: Console) -> Manifest:
+    manifest = with_audits(manifest, judge(manifest["agents"], deadline))
+    for label, failed in failed_audits(manifest).items():
+        _say(
+            console,
+            f"{label} failed its audit ({', '.join(failed)}): gridpilot check {manifest['agents'][label]['target']} tells more",
+        )
+    return manifest
+
+
+def _matches(settings: TournamentConfig, found: Inspection, episodes: Sequence[int]) -> list[Match]:
+    clairvoyant = [label for label, role in found.roles.items() if role in CLAIRVOYANT_ROLES]
+    return schedule(list(found.roles), found.seats, episodes, settings.lineups, clairvoyant=clairvoyant)
+
+
+def _chunks(settings: TournamentConfig, found: Inspection, manifest: Manifest) -> list[tuple[Match, ...]]:
+    """The chunks that hold the episodes asked for, cut as the run was begun and extended, so that parts keep their numbers."""
+    cuts = segments(manifest)
+    chunks = [chunk for episodes, size in cuts for chunk in partition(_matches(settings, found, episodes), size)]
+    return [chunk for chunk in chunks if chunk[0].episode in settings.episode_numbers]
+
+
+def default_workers() -> int:
+    """Processes used unless configured: two where there are as many processors, so that others can work beside."""
+    return min(2, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+
+
+def _say(console: Console, text: str) -> None:
+    console.print(text, markup=False, highlight=False, soft_wrap=True)
