@@ -17,6 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
+from gridpilot.agents.by_value import BY_VALUE
 from gridpilot.errors import TournamentError
 from gridpilot.files import write_atomically
 from gridpilot.provenance import agent_files, code_hash, sha256, source_of, versions
@@ -169,6 +170,8 @@ def _identity(manifest: Manifest) -> dict[str, Any]:
     agents = {}
     for label, agent in manifest["agents"].items():
         entry = {key: value for key, value in agent.items() if key not in _NOT_OF_AN_AGENT}
+        if entry.get("target") == BY_VALUE:  # told by the digest beside it
+            entry["params"] = {key: value for key, value in entry["params"].items() if key != "pickled"}
         agents[label] = {**entry, "source": (agent["source"] or {}).get("sha256")}
     return {**config, "agents": agents, "order": list(agents), "files": manifest["files"], "code": manifest["code"]}
 

@@ -64,6 +64,32 @@ def test_classes_and_instances_play_and_are_told_apart() -> None:
     pd.testing.assert_frame_equal(again.rows, result.rows, check_exact=True)
 
 
+def test_an_agent_by_value_is_known_again_in_another_session() -> None:
+    script = """
+        import sys, gridpilot
+        from gridpilot.agents.by_value import entry_of
+        LEVEL, MARK = float(sys.argv[1]), "0123456789abcdef0123456789abcde" + sys.argv[2]
+
+        class Mine(gridpilot.Agent):
+            def __init__(self, share=0.5):
+                self.share, self.mark = share, MARK
+
+            def bid(self, observation):
+                return observation.truthful_bid(shade=-LEVEL)
+
+        print(entry_of(Mine(0.25))["digest"])
+    """
+    Path("session.py").write_text(textwrap.dedent(script))
+
+    def session(*arguments: str) -> str:
+        command = [sys.executable, "session.py", *arguments]
+        return subprocess.run(command, capture_output=True, text=True, timeout=100, check=True).stdout
+
+    first, again, level, mark = session("0.1", "a"), session("0.1", "a"), session("0.2", "a"), session("0.1", "b")
+    assert first == again
+    assert len({first, level, mark}) == 3  # what it reads of its script, and a text of 32 digits of its own
+
+
 def test_agents_that_would_share_a_label_are_numbered() -> None:
     result = run_tournament([Modest, Modest(0.8)], out="run", **SHORT)
     assert {"Modest", "Modest_2"} <= set(result.leaderboard["agent"])
@@ -154,7 +180,7 @@ def test_a_market_by_hand_is_the_tournaments_day() -> None:
     while not market.done:
         for name, outcome in market.step().items():
             profit[name] += outcome.profit
-    played = result.rows[result.rows["lineup"] == "self:truthful"].set_index("site")
+    played = result.rows[(result.rows["lineup"] == "self") & (result.rows["agent"] == "truthful")].set_index("site")
     assert len(played) == len(profit)
     for name, value in profit.items():
         assert value == pytest.approx(played.loc[name, "profit"] - played.loc[name, "stored"], rel=1e-9)
