@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from gridpilot.agents.base import Agent, BatchAgent
+    from gridpilot.backtest.run import BacktestResult, run_backtest
     from gridpilot.by_hand import Market, build_market
     from gridpilot.errors import GridPilotError
     from gridpilot.market.arena import Arena, MarketRules, Scenario
@@ -22,15 +23,19 @@ if TYPE_CHECKING:
     from gridpilot.market.observation import MarketInfo, Observation, Outcome
     from gridpilot.market.site import Battery, Cooling, MachineClass, Site
     from gridpilot.prices.base import PriceModel
+    from gridpilot.prices.calibrated import CalibratedPrices, calibrate_prices
+    from gridpilot.prices.simulate import simulate_prices
     from gridpilot.setup import MarketSetup, load_setup, load_site
     from gridpilot.tournament.result import TournamentResult, run_tournament
 
 __all__ = [
     "Agent",
     "Arena",
+    "BacktestResult",
     "BatchAgent",
     "Battery",
     "Bid",
+    "CalibratedPrices",
     "Clearing",
     "Cooling",
     "GridPilotError",
@@ -47,11 +52,14 @@ __all__ = [
     "TournamentResult",
     "__version__",
     "build_market",
+    "calibrate_prices",
     "clear",
     "clear_batch",
     "load_setup",
     "load_site",
+    "run_backtest",
     "run_tournament",
+    "simulate_prices",
 ]
 
 __version__: Final = "0.1.0"
@@ -60,8 +68,10 @@ _HOMES: Final = {
     "Agent": "gridpilot.agents.base",
     "Arena": "gridpilot.market.arena",
     "BatchAgent": "gridpilot.agents.base",
+    "BacktestResult": "gridpilot.backtest.run",
     "Battery": "gridpilot.market.site",
     "Bid": "gridpilot.market.bids",
+    "CalibratedPrices": "gridpilot.prices.calibrated",
     "Clearing": "gridpilot.market.clearing",
     "Cooling": "gridpilot.market.site",
     "GridPilotError": "gridpilot.errors",
@@ -77,10 +87,13 @@ _HOMES: Final = {
     "Site": "gridpilot.market.site",
     "TournamentResult": "gridpilot.tournament.result",
     "build_market": "gridpilot.by_hand",
+    "calibrate_prices": "gridpilot.prices.calibrated",
     "clear": "gridpilot.market.clearing",
     "clear_batch": "gridpilot.market.clearing",
     "load_setup": "gridpilot.setup",
     "load_site": "gridpilot.setup",
+    "run_backtest": "gridpilot.backtest.run",
+    "simulate_prices": "gridpilot.prices.simulate",
     "run_tournament": "gridpilot.tournament.result",
 }
 

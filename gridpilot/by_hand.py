@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -17,12 +18,15 @@ from gridpilot.market.units import TICKS_PER_DAY
 from gridpilot.setup import MarketSetup, load_setup
 from gridpilot.suggestions import did_you_mean
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 __all__ = ["Market", "build_market"]
 
 
 def build_market(
-    market: str | Mapping[str, Any] = "default",
-    prices: str | Mapping[str, Any] = "ercot",
+    market: str | Path | Mapping[str, Any] = "default",
+    prices: str | Path | Mapping[str, Any] | pd.DataFrame = "ercot",
     *,
     mechanism: Mechanism | None = None,
     ticks: int = TICKS_PER_DAY,

@@ -61,10 +61,10 @@ HYDRA_OPTIONS: Final = {
 }
 
 
-def composed(config_name: str, *, package: str = CONFIG_PACKAGE) -> dict[str, Any]:
-    """The configuration ``config_name`` with its defaults, as plain dicts, lists and scalars."""
+def composed(config_name: str, overrides: Sequence[str] = (), *, package: str = CONFIG_PACKAGE) -> dict[str, Any]:
+    """The configuration ``config_name`` with its defaults and ``overrides``, as plain dicts, lists and scalars."""
     with initialize_config_module(package, version_base=None):
-        values = OmegaConf.to_container(compose(config_name), resolve=True)
+        values = OmegaConf.to_container(compose(config_name, overrides=list(overrides)), resolve=True)
     assert isinstance(values, dict)
     return {str(key): value for key, value in values.items()}
 

@@ -23,7 +23,7 @@ import yaml
 from gridpilot.errors import ConfigError, GridPilotError
 from gridpilot.suggestions import did_you_mean
 
-__all__ = ["Kind", "build", "find", "load_preset", "named", "names", "registered"]
+__all__ = ["Kind", "build", "described", "find", "load_preset", "named", "names", "registered"]
 
 Part = TypeVar("Part")
 
@@ -57,6 +57,27 @@ def load_preset(group: str, name: str) -> dict[str, Any]:
     loaded = copy.deepcopy(_loaded(group, name))
     assert isinstance(loaded, dict)
     return loaded
+
+
+def described(group: str, spec: str | Path | Mapping[str, Any]) -> dict[str, Any]:
+    """The mapping that ``spec`` stands for: itself, that of a YAML file by its path, or a preset by name.
+
+    A path is relative to the working directory. Raises :class:`~gridpilot.errors.ConfigError` for a file that cannot be read or
+    holds no mapping, and where there is no such preset.
+    """
+    if isinstance(spec, Mapping):
+        return dict(spec)
+    path = Path(spec)
+    if path.suffix not in (".yaml", ".yml"):
+        return load_preset(group, str(spec))
+    try:
+        loaded = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error).splitlines()[0]
+        raise ConfigError(f"{group}: {path} cannot be read: {reason}") from error
+    if not isinstance(loaded, Mapping):
+        raise ConfigError(f"{group}: {path} holds {type(loaded).__name__}, expected a mapping as in conf/{group}")
+    return dict(loaded)
 
 
 def registered(group: str) -> dict[str, dict[str, Any]]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from functools import cached_property
-from typing import Annotated, Any, Final, TypeVar
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat
@@ -16,11 +17,14 @@ from gridpilot.market.arena import Arena, MarketRules, Scenario
 from gridpilot.market.clearing import Mechanism
 from gridpilot.market.site import Battery, Cooling, MachineClass, Site
 from gridpilot.market.units import TICKS_PER_DAY
-from gridpilot.presets import load_preset
+from gridpilot.presets import described, load_preset
 from gridpilot.prices.load import load_prices
 from gridpilot.prices.weather_and_capacity import CapacityConfig, WeatherConfig
 from gridpilot.prices.world import World
 from gridpilot.suggestions import did_you_mean
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 __all__ = ["MarketConfig", "MarketSetup", "load_preset", "load_setup", "load_site"]
 
@@ -86,22 +90,25 @@ class MarketSetup:
 
 
 def load_setup(
-    market: str | Mapping[str, Any] = "default",
-    prices: str | Mapping[str, Any] = "ercot",
+    market: str | Path | Mapping[str, Any] = "default",
+    prices: str | Path | Mapping[str, Any] | pd.DataFrame = "ercot",
     *,
     ticks: int = TICKS_PER_DAY,
     history: int = TICKS_PER_DAY,
     mechanism: Mechanism | None = None,
 ) -> MarketSetup:
-    """A market from the name of a ``conf/market`` file or a mapping of the same form, and a price model by name (``conf/prices``), dotted
-    path, or a mapping with either as ``name`` and parameters.
+    """A market and its prices.
+
+    ``market``  a name of ``conf/market``, the path of a YAML file of that form, or such a mapping.
+    ``prices``  a name of ``conf/prices``, a dotted path, a mapping with either as ``name`` and parameters, the path of a YAML file of that
+                form, or recorded prices: a CSV or Parquet file or a data frame, see :func:`gridpilot.prices.load.price_parameters`.
 
     ``mechanism`` replaces the market's. Raises :class:`~gridpilot.errors.ConfigError` and the errors of what is built, naming the
     value that is wrong.
     """
     if ticks < 1 or history < 0:
         raise ConfigError(f"ticks is {ticks} and history {history}, expected ticks >= 1 and history >= 0")
-    config = validate(MarketConfig, load_preset("market", market) if isinstance(market, str) else market, "market")
+    config = validate(MarketConfig, described("market", market), "market")
     rules = MarketRules(config.capacity_kw, tuple(config.supply), mechanism or config.mechanism, config.reserve)
     return MarketSetup(config.build_sites(), rules, World(load_prices(prices), config.weather, config.capacity), ticks, history)
 

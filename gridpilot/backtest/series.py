@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +14,9 @@ from gridpilot.errors import PriceError
 from gridpilot.series import ReadOptions, read
 from gridpilot.series.options import NOTHING_SAID
 from gridpilot.series.reader import span
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 __all__ = ["LEAST_ROWS", "BestPossible", "PriceSeries", "read_series"]
 
@@ -100,9 +103,13 @@ class PriceSeries:
 
 
 def read_series(
-    path: Path, columns: Sequence[str] | None = None, *, options: ReadOptions = NOTHING_SAID, step_minutes: float | None = None
+    source: Path | pd.DataFrame,
+    columns: Sequence[str] | None = None,
+    *,
+    options: ReadOptions = NOTHING_SAID,
+    step_minutes: float | None = None,
 ) -> PriceSeries:
-    """Read one or several price columns of a CSV or Parquet file.
+    """Read one or several price columns of a CSV or Parquet file, or of a data frame.
 
     ``columns``       may be left out where one column alone holds numbers.
     ``options``       what the file does not say by itself, see :mod:`gridpilot.series`.
@@ -113,8 +120,9 @@ def read_series(
     order are sorted, and ``notes`` say so. Where a clock changes, hours of the day go on as before its first change, so that every day has
     24. Raises :class:`~gridpilot.errors.PriceError` for a file or column that cannot be used.
     """
-    reading = read(path, columns, options, timed=step_minutes is None or bool(options.time))
-    where, names, values = str(path), reading.names, reading.values
+    reading = read(source, columns, options, timed=step_minutes is None or bool(options.time))
+    path = reading.table.path
+    where, names, values = reading.where, reading.names, reading.values
     if reading.times is None and step_minutes is None:
         raise PriceError(f"{where}: no column reads as times; give the distance of rows with step_minutes=5")
     notes = list(reading.notes)

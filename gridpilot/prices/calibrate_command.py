@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import io
 import json
 import shlex
 import sys
@@ -12,24 +11,18 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, get_args
 
-from gridpilot.errors import CalibrationError, PriceError
-from gridpilot.files import write_atomically
-from gridpilot.presets import find, load_preset, names
-from gridpilot.prices.calibrate import Calibration, Target, calibrate
-from gridpilot.prices.calibrate_file import rounded, yaml_text
-from gridpilot.prices.calibrate_picture import draw
-from gridpilot.prices.calibrate_series import RecordedSeries, read_series
+from gridpilot.errors import CalibrationError
+from gridpilot.prices.calibrate import Calibration
+from gridpilot.prices.calibrate_series import RecordedSeries
 from gridpilot.prices.calibrate_table import Comparison
-from gridpilot.prices.garch import Dynamics, GarchPrices
-from gridpilot.prices.load import PRICES
-from gridpilot.series.options import add_options, options_of
-from gridpilot.series.units import UNITS, check_magnitude
+from gridpilot.prices.calibrated import RAW, Settings, fit_prices
+from gridpilot.prices.garch import Dynamics
+from gridpilot.series.options import FLAGS, add_options, options_of
+from gridpilot.series.units import UNITS
 
 __all__ = ["main"]
 
 _NOT_GOOD = 1
-_RAW = "raw"
-_DEFAULT_UNIT = {"energy": "$/MWh", "hash": "$/PH/s/day", "token": _RAW}
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -49,7 +42,7 @@ def _parser() -> argparse.ArgumentParser:
         "--product", choices=("hash", "token"), default="token", help="which product, with --kind product (default: token)"
     )
     unit = "unit of the column (default: $/MWh, $/PH/s/day or raw); raw is not checked, and --level then gives a product's level"
-    parser.add_argument("--unit", choices=(*UNITS, _RAW), help=unit)
+    parser.add_argument("--unit", choices=(*UNITS, RAW), help=unit)
     parser.add_argument("--factor", type=float, default=1.0, help="multiplies the column, for another currency (default: 1)")
     parser.add_argument(
         "--level", type=float, help="level of a product's price, $ per PH/s h or $ per million tokens (default: its last tenth)"
@@ -78,34 +71,30 @@ def _parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str]) -> int:
     """Run the command; 0 is a good fit, 1 one that is not. Raises :class:`~gridpilot.errors.PriceError` for bad input."""
     arguments = _parser().parse_args(list(argv))
-    target: Target = "energy" if arguments.kind == "energy" else arguments.product
-    unit = arguments.unit or _DEFAULT_UNIT[target]
-    _check(arguments, target, unit)
-    if arguments.others not in names("prices") or find(PRICES, arguments.others) is not GarchPrices:
-        raise CalibrationError(f"--others is {arguments.others}, expected a file of conf/prices that names {GarchPrices.__name__}")
-    others = load_preset("prices", arguments.others)
-    series = read_series(arguments.file, arguments.column, options=options_of(arguments, "--"), step_minutes=arguments.step)
-    factor = arguments.factor
-    if unit != _RAW:
-        check_magnitude(series.values * factor, unit, series.source)
-        factor *= UNITS[unit][1]
-    with _progress(f"calibrating on {len(series.values)} rows, {series.step * 5} minutes apart"):
-        result = calibrate(
-            series,
-            target,
-            arguments.dynamics,
-            others,
-            factor=factor,
-            level=arguments.level,
-            half_life_days=arguments.half_life,
-            sampling=arguments.sampling,
+    _check_out(arguments.out)
+    with _progress(f"calibrating on {arguments.file}"):
+        result = fit_prices(
+            arguments.file,
+            arguments.column,
+            options_of(arguments, FLAGS),
+            Settings(
+                target="energy" if arguments.kind == "energy" else arguments.product,
+                unit=arguments.unit,
+                factor=arguments.factor,
+                level=arguments.level,
+                half_life=arguments.half_life,
+                sampling=arguments.sampling,
+                dynamics=arguments.dynamics,
+                others=arguments.others,
+                step=arguments.step,
+            ),
+            command=f"gridpilot calibrate {shlex.join(_without_folders(argv))}",
         )
-    picture = arguments.out.with_suffix(".png")
-    _write(result, series, others, unit, picture, arguments, argv)
+    picture = result.save(arguments.out)
     if arguments.json:
-        print(json.dumps(_as_json(result, series, arguments.out, picture), indent=2))
+        print(json.dumps(_as_json(result.fitted, result.series, arguments.out, picture), indent=2))
     else:
-        _print_table(result, series, unit, arguments.out, picture)
+        _print_table(result.fitted, result.series, result.unit, arguments.out, picture)
     return 0 if result.good else _NOT_GOOD
 
 
@@ -117,49 +106,11 @@ def _progress(what: str) -> AbstractContextManager[Any]:
     return console.status(what) if console.is_terminal else nullcontext()
 
 
-def _check(arguments: argparse.Namespace, target: Target, unit: str) -> None:
-    if arguments.out.suffix not in (".yaml", ".yml"):
-        raise CalibrationError(f"--out is {str(arguments.out)!r}, expected a name that ends in .yaml")
-    if not arguments.out.absolute().parent.is_dir():
-        raise CalibrationError(f"--out is {str(arguments.out)!r}, but there is no folder {str(arguments.out.absolute().parent)!r}")
-    for name in ("factor", "level", "half_life", "step"):
-        value = getattr(arguments, name)
-        if value is not None and not 0.0 < value < float("inf"):
-            raise CalibrationError(f"--{name.replace('_', '-')} is {value}, expected a number above 0")
-    if unit != _RAW and UNITS[unit][0] != target:
-        fitting = ", ".join([*(name for name, (of, _) in UNITS.items() if of == target), _RAW])
-        raise CalibrationError(f"--unit is {unit}, expected one of {fitting} for the {target} price")
-    if target == "energy" and arguments.level is not None:
-        raise CalibrationError("--level is for products; an energy price has the level of its data (--factor scales it)")
-
-
-def _write(
-    result: Calibration,
-    series: RecordedSeries,
-    others: dict[str, Any],
-    unit: str,
-    picture: Path,
-    arguments: argparse.Namespace,
-    argv: Sequence[str],
-) -> None:
-    about = {
-        "source": series.source,
-        "period": series.period,
-        "rows": len(series.values),
-        "step_minutes": series.step * 5,
-        "unit": unit,
-        "factor": arguments.factor,
-        "command": f"gridpilot calibrate {shlex.join(_without_folders(argv))}",
-        "others": arguments.others,
-        "sampling": result.sampling,
-        "good": result.good,
-        "repaired": list(series.notes),
-        "persistence_estimated": rounded(result.fit.persistence, 5),
-    }
-    write_atomically(arguments.out, yaml_text(result, others, about).encode(), PriceError)
-    drawn = io.BytesIO()
-    draw(result, series, unit if unit != _RAW else "unit of the file", drawn)
-    write_atomically(picture, drawn.getvalue(), PriceError)
+def _check_out(out: Path) -> None:
+    if out.suffix not in (".yaml", ".yml"):
+        raise CalibrationError(f"--out is {str(out)!r}, expected a name that ends in .yaml")
+    if not out.absolute().parent.is_dir():
+        raise CalibrationError(f"--out is {str(out)!r}, but there is no folder {str(out.absolute().parent)!r}")
 
 
 def _without_folders(argv: Sequence[str]) -> list[str]:
@@ -193,7 +144,7 @@ def _print_table(result: Calibration, series: RecordedSeries, unit: str, out: Pa
     from rich.table import Table
 
     console = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 150)
-    shown_unit = "log returns" if result.comparison.of == "log returns" else ("unit of the file" if unit == _RAW else unit)
+    shown_unit = "log returns" if result.comparison.of == "log returns" else ("unit of the file" if unit == RAW else unit)
     table = Table(
         title=escape(f"{series.source}, {result.fit.parameters['dynamics']} ({shown_unit})"),
         box=box.SIMPLE_HEAD,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +13,9 @@ from gridpilot.errors import CalibrationError
 from gridpilot.series import Reading, ReadOptions, read
 from gridpilot.series.options import NOTHING_SAID
 from gridpilot.series.times import Times
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 __all__ = ["RecordedSeries", "read_series"]
 
@@ -44,9 +48,9 @@ class RecordedSeries:
 
 
 def read_series(
-    path: Path, column: str, *, options: ReadOptions = NOTHING_SAID, step_minutes: float | None = None
+    data: Path | pd.DataFrame, column: str, *, options: ReadOptions = NOTHING_SAID, step_minutes: float | None = None
 ) -> RecordedSeries:
-    """Read ``column`` of a CSV or Parquet file.
+    """Read ``column`` of a CSV or Parquet file, or of a data frame.
 
     ``options`` say what the file does not, see :mod:`gridpilot.series`; a file without times needs ``step_minutes``. Rows may be any
     multiple of five minutes apart, about evenly; uneven rows are put on an even grid by holding the last value. Gaps are held too, an hour
@@ -55,8 +59,8 @@ def read_series(
     Raises :class:`~gridpilot.errors.PriceError` for a file or column that cannot be read, and
     :class:`~gridpilot.errors.CalibrationError` for one that cannot be fitted: NaN, fewer than 200 rows, constant, mostly gaps.
     """
-    reading = read(path, [column], options, timed=step_minutes is None or bool(options.time))
-    source = f"{path.name}: column {column!r}"
+    reading = read(data, [column], options, timed=step_minutes is None or bool(options.time))
+    source = f"{reading.table.path.name}: column {column!r}"
     values = reading.values[:, 0]
     missing = np.flatnonzero(np.isnan(values))
     if len(missing):

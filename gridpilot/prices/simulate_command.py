@@ -12,9 +12,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from gridpilot.errors import ConfigError, PriceError
 from gridpilot.files import replacing
-from gridpilot.market.units import TICKS_PER_DAY, TICKS_PER_WEEK
-from gridpilot.prices.base import CHANNELS, PriceModel, check_paths
+from gridpilot.prices.base import CHANNELS, PriceModel
 from gridpilot.prices.load import load_prices
+from gridpilot.prices.simulate import paths
 from gridpilot.progress import Progress
 
 __all__ = ["SimulationConfig", "main", "write_paths"]
@@ -62,8 +62,7 @@ def _simulate(config: dict[str, Any]) -> int:
 def write_paths(model: PriceModel, seed: int, episodes: int, ticks: int, history: int, out: Path) -> int:
     """Simulate ``episodes`` paths and write them to a ``.parquet`` or ``.csv`` file; returns the number of rows.
 
-    Columns: ``episode``; ``tick`` from -history to ticks - 1; ``weekday`` (Monday 0) and ``hour`` of the tick; ``energy`` $/kWh,
-    ``hash`` $ per PH/s h, ``token`` $ per million tokens. The file appears whole or not at all. Raises
+    Columns as of :func:`gridpilot.prices.simulate.paths`. The file appears whole or not at all. Raises
     :class:`~gridpilot.errors.PriceError` for a suffix or path that cannot be written.
     """
     import pyarrow as pa
@@ -93,27 +92,10 @@ def write_paths(model: PriceModel, seed: int, episodes: int, ticks: int, history
     ):
         for first in range(0, episodes, _CHUNK):
             numbers = np.arange(first, min(first + _CHUNK, episodes))
-            table = _table(model, seed, numbers, ticks, history, schema)
+            table = pa.Table.from_arrays(
+                [pa.array(column) for column in paths(model, seed, numbers, ticks, history).values()], schema=schema
+            )
             sink.write_table(table)
             rows += table.num_rows
             advance(len(numbers))
     return rows
-
-
-def _table(
-    model: PriceModel, seed: int, numbers: np.ndarray[Any, np.dtype[np.int64]], ticks: int, history: int, schema: Any
-) -> Any:
-    import pyarrow as pa
-
-    prices, start = model.simulate(seed, numbers, ticks, history=history)
-    prices, start = check_paths(model, prices, start, history + ticks, len(numbers))
-    tick = np.arange(-history, ticks)
-    week = (start[:, None] + tick[None, :]) % TICKS_PER_WEEK
-    columns = [
-        np.repeat(numbers, len(tick)),
-        np.tile(tick.astype(np.int32), len(numbers)),
-        (week // TICKS_PER_DAY).astype(np.int8).ravel(),
-        (week % TICKS_PER_DAY / 12.0).ravel(),
-        *(np.ascontiguousarray(prices[:, :, k].T).ravel() for k in range(3)),
-    ]
-    return pa.Table.from_arrays([pa.array(column) for column in columns], schema=schema)

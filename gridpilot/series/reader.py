@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +16,9 @@ from gridpilot.series.options import FLAGS, NOTHING_SAID, ReadOptions
 from gridpilot.series.table import Table, listed, read_table
 from gridpilot.series.times import Times, find_times
 from gridpilot.suggestions import did_you_mean
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 __all__ = ["Reading", "read", "span"]
 
@@ -50,14 +53,14 @@ class Reading:
 
 
 def read(
-    path: Path,
+    path: Path | pd.DataFrame,
     columns: Sequence[str] | None = None,
     options: ReadOptions = NOTHING_SAID,
     *,
     timed: bool = True,
     key: str = "column",
 ) -> Reading:
-    """Read price columns and times of a file.
+    """Read price columns and times of a file, or of a data frame, whose index is a column as well.
 
     ``columns``  by name; may be left out where one column alone holds numbers that are not times.
     ``timed``    False for a file whose rows are known to be evenly spaced: times are then not looked for.

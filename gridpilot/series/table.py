@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +17,9 @@ from gridpilot.errors import PriceError
 from gridpilot.series.options import ReadOptions
 from gridpilot.series.text import SEPARATORS, read_text
 from gridpilot.suggestions import did_you_mean
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 __all__ = ["MISSING", "Table", "listed", "read_table"]
 
@@ -28,6 +31,7 @@ MISSING: Final = frozenset(
 _SPACES: Final = re.compile("[\u00a0\u202f\u2009' ](?=\\d)")  # between thousands
 _POINT: Final = re.compile(r"[-+]?(\d+|\d{1,3}(,\d{3})+)?(\.\d*)?([eE][-+]?\d+)?")
 _COMMA: Final = re.compile(r"[-+]?(\d+|\d{1,3}(\.\d{3})+)?(,\d*)?([eE][-+]?\d+)?")
+_FRAME: Final = Path("data frame")  # how one is named where files are
 _SHOWN: Final = 12  # names in a list
 
 
@@ -155,8 +159,14 @@ class Table:
         return np.array([float(cell.replace(thousands, "").replace(mark, ".")) if cell else math.nan for cell in cells])
 
 
-def read_table(path: Path) -> Table:
-    """The table in a CSV or Parquet file. Raises :class:`~gridpilot.errors.PriceError`, naming the file."""
+def read_table(path: Path | pd.DataFrame) -> Table:
+    """The table in a CSV or Parquet file, or a data frame. Raises :class:`~gridpilot.errors.PriceError`, naming the file."""
+    if not isinstance(path, Path):
+        import pandas as pd
+
+        if not isinstance(path, pd.DataFrame):
+            raise PriceError(f"data is {type(path).__name__} {path!r:.60}, expected a path or a data frame")
+        return _of_frame(path, _FRAME, "data frame", _digest_of(path))
     try:
         raw = path.read_bytes()
     except FileNotFoundError:
@@ -184,11 +194,27 @@ def _read_parquet(path: Path, digest: str) -> Table:
     except (OSError, ValueError, UnicodeError, ImportError) as error:  # pyarrow's errors are OSErrors and ValueErrors
         reason = str(error).splitlines() or [type(error).__name__]
         raise PriceError(f"{path}: cannot be read as parquet: {reason[0]}") from None
+    return _of_frame(frame, path, "Parquet", digest)
+
+
+def _digest_of(frame: pd.DataFrame) -> str:
+    import pandas as pd
+
+    try:
+        rows = pd.util.hash_pandas_object(frame).to_numpy().tobytes()
+    except TypeError as error:  # lists and the like in its cells
+        raise PriceError(f"{_FRAME}: cannot be read: {error}") from None
+    return hashlib.sha256(repr(list(frame.columns)).encode() + rows).hexdigest()
+
+
+def _of_frame(frame: pd.DataFrame, path: Path, encoding: str, digest: str) -> Table:
+    import pandas as pd
+
     if isinstance(frame.index, pd.MultiIndex) or not isinstance(frame.index, pd.RangeIndex):
         frame = frame.reset_index()
     if frame.empty:
         raise PriceError(f"{path}: has no rows")
-    frame.columns = pd.Index([str(name) for name in frame.columns])
+    frame = frame.set_axis([str(name) for name in frame.columns], axis=1)
     columns: dict[str, Any] = {}
     for name, series in frame.items():
         if isinstance(series.dtype, pd.PeriodDtype):
@@ -203,7 +229,7 @@ def _read_parquet(path: Path, digest: str) -> Table:
             columns[str(name)] = series.to_numpy(dtype=np.float64, na_value=math.nan)
         else:
             columns[str(name)] = series.to_numpy()
-    return Table(path, columns, None, "Parquet", "", digest, range(1, len(frame) + 1))
+    return Table(path, columns, None, encoding, "", digest, range(1, len(frame) + 1))
 
 
 def listed(names: Iterable[str]) -> str:

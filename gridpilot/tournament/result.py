@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
 import html
 import io
-import os
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import yaml
 from rich.console import Console
 
 from gridpilot.agents.base import Agent
@@ -21,7 +17,8 @@ from gridpilot.agents.by_value import entry_of
 from gridpilot.configuration import composed
 from gridpilot.errors import ConfigError, TournamentError
 from gridpilot.files import write_atomically
-from gridpilot.presets import load_preset
+from gridpilot.presets import described, registered
+from gridpilot.prices.load import price_parameters
 from gridpilot.suggestions import did_you_mean
 from gridpilot.tournament.audits import failed_audits
 from gridpilot.tournament.leaderboard import as_dict, render
@@ -51,8 +48,8 @@ def run_tournament(
     ``agents``    names, dotted paths, ``{name: ..., label: ..., parameters}``, classes and instances of :class:`gridpilot.Agent`; a
                   mapping gives each a label. By default those of the command. An instance plays as it was when it was handed over.
     ``market``    a name of ``conf/market``, a YAML file of that form, or a mapping.
-    ``prices``    a name of ``conf/prices``, a YAML file of that form or a mapping, whose ``file`` may be a data frame; or a data frame with
-                  times as its index and columns ``energy`` $/kWh and, where they change, ``hash`` $ per PH/s h and ``token`` $ per million.
+    ``prices``    a name of ``conf/prices``, a file or a data frame of recorded prices, ..., see
+                  :func:`~gridpilot.prices.load.price_parameters`.
     ``workers``   processes. With more than one, a script has to be guarded by ``if __name__ == "__main__":``.
     ``quiet``     no progress on stderr.
     ``settings``  every other key of ``conf/tournament/default.yaml``: ``episodes``, ``seed``, ``lineups``, ``isolation``, ``out``, ...;
@@ -76,8 +73,9 @@ def run_tournament(
                 f"run_tournament: unknown setting {key!r}; {did_you_mean(key, known) or 'known are ' + ', '.join(known)}"
             )
     config |= settings | {"workers": workers, "backend": "serial" if workers == 1 else "processes"}
-    config["market"] = _named("market", market) | changed
-    config["prices"] = _prices(prices)
+    config["market"] = described("market", market) | changed
+    found = price_parameters(prices)
+    config["prices"] = registered("prices").get(found, {"name": found}) if isinstance(found, str) else found
     if agents is not None:
         config["agents"] = _entries(agents)
     if config.get("out") is not None:
@@ -212,53 +210,6 @@ def _entries(agents: Iterable[Participant] | Mapping[str, Participant]) -> list[
             entry["label"] = label
         entries.append(entry)
     return entries
-
-
-def _named(group: str, what: str | Path | Mapping[str, Any]) -> dict[str, Any]:
-    if isinstance(what, Mapping):
-        return dict(what)
-    if Path(what).suffix not in (".yaml", ".yml"):
-        return load_preset(group, str(what))
-    try:
-        loaded = yaml.safe_load(Path(what).read_text(encoding="utf-8"))
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        raise ConfigError(f"{group}: {what} cannot be read: {str(error).splitlines()[0]}") from error
-    if not isinstance(loaded, Mapping):
-        raise ConfigError(f"{group}: {what} holds {type(loaded).__name__}, expected a mapping as in conf/{group}")
-    return dict(loaded)
-
-
-def _prices(prices: str | Path | Mapping[str, Any] | pd.DataFrame) -> dict[str, Any]:
-    if isinstance(prices, str) and re.fullmatch(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+", prices) and not os.path.exists(prices):
-        return {"name": prices}  # the dotted path of a model
-    if not isinstance(prices, pd.DataFrame):
-        found = _named("prices", prices)
-        if isinstance(found.get("file"), pd.DataFrame):
-            frame = found["file"]
-            name = str(frame.index.name or "time") if isinstance(frame.index, pd.DatetimeIndex) else None
-            found = {**load_preset("prices", "replay"), **found, "file": str(_stored(frame))}
-            found |= {"name": load_preset("prices", "replay")["name"]} | ({"time": name} if name else {})
-        return found
-    columns = [name for name in ("energy", "hash", "token") if name in prices]
-    if "energy" not in columns or not isinstance(prices.index, pd.DatetimeIndex):
-        raise ConfigError(
-            f"run_tournament: prices is a data frame of {', '.join(map(str, prices.columns[:8]))} over {type(prices.index).__name__}, "
-            "expected times as its index and a column energy in $/kWh; of other columns: "
-            "prices={name: replay, file: frame, energy: {column: ..., unit: ...}}"
-        )
-    units = {"energy": "$/kWh", "hash": "$/PH/s/h", "token": "$/Mtok"}
-    own = {name: {"column": name, "unit": units[name]} for name in columns}
-    return {**load_preset("prices", "replay"), "file": str(_stored(prices)), "time": str(prices.index.name or "time"), **own}
-
-
-def _stored(frame: pd.DataFrame) -> Path:
-    """The data frame as a file named by its contents, for whoever plays or continues the run."""
-    table = frame.rename_axis(frame.index.name or "time").reset_index() if isinstance(frame.index, pd.DatetimeIndex) else frame
-    buffer = io.BytesIO()
-    table.to_parquet(buffer, index=False)
-    path = Path("runs") / f"prices-{hashlib.sha256(buffer.getvalue()).hexdigest()[:10]}.parquet"
-    write_atomically(path, buffer.getvalue(), TournamentError)
-    return path
 
 
 def _frame(records: Sequence[Mapping[str, Any]]) -> pd.DataFrame:

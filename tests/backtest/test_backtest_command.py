@@ -14,6 +14,7 @@ from gridpilot.backtest import backtest_command
 from gridpilot.backtest.config import member_specs, validate_backtest
 from gridpilot.backtest.output import results, run_folder, weights_table
 from gridpilot.backtest.report import render_report
+from gridpilot.backtest.run import backtest
 from gridpilot.errors import ConfigError, GridPilotError, MissingExtraError
 
 MINE = "tests.backtest.members"
@@ -150,7 +151,7 @@ def test_equal_runs_share_a_folder() -> None:
     def folder(**changes: Any) -> Path:
         builders = {"persistence": lambda: members.Last(("energy",), 288)}
         settings = validate_backtest(configuration(days=2, every=12, **changes))
-        return run_folder(backtest_command.run_backtest(settings, {"persistence": {}}, builders=builders))
+        return run_folder(backtest(settings, {"persistence": {}}, builders=builders))
 
     assert folder() == folder(json=True)
     assert folder().parent == Path("runs")
@@ -259,7 +260,7 @@ def test_without_persistence_verdicts_rest_on_the_last_price() -> None:
 
     settings = validate_backtest(configuration())
     builders = {"Yesterday": lambda: members.Yesterday(("energy",), 288)}
-    result = backtest_command.run_backtest(settings, {"Yesterday": {}}, builders=builders)
+    result = backtest(settings, {"Yesterday": {}}, builders=builders)
     assert any("persistence did not answer" in note for note in result.notes)
     assert result.scores["pinball_skill"].isna().all()
     assert result.verdicts[0].earns is False
@@ -277,8 +278,8 @@ def test_without_scoringrules_the_crps_is_computed_here(monkeypatch: pytest.Monk
 
     monkeypatch.setitem(sys.modules, "scoringrules", None)
     builders = {"persistence": lambda: members.Last(("energy",), 288)}
-    result = backtest_command.run_backtest(validate_backtest(configuration()), {"persistence": {}}, builders=builders)
+    result = backtest(validate_backtest(configuration()), {"persistence": {}}, builders=builders)
     assert [note for note in result.notes if "gridpilot[forecast]" in note and "instead" in note]
     assert np.allclose(result.scores["crps"], 2.0 * result.scores["pinball"])
     with pytest.raises(MissingExtraError, match="scenarios=5"):
-        backtest_command.run_backtest(validate_backtest(configuration(scenarios=5)), {"persistence": {}}, builders=builders)
+        backtest(validate_backtest(configuration(scenarios=5)), {"persistence": {}}, builders=builders)

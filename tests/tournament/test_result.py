@@ -12,7 +12,7 @@ import pytest
 import gridpilot
 from gridpilot.agents.by_value import BY_VALUE, entry_of
 from gridpilot.agents.registry import build_agent
-from gridpilot.errors import AgentError, ConfigError
+from gridpilot.errors import AgentError, ConfigError, PriceError
 from gridpilot.tournament import tournament_command
 from gridpilot.tournament.result import run_tournament
 
@@ -163,7 +163,7 @@ def test_what_is_written(tmp_path: Path) -> None:
         ([dict], {}, AgentError, "is no agent"),
         (["threshold"], {"market": "missing.yaml"}, ConfigError, "missing.yaml cannot be read"),
         (["threshold"], {"prices": pd.DataFrame({"a": [1.0]})}, ConfigError, "a column energy"),
-        (["threshold"], {"prices": "erkot"}, ConfigError, "erkot"),
+        (["threshold"], {"prices": "erkot"}, PriceError, "erkot.*did you mean ercot"),
     ],
 )
 def test_bad_input_is_one_line(agents: Any, settings: dict[str, Any], error: type[Exception], message: str) -> None:
