@@ -67,6 +67,7 @@ class Inspection:
     defaults: dict[str, dict[str, str]] = field(default_factory=dict)  # default arguments of an agent that name a file, by label
     market: tuple[Path, ...] = ()  # files that building market and prices read
     readable: frozenset[str] | None = None  # for TournamentSpec.files; None where no agent has files
+    notes: tuple[str, ...] = ()  # to be told before it plays
 
 
 class TournamentConfig(BaseModel):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,9 +15,11 @@ from gridpilot.agents.registry import agent_class, file_defaults, is_own
 from gridpilot.agents.seating import AgentSpec, Seating
 from gridpilot.errors import AgentError
 from gridpilot.file_access import read_at_import, watch_files
+from gridpilot.forecasting.climatology import Climatology
 from gridpilot.provenance import agent_files, source_of
 from gridpilot.setup import MarketSetup, load_setup
 from gridpilot.tournament.config import AgentSpecs, Inspection, TournamentSpec
+from gridpilot.tournament.outlooks import climatologies_of, outlook_notes
 from gridpilot.tournament.schedule import BASELINES, CLAIRVOYANT_ROLES, REFERENCE
 
 __all__ = ["agents_of", "assign_roles", "inspect_spec", "play_a_tick"]
@@ -31,6 +33,7 @@ class _Seen(NamedTuple):
     data: tuple[Path, ...] = ()  # files that its parameters name
     own: bool = True  # whether it has files of its own
     clairvoyant: bool = False
+    climatologies: Sequence[Climatology] = ()  # that it plans by
 
 
 def inspect_spec(spec: TournamentSpec) -> Inspection:
@@ -54,6 +57,7 @@ def inspect_spec(spec: TournamentSpec) -> Inspection:
         {label: one.defaults for label, one in seen.items()},
         market.paths,
         readable,
+        outlook_notes({label: one.climatologies for label, one in seen.items()}, setup, spec.seed),
     )
 
 
@@ -79,13 +83,14 @@ def _look(spec: TournamentSpec, agent: AgentSpec, setup: MarketSetup) -> _Seen:
     if agent.limits is not None:
         return _look_apart(spec, agent, setup)
     with watch_files() as read:
-        clairvoyant = type(agent.build()).clairvoyant
+        built = agent.build()
+        clairvoyant = type(built).clairvoyant
         defaults = file_defaults(agent.target, agent.params)
         code, data, own = _files(agent, defaults)
         if own:
             play_a_tick(setup, agent, seed=spec.seed, time_limit=spec.deadline)
     opened = tuple(sorted({*read.paths, *read_at_import(code)}))
-    return _Seen(opened, defaults, data, own, clairvoyant)
+    return _Seen(opened, defaults, data, own, clairvoyant, climatologies_of(built))
 
 
 def _look_apart(spec: TournamentSpec, agent: AgentSpec, setup: MarketSetup) -> _Seen:

@@ -84,6 +84,8 @@ def play_tournament(
         manifest = _judged(manifest, judge, settings.deadline, console)
     manifest = open_run(folder, manifest)
     chunks = _chunks(settings, found, manifest)
+    for note in found.notes:
+        _say(console, note)
     spec = dataclasses.replace(spec, files=found.readable, roles=found.roles if spec.memory_gib is not None else None)
     workers = settings.workers or default_workers()
     runner = Runner(
