@@ -7,11 +7,13 @@ Exit codes: 0 done, 1 a command's own "no" (a fit that is not good), 2 bad input
 
 from __future__ import annotations
 
+import _thread
 import contextlib
 import importlib
 import os
 import signal
 import sys
+import threading
 from collections.abc import Iterator, Sequence
 from types import FrameType
 from typing import Final
@@ -63,7 +65,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     label = f"gridpilot {arguments[0]}" if arguments and arguments[0] in COMMANDS else "gridpilot"
     try:
         _check_surroundings()
-        code = _dispatch(arguments, label)
+        with _interrupts_that_arrive():
+            code = _dispatch(arguments, label)
         sys.stdout.flush()  # a reader that has gone away or a full disk shows here at the latest
         return code
     except BrokenPipeError:
@@ -117,6 +120,26 @@ def _ended_at_once(label: str) -> Iterator[None]:
     finally:
         if before is not None:
             signal.signal(signal.SIGINT, before)
+
+
+@contextlib.contextmanager
+def _interrupts_that_arrive() -> Iterator[None]:
+    """Ctrl-C that falls into code whose exceptions Python only reports, as when an object is deleted, is raised once more after it."""
+    before = sys.unraisablehook
+
+    def report(unraisable: sys.UnraisableHookArgs) -> None:
+        if unraisable.exc_type is KeyboardInterrupt:
+            again = threading.Timer(0.01, _thread.interrupt_main)  # at once it would be raised in here, and lost as well
+            again.daemon = True
+            again.start()
+        else:
+            before(unraisable)
+
+    sys.unraisablehook = report
+    try:
+        yield
+    finally:
+        sys.unraisablehook = before
 
 
 def _dispatch(arguments: list[str], label: str) -> int:

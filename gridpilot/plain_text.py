@@ -39,7 +39,10 @@ _ALIKE: Final = {
 
 
 def print_whatever_it_takes(stream: Any) -> None:
-    """Make ``stream`` print what it cannot encode as something alike, ``★`` as ``*``, or else as ``\\\\uXXXX``. Other streams are left alone."""
+    r"""Make ``stream`` print what it cannot encode as something alike, ``★`` as ``*``, or else as ``\uXXXX``.
+
+    Does nothing to a stream that takes text as it is.
+    """
     if isinstance(stream, io.TextIOWrapper):
         stream.reconfigure(errors=_NAME)
 

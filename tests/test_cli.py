@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 import types
 from collections.abc import Callable
 from pathlib import Path
@@ -235,6 +236,24 @@ def test_a_name_of_another_encoding_is_told_in_one_line(command: Callable[..., N
     assert (out, err.count("\n")) == ("", 1)
 
 
+def test_an_interrupt_that_python_would_only_report_ends_the_command(
+    command: Callable[..., None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Interrupted:
+        def __del__(self) -> None:
+            raise KeyboardInterrupt
+
+    def run(argv: list[str]) -> int:
+        Interrupted()
+        for _ in range(1000):
+            time.sleep(0.001)
+        return 0
+
+    command(run)
+    assert main(["trial"]) == 130
+    assert capsys.readouterr().err == "gridpilot trial: interrupted\n"
+
+
 SLOW_TO_IMPORT = """
 import sys, time, types
 import gridpilot.cli as cli
@@ -245,9 +264,8 @@ sys.exit(cli.main(["trial"]))
 
 def test_ctrl_c_while_a_command_is_imported_is_one_line_and_130(tmp_path: Path) -> None:
     # A library that swallows the exception would go on.
-    (tmp_path / "slow_to_import.py").write_text(
-        "import time\nprint('importing', flush=True)\ntry:\n    time.sleep(60)\nexcept BaseException:\n    pass\n\ndef main(argv): return 0\n"
-    )
+    swallowing = "try:\n    time.sleep(60)\nexcept BaseException:\n    pass\n\ndef main(argv): return 0\n"
+    (tmp_path / "slow_to_import.py").write_text(f"import time\nprint('importing', flush=True)\n{swallowing}")
     environment = {**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}"}
     process = subprocess.Popen(
         [sys.executable, "-c", SLOW_TO_IMPORT], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment, text=True
