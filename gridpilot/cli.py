@@ -54,6 +54,7 @@ Examples:
 
 FAILED: Final = 2
 INTERRUPTED: Final = 130  # 128 + SIGINT, what a shell expects
+LONGEST: Final = 2000  # characters of a message; what is cut out of the middle of a longer one nobody reads
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -156,7 +157,7 @@ def _dispatch(arguments: list[str], label: str) -> int:
             return int(module.main(rest))
         case _:
             hint = did_you_mean(arguments[0], COMMANDS) or f"expected one of {', '.join(COMMANDS)}"
-            print(f"gridpilot: error: unknown command {arguments[0]!r}; {hint}", file=sys.stderr)
+            print(f"gridpilot: error: unknown command {arguments[0]!r:.100}; {hint}", file=sys.stderr)
             return FAILED
 
 
@@ -181,6 +182,8 @@ def _fail(label: str, error: Exception) -> int:
     if isinstance(error, OSError) and error.strerror:
         text = error.strerror if error.filename is None else f"{error.filename}: {error.strerror}"
     message = " ".join(text.split()) or type(error).__name__
+    if len(message) > LONGEST:
+        message = f"{message[: LONGEST - 300]} ... {message[-300:]}"
     print(f"{label}: error: {message}", file=sys.stderr)
     return FAILED
 

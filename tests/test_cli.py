@@ -127,6 +127,15 @@ def test_an_error_is_one_line(
     assert capsys.readouterr() == ("", f"gridpilot trial: error: {line}\n")
 
 
+def test_a_very_long_error_is_cut_in_its_middle(command: Callable[..., None], capsys: pytest.CaptureFixture[str]) -> None:
+    command(raising(ConfigError(f"begins {'x' * 50_000} ends")))
+    assert main(["trial"]) == 2
+    err = capsys.readouterr().err
+    assert len(err) < 2100
+    assert err.startswith("gridpilot trial: error: begins x")
+    assert err.endswith("x ends\n")
+
+
 def test_debug_shows_the_traceback_as_well(
     command: Callable[..., None], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -11,17 +11,18 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gridpilot import load_setup, presets
+from gridpilot import load_setup, load_site, presets
 from gridpilot.agents.bidding.base import BIDDING
 from gridpilot.agents.registry import AGENT
 from gridpilot.agents.storage.base import STORAGE
 from gridpilot.cli import main
 from gridpilot.envs import MarketEnv
-from gridpilot.errors import PriceError
+from gridpilot.errors import ConfigError, PriceError
 from gridpilot.forecasting.registry import FORECASTER
 from gridpilot.live.open_venue import VENUE
 from gridpilot.planning.registry import PLANNER
-from gridpilot.prices.load import PRICES
+from gridpilot.prices.load import PRICES, load_prices
+from tests.test_structure import ROOT
 
 KINDS: dict[str, presets.Kind[Any]] = {kind.group: kind for kind in (AGENT, BIDDING, FORECASTER, PLANNER, PRICES, STORAGE, VENUE)}
 NAMES = [(group, name) for group in KINDS for name in presets.names(group)]
@@ -177,3 +178,29 @@ def test_a_price_model_that_there_is_not_is_told_in_one_line(capfd: pytest.Captu
 def test_a_preset_can_be_changed_by_name() -> None:
     ours = load_setup(prices={"name": "mara_event", "begin": "opening"}, ticks=3, history=0).scenario(0, [0]).prices
     np.testing.assert_allclose(ours[0, 0], [3.0 * 0.04, 4.0 * 1.06, 2.0 * 0.24])
+
+
+def test_a_preset_may_be_a_file_of_one_s_own_given_by_its_path() -> None:
+    Path("flat.yaml").write_text("name: mara_event\nbegin: opening\n")
+    Path("market.yml").write_text("capacity_kw: 900\nsupply: [[900, 0.0]]\nsites: [seat.yaml, mix_1mw]\n")
+    Path("seat.yaml").write_text((ROOT / "conf" / "site" / "mix_1mw.yaml").read_text(encoding="utf-8"))
+    setup = load_setup("market.yml", "flat.yaml", ticks=3, history=0)
+    assert setup.sites[0] == setup.sites[1] == load_site("./seat.yaml")
+    assert type(setup.world.prices).__name__ == "MaraEventPrices"
+    assert setup.scenario(0, [0]).prices[0, 0] == pytest.approx([3.0 * 0.04, 4.0 * 1.06, 2.0 * 0.24])
+
+
+@pytest.mark.parametrize("given", ["nowhere.yaml", "list.yaml"])
+def test_a_file_of_one_s_own_that_cannot_be_used_is_named(given: str) -> None:
+    Path("list.yaml").write_text("[1, 2]")
+    for load in (load_setup, load_site, load_prices):
+        with pytest.raises(ConfigError, match=given):
+            load(given)  # type: ignore[operator]
+    with pytest.raises(ConfigError, match=r"did you mean site=mix_1mw\?"):
+        load_site("mix_1mw.yaml")
+
+
+def test_prices_that_say_model_as_earlier_versions_did_are_built() -> None:
+    assert type(load_prices({"model": "mara_event", "begin": "opening"})).__name__ == "MaraEventPrices"
+    with pytest.raises(PriceError, match="nothing_such"):
+        load_prices({"model": "nothing_such"})
