@@ -15,6 +15,8 @@ from importlib import resources
 from pathlib import Path
 from typing import Final
 
+import yaml
+
 from gridpilot.errors import ConfigError
 from gridpilot.presets import is_file, load_file
 
@@ -23,7 +25,7 @@ __all__ = ["HELP", "CommandLine", "quoted", "read_command_line", "shell_quoted"]
 HELP: Final = """\
 Options:
   key=value         set a key; nested keys are written a.b=value, lists [a,b]; a config group is chosen by its name,
-                    or by a file of one's own: prices=my.yaml
+                    or by a file of one's own: prices=my.yaml, prices=my.csv
   -m, --multirun    run every combination of comma-separated values: seed=1,2,3
   --cfg job         print the configuration instead of running it
   --config-dir DIR  look for configuration files in DIR as well
@@ -132,7 +134,11 @@ def _own_files(overrides: Sequence[str], package: str, folder: Path) -> list[str
     for override in overrides:
         group, _, value = override.partition("=")
         choices = [choice.strip().strip("'\"") for choice in value.split(",")]
-        if any(map(is_file, choices)) and re.fullmatch(r"\w+", group) and (resources.files(package) / group).is_dir():
+        if (
+            any(is_file(choice, group) for choice in choices)
+            and re.fullmatch(r"\w+", group)
+            and (resources.files(package) / group).is_dir()
+        ):
             taken = {entry.name for entry in (resources.files(package) / group).iterdir()}
             override = f"{group}={','.join(_copied(group, choice, folder / group, taken) for choice in choices)}"
         rewritten.append(override)
@@ -141,16 +147,20 @@ def _own_files(overrides: Sequence[str], package: str, folder: Path) -> list[str
 
 def _copied(group: str, choice: str, folder: Path, taken: set[str]) -> str:
     """The name under which a choice that is a file stands in ``folder``; any other choice as it is."""
-    if not is_file(choice):
+    if not is_file(choice, group):
         return choice
     path = Path(choice).expanduser()
-    load_file(group, choice)
+    loaded = load_file(group, choice)
     folder.mkdir(exist_ok=True)
     name = re.sub(r"[^A-Za-z0-9_-]+", "_", path.stem)
     while f"{name}.yaml" in taken:
         name += "_"
     taken.add(f"{name}.yaml")
-    shutil.copyfile(path, folder / f"{name}.yaml")
+    copy = folder / f"{name}.yaml"
+    if path.suffix in (".yaml", ".yml"):
+        shutil.copyfile(path, copy)  # with the defaults that it may build on
+    else:
+        copy.write_text(yaml.safe_dump(loaded), encoding="utf-8")
     return name
 
 

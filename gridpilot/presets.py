@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 import yaml
 
@@ -27,6 +27,9 @@ from gridpilot.suggestions import did_you_mean
 __all__ = ["Kind", "build", "described", "find", "is_file", "load_file", "load_preset", "named", "names", "registered"]
 
 Part = TypeVar("Part")
+
+_YAML: Final = (".yaml", ".yml")
+_TABLES: Final = (".csv", ".parquet", ".tsv", ".txt")
 
 
 @dataclass(frozen=True)
@@ -56,7 +59,7 @@ def load_preset(group: str, name: str) -> dict[str, Any]:
 
     Raises :class:`~gridpilot.errors.ConfigError` where there is none, with the choices.
     """
-    if is_file(name):
+    if is_file(name, group):
         return load_file(group, name)
     if name not in names(group):
         raise ConfigError(f"{group}={name}: no such choice, expected one of {', '.join(names(group))}")
@@ -70,14 +73,17 @@ def described(group: str, spec: str | Path | Mapping[str, Any]) -> dict[str, Any
     return dict(spec) if isinstance(spec, Mapping) else load_preset(group, str(spec))
 
 
-def is_file(name: str) -> bool:
-    """Whether a choice is a file of one's own rather than a name: ``my.yaml``, relative to the working directory."""
-    return name.endswith((".yaml", ".yml"))
+def is_file(name: str, group: str) -> bool:
+    """Whether a choice is a file of one's own, ``my.yaml``, rather than a name; prices can be those of a table, ``my.csv``."""
+    return name.endswith(_YAML) or (group == "prices" and name.endswith(_TABLES))
 
 
 def load_file(group: str, name: str) -> dict[str, Any]:
     """The mapping in a file of one's own. Raises :class:`~gridpilot.errors.ConfigError` where there is none or it holds something else."""
     path = Path(name).expanduser()
+    if not name.endswith(_YAML):
+        replay = load_preset(group, "replay")
+        return {**replay, **importlib.import_module(replay["name"].rpartition(".")[0]).replayed(path)}
     try:
         loaded = yaml.safe_load(path.read_bytes())
     except OSError as error:
@@ -102,7 +108,7 @@ def registered(group: str) -> dict[str, dict[str, Any]]:
 def named(kind: Kind[Part], spec: str | Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
     """The name, or dotted path, and the parameters that ``spec`` gives. Raises ``kind.error`` where it names nothing."""
     given: dict[str, Any] = {"name": spec} if isinstance(spec, str) else dict(spec)
-    if isinstance(given.get("name"), str) and is_file(given["name"]):
+    if isinstance(given.get("name"), str) and is_file(given["name"], kind.group):
         given = {**load_file(kind.group, given["name"]), **{key: value for key, value in given.items() if key != "name"}}
     name = given.pop("name", None) or given.pop("model", None)  # what a price model is called in words
     if not isinstance(name, str):

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from gridpilot import load_setup, load_site, presets
@@ -204,3 +205,14 @@ def test_prices_that_say_model_as_earlier_versions_did_are_built() -> None:
     assert type(load_prices({"model": "mara_event", "begin": "opening"})).__name__ == "MaraEventPrices"
     with pytest.raises(PriceError, match="nothing_such"):
         load_prices({"model": "nothing_such"})
+
+
+def test_prices_may_be_a_table_given_by_its_path(capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [f"2024-03-0{1 + i // 288}T{i % 288 // 12:02d}:{5 * (i % 12):02d}:00,{30 + i % 288 / 10}" for i in range(3 * 288)]
+    Path("my prices.csv").write_text("time,lmp\n" + "\n".join(rows) + "\n")
+    prices = load_setup(prices="my prices.csv", ticks=288, history=0).scenario(0, [0]).prices
+    assert prices[:, 0, 0] == pytest.approx((30 + np.arange(288) / 10) / 1000)
+    assert main(["simulate-prices", "prices=my prices.csv", "episodes=1", "ticks=288", "out=paths.parquet"]) == 0
+    assert pd.read_parquet("paths.parquet")["energy"].to_numpy() == pytest.approx(prices[:, 0, 0])
+    assert main(["simulate-prices", "prices=nowhere.csv"]) == 2
+    assert capsys.readouterr().err == "gridpilot simulate-prices: error: nowhere.csv: no such file\n"
