@@ -110,7 +110,7 @@ def named(kind: Kind[Part], spec: str | Mapping[str, Any]) -> tuple[str, dict[st
     given: dict[str, Any] = {"name": spec} if isinstance(spec, str) else dict(spec)
     if isinstance(given.get("name"), str) and is_file(given["name"], kind.group):
         given = {**load_file(kind.group, given["name"]), **{key: value for key, value in given.items() if key != "name"}}
-    name = given.pop("name", None) or given.pop("model", None)  # what a price model is called in words
+    name = given.pop("name") if "name" in given else given.pop("model", None)  # what a price model is called in words
     if not isinstance(name, str):
         raise kind.error(f"{kind.group} {spec!r:.100}: name is {name!r}, expected {_expected(kind)}")
     return name, given
