@@ -29,7 +29,7 @@ __all__ = ["Kind", "build", "described", "find", "is_file", "load_file", "load_p
 Part = TypeVar("Part")
 
 _YAML: Final = (".yaml", ".yml")
-_TABLES: Final = (".csv", ".parquet", ".tsv", ".txt")
+_TABLES: Final = (".csv", ".gz", ".parquet", ".pq", ".tsv", ".txt")
 
 
 @dataclass(frozen=True)
