@@ -7,15 +7,20 @@ Exit codes: 0 done, 1 a command's own "no" (a fit that is not good), 2 bad input
 
 from __future__ import annotations
 
+import _thread
+import contextlib
 import importlib
 import os
 import signal
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from types import FrameType
 from typing import Final
 
 from gridpilot import __version__
-from gridpilot.errors import GridPilotError
+from gridpilot.errors import ConfigError, GridPilotError
+from gridpilot.plain_text import print_whatever_it_takes
 from gridpilot.suggestions import did_you_mean
 
 __all__ = ["COMMANDS", "main"]
@@ -49,6 +54,7 @@ Examples:
 
 FAILED: Final = 2
 INTERRUPTED: Final = 130  # 128 + SIGINT, what a shell expects
+LONGEST: Final = 2000  # characters of a message; what is cut out of the middle of a longer one nobody reads
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -59,7 +65,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     label = f"gridpilot {arguments[0]}" if arguments and arguments[0] in COMMANDS else "gridpilot"
     try:
-        code = _dispatch(arguments)
+        _check_surroundings()
+        with _interrupts_that_arrive():
+            code = _dispatch(arguments, label)
         sys.stdout.flush()  # a reader that has gone away or a full disk shows here at the latest
         return code
     except BrokenPipeError:
@@ -74,9 +82,68 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OSError as error:
         _drop_output()
         return _fail(label, error)
+    except UnicodeEncodeError as error:  # a name given in another encoding, on its way into a file
+        return _fail(label, ConfigError(f"{error.object!r:.100} cannot be written as {error.encoding}, expected a name that can"))
 
 
-def _dispatch(arguments: list[str]) -> int:
+def _check_surroundings() -> None:
+    """Refuse what no command can do with: nowhere to print to, and no folder that relative paths begin at."""
+    # Python sets a stream to None whose descriptor was closed; the next file to be opened would get its number.
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - the process's own, until it ends
+    if sys.stdout is None:
+        raise ConfigError("stdout is closed, expected somewhere to print to: a terminal, a file, a pipe or /dev/null")
+    if sys.stdin is None:
+        sys.stdin = open(os.devnull, encoding="utf-8")  # noqa: SIM115 - the process's own, until it ends
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        raise ConfigError("the current folder is gone (it was moved or deleted), expected one that is there: cd to it") from None
+    print_whatever_it_takes(sys.stdout)
+    print_whatever_it_takes(sys.stderr)
+
+
+@contextlib.contextmanager
+def _ended_at_once(label: str) -> Iterator[None]:
+    """While modules are imported Ctrl-C ends the process on the spot: there is nothing to tidy up, and libraries lose the exception."""
+
+    def end(signum: int, frame: FrameType | None) -> None:
+        with contextlib.suppress(OSError):
+            os.write(2, f"{label}: interrupted\n".encode())
+        os._exit(INTERRUPTED)
+
+    try:
+        before = signal.signal(signal.SIGINT, end) if signal.getsignal(signal.SIGINT) is signal.default_int_handler else None
+    except ValueError:  # not in the main thread, which signals do not reach
+        before = None
+    try:
+        yield
+    finally:
+        if before is not None:
+            signal.signal(signal.SIGINT, before)
+
+
+@contextlib.contextmanager
+def _interrupts_that_arrive() -> Iterator[None]:
+    """Ctrl-C that falls into code whose exceptions Python only reports, as when an object is deleted, is raised once more after it."""
+    before = sys.unraisablehook
+
+    def report(unraisable: sys.UnraisableHookArgs) -> None:
+        if unraisable.exc_type is KeyboardInterrupt:
+            again = threading.Timer(0.01, _thread.interrupt_main)  # at once it would be raised in here, and lost as well
+            again.daemon = True
+            again.start()
+        else:
+            before(unraisable)
+
+    sys.unraisablehook = report
+    try:
+        yield
+    finally:
+        sys.unraisablehook = before
+
+
+def _dispatch(arguments: list[str], label: str) -> int:
     match arguments:
         case [] | ["-h" | "--help" | "help", *_]:
             print(_help())
@@ -85,10 +152,12 @@ def _dispatch(arguments: list[str]) -> int:
             print(f"gridpilot {__version__}")
             return 0
         case [command, *rest] if command in COMMANDS:
-            return int(importlib.import_module(COMMANDS[command][0]).main(rest))
+            with _ended_at_once(label):
+                module = importlib.import_module(COMMANDS[command][0])
+            return int(module.main(rest))
         case _:
             hint = did_you_mean(arguments[0], COMMANDS) or f"expected one of {', '.join(COMMANDS)}"
-            print(f"gridpilot: error: unknown command {arguments[0]!r}; {hint}", file=sys.stderr)
+            print(f"gridpilot: error: unknown command {arguments[0]!r:.100}; {hint}", file=sys.stderr)
             return FAILED
 
 
@@ -113,6 +182,8 @@ def _fail(label: str, error: Exception) -> int:
     if isinstance(error, OSError) and error.strerror:
         text = error.strerror if error.filename is None else f"{error.filename}: {error.strerror}"
     message = " ".join(text.split()) or type(error).__name__
+    if len(message) > LONGEST:
+        message = f"{message[: LONGEST - 300]} ... {message[-300:]}"
     print(f"{label}: error: {message}", file=sys.stderr)
     return FAILED
 

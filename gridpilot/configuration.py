@@ -7,9 +7,8 @@ output), and what is wrong with an override is told in one line that names the k
 from __future__ import annotations
 
 import contextlib
-import itertools
 import os
-import re
+import shlex
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -27,7 +26,8 @@ from omegaconf.errors import OmegaConfBaseException
 from pydantic import BaseModel, ValidationError
 
 from gridpilot.errors import ConfigError
-from gridpilot.suggestions import did_you_mean
+from gridpilot.overrides import HELP, CommandLine, quoted, read_command_line, shell_quoted
+from gridpilot.suggestions import did_you_mean, expected_one_of, listed
 
 __all__ = ["composed", "run", "validate"]
 
@@ -42,23 +42,6 @@ QUIET: Final = (
     "hydra/job_logging=none",
     "hydra/hydra_logging=none",
 )
-
-OPTIONS: Final = """\
-Options:
-  key=value         set a key; nested keys are written a.b=value, lists [a,b], a config group is chosen by its name
-  -m, --multirun    run every combination of comma-separated values: seed=1,2,3
-  --cfg job         print the configuration instead of running it
-  --config-dir DIR  look for configuration files in DIR as well"""
-
-# Groups whose choices are parts (see gridpilot.presets): a class of the user's own can take a choice's place.
-PARTS: Final = ("agent", "prices")
-DOTTED: Final = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+")
-
-# Hydra's options that make sense here, and the number of values each takes.
-HYDRA_OPTIONS: Final = {
-    **dict.fromkeys(("-m", "--multirun", "-r", "--run", "--resolve", "--hydra-help"), 0),
-    **dict.fromkeys(("-c", "--cfg", "-p", "--package", "-cd", "--config-dir", "-i", "--info"), 1),
-}
 
 
 def composed(config_name: str, overrides: Sequence[str] = (), *, package: str = CONFIG_PACKAGE) -> dict[str, Any]:
@@ -84,7 +67,6 @@ def run(config_name: str, argv: Sequence[str], main: Callable[[dict[str, Any]], 
     if {"-h", "--help"}.intersection(argv):
         print(_help(config_name, package))
         return 0
-    argv = _own_parts(argv)
     codes: list[int] = []
     failures: list[BaseException] = []
 
@@ -101,12 +83,13 @@ def run(config_name: str, argv: Sequence[str], main: Callable[[dict[str, Any]], 
         except BaseException as error:
             failures.append(error)
 
-    options, overrides = _split(argv)
-    with _command_line(config_name, options, overrides):
-        try:
-            hydra.main(config_path=f"pkg://{package}", config_name=config_name, version_base=None)(task)()
-        except (HydraException, OmegaConfBaseException, yaml.YAMLError, ValueError) as error:
-            raise ConfigError(_explain(error, config_name, options, overrides, package)) from error
+    with tempfile.TemporaryDirectory(prefix="gridpilot-") as folder:
+        line = read_command_line(argv, package, Path(folder))
+        with _command_line(config_name, line):
+            try:
+                hydra.main(config_path=f"pkg://{package}", config_name=config_name, version_base=None)(task)()
+            except (HydraException, OmegaConfBaseException, yaml.YAMLError, ValueError, OSError) as error:
+                raise ConfigError(_explain(error, config_name, line, package)) from error
     if failures:
         raise failures[0]
     return max(codes, default=0)
@@ -136,6 +119,8 @@ def _problem(model: type[BaseModel], problem: Mapping[str, Any]) -> str:
         case _:
             message = str(problem["msg"]).removeprefix("Value error, ")
             message = message[:1].lower() + message[1:]
+            if problem["type"] == "string_type" and isinstance(problem["input"], int | float):
+                message += f"; as text it goes in quotes inside the quotes: '{path}=\"...\"'"
             return f"{path}={_shorten(problem['input'])}: {message}" if path else message
 
 
@@ -149,61 +134,15 @@ def _fields(model: type[BaseModel], path: Sequence[int | str]) -> list[str]:
     return sorted(model.model_fields)
 
 
-def _own_parts(argv: Sequence[str]) -> list[str]:
-    """The same command line with each part that is no file of its group, ``prices=my_file.Mine`` or ``prices={name: ...}``, put by value.
-
-    Hydra takes a group's choice from files alone: the choice is deleted, its value added, and keys below it may be new.
-    """
-    own: dict[str, list[str]] = {}
-    for argument in argv:
-        key, _, value = argument.partition("=")
-        if key in PARTS and (value.startswith("{") or DOTTED.fullmatch(value)):
-            mapping = value if value.startswith("{") else f"{{name: {value}}}"
-            found = re.search(r"\bname:\s*([\w.]+)", mapping)
-            choice = found.group(1) if found else "null"
-            own[key] = [f"~{key}", f"+{key}={mapping}", f"++hydra.runtime.choices.{key}={choice}"]
-    rewritten = []
-    for argument in argv:
-        group = argument.partition("=")[0].partition(".")[0]
-        if group not in own:
-            rewritten.append(argument)
-        elif argument.startswith(f"{group}."):
-            rewritten.append(f"++{argument}")
-        elif own[group]:
-            rewritten += own[group]
-            own[group] = []
-    return rewritten
-
-
-def _split(argv: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Options with their values, and overrides: Hydra's own parser wants them one after the other."""
-    options: list[str] = []
-    overrides: list[str] = []
-    rest = list(argv)
-    while rest:
-        argument = rest.pop(0)
-        if not argument.startswith("-"):
-            overrides.append(argument)
-            continue
-        name, given, _ = argument.partition("=")
-        if name not in HYDRA_OPTIONS:
-            known = sorted(option for option in (*HYDRA_OPTIONS, "--help") if option.startswith("--"))
-            raise ConfigError(f"unknown option {name!r}; keys are set with key=value, and options are {', '.join(known)}")
-        if HYDRA_OPTIONS[name] and not given and not rest:
-            raise ConfigError(f"option {name!r} needs a value")
-        options += [argument, rest.pop(0)] if HYDRA_OPTIONS[name] and not given else [argument]
-    return options, overrides
-
-
 @contextlib.contextmanager
-def _command_line(config_name: str, options: Sequence[str], overrides: Sequence[str]) -> Iterator[None]:
+def _command_line(config_name: str, line: CommandLine) -> Iterator[None]:
     """Hand the command line to Hydra, which reads ``sys.argv``, and make it raise its errors instead of printing them."""
     before, full_error = sys.argv, os.environ.get("HYDRA_FULL_ERROR")
     with tempfile.TemporaryDirectory(prefix="gridpilot-") as sweep:
         quiet = [*QUIET, f"hydra.sweep.dir={sweep}", f"hydra.job.name={config_name}"]
-        given = {override.partition("=")[0] for override in overrides}
+        given = {override.partition("=")[0] for override in line.overrides}
         kept = [override for override in quiet if override.partition("=")[0] not in given]
-        sys.argv = ["gridpilot", *options, *kept, *overrides]
+        sys.argv = ["gridpilot", *line.options, *kept, *line.search, *line.overrides]
         os.environ["HYDRA_FULL_ERROR"] = "1"
         try:
             yield
@@ -215,35 +154,48 @@ def _command_line(config_name: str, options: Sequence[str], overrides: Sequence[
                 os.environ["HYDRA_FULL_ERROR"] = full_error
 
 
-def _explain(error: Exception, config_name: str, options: Sequence[str], overrides: Sequence[str], package: str) -> str:
+def _explain(error: Exception, config_name: str, line: CommandLine, package: str) -> str:
     """Say in one line which override Hydra refused and what it could have been."""
     if isinstance(error, OverrideParseException):
-        return f"override {error.override!r} cannot be read, expected key=value: {_one_line(error)}"
+        return _unreadable(error.override, _one_line(error))
     if isinstance(error, MissingConfigException) and error.options is not None:
         group, _, choice = str(error.missing_cfg_file).rpartition("/")
-        return f"{group}={choice}: no such choice, expected one of {', '.join(sorted(error.options))}"
+        return f"{group}={choice}: no such choice, {did_you_mean(choice, error.options) or expected_one_of(sorted(error.options))}"
     if isinstance(error, yaml.YAMLError):
         return f"a configuration file is not yaml: {_one_line(error)}"
-    own = _search_path(options)
-    _, groups = _known(config_name, own, package)
-    set_keys = _keys(overrides)
+    _, groups = _known(config_name, line.search, package)
+    set_keys = _keys(line.overrides)
     chosen = [override for override, key, sweep in set_keys if key in groups and not sweep]
-    keys, _ = _known(config_name, [*own, *chosen], package)
+    keys, _ = _known(config_name, [*line.search, *chosen], package)
     known = sorted({*keys, *groups})
     for override, key, _ in set_keys:
         if key not in known:
-            return f"unknown key {key!r} in {override!r}{_suggest(key, known)}"
+            return f"unknown key {key!r:.100} in {override!r:.200}{_suggest(key, known)}"
+    for override, _, sweep in set_keys:
+        if sweep and not line.multirun:
+            as_list = f"{override.replace('=', '=[', 1)}]"
+            return (
+                f"override {override!r:.200} has several values: add -m to run one after the other, or write {shlex.quote(as_list):.200} "
+                f"for a list, or {shell_quoted(override):.200} for text, with the quotes inside the quotes"
+            )
     return _one_line(error)
 
 
-def _search_path(options: Sequence[str]) -> list[str]:
-    """The directories given with ``--config-dir``, as an override."""
-    for option, value in itertools.pairwise([*options, ""]):
-        name, given, inline = option.partition("=")
-        if name in ("-cd", "--config-dir"):
-            folder = Path(inline if given else value).absolute()
-            return [f"hydra.searchpath=['file://{folder}']"] if folder.is_dir() else []
-    return []
+def _unreadable(override: str, reason: str) -> str:
+    """What to say of an override that Hydra's grammar does not take."""
+    key, given, value = override.partition("=")
+    told = f"override {override!r:.200} cannot be read, expected key=value"
+    parser = OverridesParser.create()
+    try:
+        parser.parse_override(f"{key}={quoted(value)}")
+    except HydraException:
+        return f"{told}: {reason:.300}"  # it is the key that is wrong
+    if value.startswith("[") and value.endswith("]"):
+        as_texts = f"{key}=[{','.join(quoted(part.strip()) for part in value[1:-1].split(','))}]"
+        return f"{told}; in a list, values with such signs go in quotes inside the quotes: {shlex.quote(as_texts):.400}"
+    if not given or value.startswith(("[", "{")):
+        return f"{told}: {reason:.300}"
+    return f"{told}; a value with such signs goes in quotes inside the quotes: {shell_quoted(override):.400}"
 
 
 def _keys(overrides: Sequence[str]) -> list[tuple[str, str, bool]]:
@@ -297,7 +249,7 @@ def _help(config_name: str, package: str) -> str:
     parts = [
         f"usage: gridpilot {config_name.replace('_', '-')} [key=value ...] [options]",
         "\n".join(comment),
-        OPTIONS,
+        HELP,
         "Groups:\n" + "\n".join(choices) if choices else "",
         "Keys and their defaults:\n" + "\n".join(f"  {line}" for line in defaults.splitlines()),
     ]
@@ -315,7 +267,7 @@ def _abridged(values: Any) -> Any:
 
 def _suggest(key: str, known: Sequence[str]) -> str:
     top = [name for name in known if "." not in name]
-    hint = did_you_mean(key, known, alike=0.7) or (f"known keys are {', '.join(top)}" if top else "")
+    hint = did_you_mean(key, known, alike=0.7) or (f"known keys are {listed(top)}" if top else "")
     return f"; {hint}" if hint else ""
 
 

@@ -26,6 +26,7 @@ from gridpilot.agents.seating import AgentSpec
 from gridpilot.configuration import validate
 from gridpilot.errors import FAILURES, DeploymentError
 from gridpilot.file_access import is_installed, watch_files
+from gridpilot.files import check_output
 from gridpilot.live.config import RiskLimits
 from gridpilot.live.deployment import DEPLOYMENT_NAME, load_deployment
 from gridpilot.live.deployment_writer import pack_agent, write_deployment
@@ -61,6 +62,7 @@ def main(argv: list[str]) -> int:
     run and writing the folder raise; then nothing is written.
     """
     arguments = _parser().parse_args(argv)
+    check_output(arguments.out or Path("deployments"), DeploymentError, folder=True)
     despite = _codes(arguments.despite)
     limits = _limits(arguments.risk)
     record = read_record(arguments.run, arguments.agent)
@@ -246,7 +248,10 @@ def rehearse(folder: Path) -> None:
     """
     with watch_files() as read:
         deployment = load_deployment(folder)
-        market = {**deployment.manifest["config"]["market"], "sites": yaml.safe_load((folder / "site.yaml").read_text())}
+        market = {
+            **deployment.manifest["config"]["market"],
+            "sites": yaml.safe_load((folder / "site.yaml").read_text(encoding="utf-8")),
+        }
         error = play_a_tick(load_setup(market), AgentSpec(deployment.agent["target"], deployment.agent["params"]))
     others = [path for path in read.paths if not path.is_relative_to(folder.absolute())]
     if others:

@@ -6,13 +6,62 @@ A rename within a folder is atomic, and after a crash of the machine it holds on
 from __future__ import annotations
 
 import contextlib
+import glob
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Final
 
 from gridpilot.errors import GridPilotError
 
-__all__ = ["replacing", "sync", "write_atomically"]
+__all__ = ["RUNS", "check_output", "replacing", "run_folder", "sync", "write_atomically"]
+
+RUNS: Final = Path("runs")
+"""Where commands keep what they have run, unless told otherwise."""
+
+
+def run_folder(readable: str, identity: str) -> Path:
+    """The folder in ``RUNS`` whose name ends in ``identity``: the one that is there, whatever it was called, or a new ``readable`` one.
+
+    Of ``readable`` all but letters, digits and ``._=+-`` is left out, and what is beyond 80 characters.
+    """
+    there = [path for path in sorted(RUNS.glob(f"*-{glob.escape(identity)}")) if path.is_dir()]
+    name = re.sub(r"[^A-Za-z0-9._=+-]+", "-", readable)[:80].strip("-.")
+    return there[0] if there else RUNS / f"{name}-{identity}"
+
+
+def check_output(path: Path, error: type[GridPilotError], *, folder: bool = False, new_folders: bool = False) -> None:
+    """Refuse, before the work that is to fill it, an output that could not be written at the end of it.
+
+    A file takes the place of a file alone, of no folder, device or pipe, and needs a folder that is there, or with ``new_folders`` one that
+    can be made. A ``folder`` may be new, together with those above it. Raises ``error``, naming the path and the reason.
+    """
+    try:
+        reason = _obstacle(path, folder, folder or new_folders)
+    except OSError as problem:
+        reason = problem.strerror or str(problem)
+    if reason:
+        raise error(f"cannot write {path}: {reason}")
+
+
+def _obstacle(path: Path, folder: bool, new_folders: bool) -> str:
+    """Why ``path`` cannot be written, or nothing; raises ``OSError`` as well."""
+    if folder and path.exists() and not path.is_dir():
+        return "it is a file, expected a folder"
+    if not folder and path.is_dir():
+        return "it is a folder, expected the name of a file"
+    if not folder and path.exists() and not path.is_file():
+        return "it is a device or a pipe, expected the name of a file"
+    place = path.absolute() if folder else path.absolute().parent
+    while new_folders and not place.exists():
+        place = place.parent
+    if not place.is_dir():
+        return f"{str(place)!r} is a file, expected a folder" if place.exists() else f"there is no folder {str(place)!r}"
+    probe = place / f".{'gridpilot' if folder else path.name}.{os.getpid()}"
+    os.close(os.open(probe, os.O_WRONLY | os.O_CREAT, 0o600))  # what a folder allows, only trying tells
+    probe.unlink()
+    return ""
 
 
 def write_atomically(path: Path, content: bytes, error: type[GridPilotError]) -> None:

@@ -1,7 +1,8 @@
 """Parts by name: agents, forecasters, planners, price models and venues are all found and built here.
 
-A part is named in the same way everywhere: by the name of a file ``conf/GROUP/NAME.yaml``, by the dotted path of a class of one's own
-such as ``my_file.Mine``, or by a mapping that has either as ``name`` and the part's parameters beside it. A file of ``conf`` is such a
+A part is named in the same way everywhere: by the name of a file ``conf/GROUP/NAME.yaml``, by the path of such a file of one's own
+(``my.yaml``), by the dotted path of a class of one's own such as ``my_file.Mine``, or by a mapping that has one of them as ``name`` and the
+part's parameters beside it. A file of ``conf`` is such a
 mapping itself: its ``name`` is the dotted path of the class, and what else it holds are the parameters.
 """
 
@@ -16,16 +17,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 import yaml
 
 from gridpilot.errors import ConfigError, GridPilotError
 from gridpilot.suggestions import did_you_mean
 
-__all__ = ["Kind", "build", "described", "find", "load_preset", "named", "names", "registered"]
+__all__ = ["Kind", "build", "described", "find", "is_file", "load_file", "load_preset", "named", "names", "registered"]
 
 Part = TypeVar("Part")
+
+_YAML: Final = (".yaml", ".yml")
+_TABLES: Final = (".csv", ".gz", ".parquet", ".pq", ".tsv", ".txt")
 
 
 @dataclass(frozen=True)
@@ -51,7 +55,12 @@ def _loaded(group: str, name: str) -> Any:
 
 
 def load_preset(group: str, name: str) -> dict[str, Any]:
-    """The mapping in ``conf/GROUP/NAME.yaml``. Raises :class:`~gridpilot.errors.ConfigError` where there is none, with the choices."""
+    """The mapping in ``conf/GROUP/NAME.yaml``, or in the file ``name`` of one's own, ``my.yaml``.
+
+    Raises :class:`~gridpilot.errors.ConfigError` where there is none, with the choices.
+    """
+    if is_file(name, group):
+        return load_file(group, name)
     if name not in names(group):
         raise ConfigError(f"{group}={name}: no such choice, expected one of {', '.join(names(group))}")
     loaded = copy.deepcopy(_loaded(group, name))
@@ -60,24 +69,35 @@ def load_preset(group: str, name: str) -> dict[str, Any]:
 
 
 def described(group: str, spec: str | Path | Mapping[str, Any]) -> dict[str, Any]:
-    """The mapping that ``spec`` stands for: itself, that of a YAML file by its path, or a preset by name.
+    """The mapping that ``spec`` stands for: itself, that of a file by its path, or a preset by name; see :func:`load_preset`."""
+    return dict(spec) if isinstance(spec, Mapping) else load_preset(group, str(spec))
 
-    A path is relative to the working directory. Raises :class:`~gridpilot.errors.ConfigError` for a file that cannot be read or
-    holds no mapping, and where there is no such preset.
-    """
-    if isinstance(spec, Mapping):
-        return dict(spec)
-    path = Path(spec)
-    if path.suffix not in (".yaml", ".yml"):
-        return load_preset(group, str(spec))
+
+def is_file(name: str, group: str) -> bool:
+    """Whether a choice is a file of one's own, ``my.yaml``, rather than a name; prices can be those of a table, ``my.csv``."""
+    return name.endswith(_YAML) or (group == "prices" and name.endswith(_TABLES))
+
+
+def load_file(group: str, name: str) -> dict[str, Any]:
+    """The mapping in a file of one's own. Raises :class:`~gridpilot.errors.ConfigError` where there is none or it holds something else."""
+    path = Path(name).expanduser()
+    if not name.endswith(_YAML):
+        replay = load_preset(group, "replay")
+        return {**replay, **importlib.import_module(replay["name"].rpartition(".")[0]).replayed(path)}
     try:
-        loaded = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error).splitlines()[0]
-        raise ConfigError(f"{group}: {path} cannot be read: {reason}") from error
-    if not isinstance(loaded, Mapping):
-        raise ConfigError(f"{group}: {path} holds {type(loaded).__name__}, expected a mapping as in conf/{group}")
-    return dict(loaded)
+        loaded = yaml.safe_load(path.read_bytes())
+    except OSError as error:
+        hint = (
+            f"; did you mean {group}={path.stem}?"
+            if (resources.files("gridpilot.conf") / group / f"{path.stem}.yaml").is_file()
+            else ""
+        )
+        raise ConfigError(f"{group}={name}: {path.absolute()} cannot be read: {error.strerror}{hint}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{group}={name}: the file is not yaml: {' '.join(str(error).split()):.200}") from error
+    if not isinstance(loaded, dict):
+        raise ConfigError(f"{group}={name}: the file holds {loaded!r:.60}, expected keys and values")
+    return {str(key): value for key, value in loaded.items()}
 
 
 def registered(group: str) -> dict[str, dict[str, Any]]:
@@ -88,7 +108,9 @@ def registered(group: str) -> dict[str, dict[str, Any]]:
 def named(kind: Kind[Part], spec: str | Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
     """The name, or dotted path, and the parameters that ``spec`` gives. Raises ``kind.error`` where it names nothing."""
     given: dict[str, Any] = {"name": spec} if isinstance(spec, str) else dict(spec)
-    name = given.pop("name", None) or given.pop("model", None)  # what a price model is called in words
+    if isinstance(given.get("name"), str) and is_file(given["name"], kind.group):
+        given = {**load_file(kind.group, given["name"]), **{key: value for key, value in given.items() if key != "name"}}
+    name = given.pop("name") if "name" in given else given.pop("model", None)  # what a price model is called in words
     if not isinstance(name, str):
         raise kind.error(f"{kind.group} {spec!r:.100}: name is {name!r}, expected {_expected(kind)}")
     return name, given

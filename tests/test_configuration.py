@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import shlex
 import sys
 from pathlib import Path
 from typing import Any
@@ -10,7 +12,7 @@ from typing import Any
 import pytest
 from hydra import compose as compose_with_hydra
 from hydra import initialize_config_module
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, create_model, field_validator
 
 from gridpilot.configuration import run, validate
 from gridpilot.errors import ConfigError
@@ -266,5 +268,98 @@ def test_validate_names_key_value_and_expectation(change: dict[str, Any], words:
         validate(Plant, {"name": "a", "battery": {"energy_kwh": 3}} | change, "plant.yaml")
     message = str(caught.value)
     assert message.startswith("plant.yaml: ")
+    for word in words:
+        assert word in message
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["Price [EUR/MWh]", "Preis €", "my run (1)", "Zürich", "a=b", "it's", 'a "b"', "a;b#c!", "<x>", "both '\"' (2)", "x\\ (1)"],
+)
+def test_a_value_that_needs_quotes_is_told_with_them_and_they_work(value: str) -> None:
+    message = refused(f"label={value}")
+    assert "quotes inside the quotes" in message
+    (argument,) = shlex.split(message.rpartition("quotes: ")[2])
+    assert compose(argument)[0]["label"] == value
+
+
+def test_quotes_for_a_home_folder_and_in_a_list() -> None:
+    (argument,) = shlex.split(refused("out=~/my.csv").rpartition("quotes: ")[2])
+    assert compose(argument)[0]["out"] == str(Path.home() / "my.csv")
+    (argument,) = shlex.split(refused("agents=[a (1), b €]").rpartition("quotes: ")[2])
+    assert compose(argument)[0]["agents"] == ["a (1)", "b €"]
+
+
+def test_a_value_with_a_comma_is_told_what_it_can_mean() -> None:
+    message = refused("label=Price, EUR")
+    assert "-m" in message
+    as_list, as_text = (shlex.split(text)[0] for text in re.findall(r"'label=[^']*'", message)[1:])
+    assert compose(as_list)[0]["label"] == ["Price", "EUR"]
+    assert compose(as_text)[0]["label"] == "Price, EUR"
+
+
+def test_long_values_and_long_lists_of_keys_are_cut() -> None:
+    assert len(refused(f"label={'(' * 20_000}")) < 1000
+    assert len(refused(f"{'x' * 20_000}=3")) < 1000
+    keys = {f"key_{i}": Field(default=0.0) for i in range(2000)}
+    wide = create_model("Wide", __config__=ConfigDict(extra="forbid"), **{name: (float, field) for name, field in keys.items()})  # type: ignore[call-overload]
+    with pytest.raises(ConfigError, match=r"known keys are .* and 1980 more$") as caught:
+        validate(wide, {"zzz": 1}, "wide.yaml")
+    assert len(str(caught.value)) < 1000
+
+
+@pytest.mark.parametrize("name", ["it's", "a (1), [b]", "ü ñ €", "=x", "plain"])
+def test_a_user_directory_may_have_any_name(name: str, tmp_path: Path) -> None:
+    (tmp_path / name / "plant").mkdir(parents=True)
+    (tmp_path / name / "plant" / "mine.yaml").write_text("name: mine\ngrid_kw: 5.0\n")
+    (values,) = compose("--config-dir", str(tmp_path / name), "plant=mine")
+    assert values["plant"]["grid_kw"] == 5.0
+    assert [values["ticks"] for values in compose(f"--config-dir={tmp_path / name}", "plant=mine", "-m", "ticks=1,2")] == [1, 2]
+    assert "did you mean episodes?" in refused(f"--config-dir={tmp_path / name}", "plant=mine", "episode=3")
+
+
+@pytest.mark.parametrize("given", ["nowhere", "", "a_file"])
+def test_a_user_directory_that_is_none_is_named(given: str) -> None:
+    Path("a_file").touch()
+    message = refused("--config-dir", given, "plant=mine")
+    assert f"--config-dir {given!r}: " in message
+    assert "expected a folder" in message
+
+
+def test_a_choice_may_be_a_file_given_by_its_path(tmp_path: Path) -> None:
+    elsewhere = tmp_path / "else where"
+    elsewhere.mkdir()
+    (elsewhere / "my plant.v2.yaml").write_text("name: mine\ngrid_kw: 5.0\n")
+    Path("small.yaml").write_text("name: not the library's\ngrid_kw: 6.0\n")
+    (values,) = compose(f"plant={elsewhere / 'my plant.v2.yaml'}", "plant.grid_kw=7")
+    assert values["plant"] == {"name": "mine", "grid_kw": 7}
+    assert compose("plant=small.yaml")[0]["plant"]["name"] == "not the library's"
+    assert [values["plant"]["name"] for values in compose("-m", f"plant=small,small.yaml,{elsewhere / 'my plant.v2.yaml'}")] == [
+        "small",
+        "not the library's",
+        "mine",
+    ]
+
+
+def test_a_file_by_its_path_may_build_on_the_package_s(tmp_path: Path) -> None:
+    Path("mine.yml").write_text("defaults:\n  - large\n  - _self_\nname: larger\n")
+    (values,) = compose("plant=./mine.yml")
+    assert values["plant"] == {"name": "larger", "grid_kw": 1000.0, "battery": {"energy_kwh": 10.0}}
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (None, ["mine.yaml cannot be read: No such file or directory"]),
+        (b"name: [mine", ["plant=mine.yaml: the file is not yaml"]),
+        (b"- a list", ["plant=mine.yaml: the file holds ['a list'], expected keys and values"]),
+        (b"", ["the file holds None"]),
+        (b"\xff\xfe\x00", ["plant=mine.yaml: the file is not yaml"]),
+    ],
+)
+def test_a_file_by_its_path_that_cannot_be_used_is_named(content: bytes | None, words: list[str]) -> None:
+    if content is not None:
+        Path("mine.yaml").write_bytes(content)
+    message = refused("plant=mine.yaml")
     for word in words:
         assert word in message

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 import pytest
 
 from gridpilot import files
 from gridpilot.errors import PriceError
-from gridpilot.files import replacing, write_atomically
+from gridpilot.files import check_output, replacing, run_folder, write_atomically
 
 
 def test_writing_is_all_or_nothing(tmp_path: Path) -> None:
@@ -57,3 +58,70 @@ def test_content_is_on_the_disk_before_the_rename_and_the_folder_after_it(tmp_pa
     monkeypatch.setattr(files.os, "fsync", fsync)
     write_atomically(path, b"content", PriceError)
     assert seen == [(False, False), (True, True)]
+
+
+@pytest.mark.parametrize(
+    ("given", "reason"),
+    [
+        ("", "it is a folder"),
+        ("folder", "it is a folder"),
+        ("/dev/null", "it is a device or a pipe"),
+        ("/dev/full", "it is a device or a pipe"),
+        ("pipe", "it is a device or a pipe"),
+        ("nowhere/file.csv", "there is no folder '.*nowhere'"),
+        ("taken/file.csv", "'.*taken' is a file"),
+        ("/proc/file.csv", "No such file|Permission denied|Read-only"),
+        ("x" * 300, "File name too long"),
+    ],
+)
+def test_a_file_that_could_not_be_written_is_refused_beforehand(given: str, reason: str) -> None:
+    surroundings()
+    before = sorted(Path.cwd().rglob("*"))
+    with pytest.raises(PriceError, match=rf"^cannot write {re.escape(str(Path(given)))}: .*({reason})"):
+        check_output(Path(given), PriceError)
+    assert sorted(Path.cwd().rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    ("given", "reason"),
+    [
+        ("taken", "it is a file"),
+        ("taken/below/it", "taken' is a file"),
+        ("/dev/null", "it is a file"),
+        ("/dev/null/below", "'/dev/null' is a file"),
+        ("/proc/nowhere/run", "No such file|Permission denied|Read-only"),
+        ("x" * 300, "File name too long"),
+    ],
+)
+def test_a_folder_that_could_not_be_written_is_refused_beforehand(given: str, reason: str) -> None:
+    surroundings()
+    with pytest.raises(PriceError, match=rf"^cannot write {re.escape(given)}: .*({reason})"):
+        check_output(Path(given), PriceError, folder=True)
+
+
+def test_what_can_be_written_passes_and_is_left_alone() -> None:
+    surroundings()
+    before = sorted(Path.cwd().rglob("*"))
+    for given in ("taken", "new.csv", "folder/new.csv", "link"):
+        check_output(Path(given), PriceError)
+    check_output(Path("new/below/it.csv"), PriceError, new_folders=True)
+    for given in ("folder", "new", "new/below/it", "."):
+        check_output(Path(given), PriceError, folder=True)
+    assert sorted(Path.cwd().rglob("*")) == before
+    assert Path("taken").read_text() == "as it was"
+
+
+def surroundings() -> None:
+    Path("taken").write_text("as it was")
+    Path("folder").mkdir()
+    os.mkfifo("pipe")
+    Path("link").symlink_to("taken")
+
+
+def test_a_run_is_found_by_its_identity_whatever_it_was_called() -> None:
+    assert run_folder("quick-ercot: 5 % (a/b)", "0123456789") == Path("runs/quick-ercot-5-a-b-0123456789")
+    assert len(run_folder("x" * 500, "0123456789").name) == 91
+    Path("runs/tournament-0123456789").mkdir(parents=True)
+    Path("runs/a file-9999999999").touch()
+    assert run_folder("quick", "0123456789") == Path("runs/tournament-0123456789")
+    assert run_folder("quick", "9999999999") == Path("runs/quick-9999999999")

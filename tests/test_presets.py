@@ -9,19 +9,21 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
-from gridpilot import load_setup, presets
+from gridpilot import load_setup, load_site, presets
 from gridpilot.agents.bidding.base import BIDDING
 from gridpilot.agents.registry import AGENT
 from gridpilot.agents.storage.base import STORAGE
 from gridpilot.cli import main
 from gridpilot.envs import MarketEnv
-from gridpilot.errors import PriceError
+from gridpilot.errors import ConfigError, PriceError
 from gridpilot.forecasting.registry import FORECASTER
 from gridpilot.live.open_venue import VENUE
 from gridpilot.planning.registry import PLANNER
-from gridpilot.prices.load import PRICES
+from gridpilot.prices.load import PRICES, load_prices
+from tests.test_structure import ROOT
 
 KINDS: dict[str, presets.Kind[Any]] = {kind.group: kind for kind in (AGENT, BIDDING, FORECASTER, PLANNER, PRICES, STORAGE, VENUE)}
 NAMES = [(group, name) for group in KINDS for name in presets.names(group)]
@@ -177,3 +179,40 @@ def test_a_price_model_that_there_is_not_is_told_in_one_line(capfd: pytest.Captu
 def test_a_preset_can_be_changed_by_name() -> None:
     ours = load_setup(prices={"name": "mara_event", "begin": "opening"}, ticks=3, history=0).scenario(0, [0]).prices
     np.testing.assert_allclose(ours[0, 0], [3.0 * 0.04, 4.0 * 1.06, 2.0 * 0.24])
+
+
+def test_a_preset_may_be_a_file_of_one_s_own_given_by_its_path() -> None:
+    Path("flat.yaml").write_text("name: mara_event\nbegin: opening\n")
+    Path("market.yml").write_text("capacity_kw: 900\nsupply: [[900, 0.0]]\nsites: [seat.yaml, mix_1mw]\n")
+    Path("seat.yaml").write_text((ROOT / "conf" / "site" / "mix_1mw.yaml").read_text(encoding="utf-8"))
+    setup = load_setup("market.yml", "flat.yaml", ticks=3, history=0)
+    assert setup.sites[0] == setup.sites[1] == load_site("./seat.yaml")
+    assert type(setup.world.prices).__name__ == "MaraEventPrices"
+    assert setup.scenario(0, [0]).prices[0, 0] == pytest.approx([3.0 * 0.04, 4.0 * 1.06, 2.0 * 0.24])
+
+
+@pytest.mark.parametrize("given", ["nowhere.yaml", "list.yaml"])
+def test_a_file_of_one_s_own_that_cannot_be_used_is_named(given: str) -> None:
+    Path("list.yaml").write_text("[1, 2]")
+    for load in (load_setup, load_site, load_prices):
+        with pytest.raises(ConfigError, match=given):
+            load(given)  # type: ignore[operator]
+    with pytest.raises(ConfigError, match=r"did you mean site=mix_1mw\?"):
+        load_site("mix_1mw.yaml")
+
+
+def test_prices_that_say_model_as_earlier_versions_did_are_built() -> None:
+    assert type(load_prices({"model": "mara_event", "begin": "opening"})).__name__ == "MaraEventPrices"
+    with pytest.raises(PriceError, match="nothing_such"):
+        load_prices({"model": "nothing_such"})
+
+
+def test_prices_may_be_a_table_given_by_its_path(capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [f"2024-03-0{1 + i // 288}T{i % 288 // 12:02d}:{5 * (i % 12):02d}:00,{30 + i % 288 / 10}" for i in range(3 * 288)]
+    Path("my prices.csv").write_text("time,lmp\n" + "\n".join(rows) + "\n")
+    prices = load_setup(prices="my prices.csv", ticks=288, history=0).scenario(0, [0]).prices
+    assert prices[:, 0, 0] == pytest.approx((30 + np.arange(288) / 10) / 1000)
+    assert main(["simulate-prices", "prices=my prices.csv", "episodes=1", "ticks=288", "out=paths.parquet"]) == 0
+    assert pd.read_parquet("paths.parquet")["energy"].to_numpy() == pytest.approx(prices[:, 0, 0])
+    assert main(["simulate-prices", "prices=nowhere.csv"]) == 2
+    assert capsys.readouterr().err == "gridpilot simulate-prices: error: nowhere.csv: no such file\n"

@@ -35,7 +35,18 @@ ORDER = (
 RANK = {room: rank for rank, rooms in enumerate(ORDER) for room in rooms}
 
 # What may be imported from everywhere; but the market does without configuration.
-SHARED = {"errors", "configuration", "file_access", "files", "presets", "progress", "provenance", "suggestions"}
+SHARED = {
+    "errors",
+    "configuration",
+    "file_access",
+    "files",
+    "overrides",
+    "plain_text",
+    "presets",
+    "progress",
+    "provenance",
+    "suggestions",
+}
 
 HEAVY = {
     "arch",

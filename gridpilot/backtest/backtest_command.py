@@ -7,6 +7,7 @@ The folder holds ``scores.parquet`` (a row a member, channel and horizon), ``for
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -16,6 +17,8 @@ from gridpilot.backtest.config import member_specs, validate_backtest
 from gridpilot.backtest.output import results_json, run_folder, write_run
 from gridpilot.backtest.run import backtest
 from gridpilot.backtest.table import render_table
+from gridpilot.errors import ForecastError
+from gridpilot.files import RUNS, check_output
 
 __all__ = ["main"]
 
@@ -27,6 +30,7 @@ def main(argv: list[str]) -> int:
 
 def _run(config: dict[str, Any]) -> int:
     settings = validate_backtest(config)
+    check_output(Path(settings.out or RUNS), ForecastError, folder=True)
     from gridpilot.presets import registered
 
     specs = member_specs(settings.members, registered("forecaster"))

@@ -21,6 +21,7 @@ from gridpilot.backtest.result import MOST_NOTES, Backtest
 from gridpilot.backtest.rolling import observed
 from gridpilot.backtest.summary import mean_weights
 from gridpilot.errors import ForecastError
+from gridpilot.files import run_folder as runs_folder
 from gridpilot.files import write_atomically
 from gridpilot.forecasting.base import QUANTILE_LEVELS
 from gridpilot.provenance import versions
@@ -42,7 +43,9 @@ def run_folder(result: Backtest) -> Path:
     about = manifest(result)
     identity = {key: about[key] for key in ("config", "members", "data", "versions")}
     digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
-    return Path("runs") / f"backtest-{digest[:10]}"
+    settings = result.settings
+    what = [Path(settings.data).stem] if settings.data else [settings.process or settings.preset, f"seed{settings.seed}"]
+    return runs_folder("-".join(["backtest", *what]), digest[:10])
 
 
 def manifest(result: Backtest) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from typing import Any, Final, Literal, Self
 
 from gridpilot.errors import ForecastError
 from gridpilot.forecasting.base import Forecaster
+from gridpilot.workers import no_workers
 
 __all__ = ["BackgroundFits"]
 
@@ -95,7 +96,10 @@ class BackgroundFits:
 
     def _start_executor(self) -> Executor:
         if self._executor is None:
-            if self.kind == "thread":
+            missing = no_workers() if self.kind == "process" else ""
+            if missing:
+                self._note(f"{missing}; fitting in a thread of this process")
+            if self.kind == "thread" or missing:
                 self._executor = ThreadPoolExecutor(1, thread_name_prefix="gridpilot-fit")
             else:  # a fork of a process with running threads may hang; spawn is the same everywhere
                 self._executor = ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn"))

@@ -1,7 +1,8 @@
 """How compiled kernels are declared, cached and announced.
 
 Kernels are compiled by numba when first called and cached on disk beside their source (in numba's user-wide cache where the
-package folder is read-only), so that a machine compiles each of them once; the first compilation of a process says so on stderr.
+package folder is read-only), so that a machine compiles each of them once; the first compilation of a process says so on stderr. Where no
+cache can be written each process compiles what it uses, and says so.
 
 ``kernel`` is for code that runs on one thread, ``parallel_kernel`` runs its ``prange`` loops on all of numba's threads. ``leaf_kernel`` is
 for hot loops: it may make no array, and in return counts no references to those that it is given. What it needs as scratch is made by the
@@ -74,15 +75,40 @@ def start_without_blas() -> None:
 def _compiled(function: Callable[..., Any], **options: Any) -> Any:
     if numba.config.DISABLE_JIT:  # type: ignore[attr-defined]  # NUMBA_DISABLE_JIT=1, for debuggers: plain Python functions
         return np.errstate(all="ignore")(function)  # a kernel divides by zero and overflows in silence
-    dispatcher = numba.njit(cache=True, error_model="numpy", **options)(function)
+    cached = True
+    try:
+        dispatcher = numba.njit(cache=True, error_model="numpy", **options)(function)
+    except RuntimeError as error:
+        if "no locator available" not in str(error):
+            raise
+        # Neither the package's folder nor the user's can be written, as in a container or for a web server.
+        cached = _announcement.kept = False
+        dispatcher = numba.njit(error_model="numpy", **options)(function)
     if options.get(_OWNS_ARRAYS, True) is False:
         dispatcher.compile = functools.partial(_compile_or_explain, dispatcher.compile, function)
-    # numba's cache looks only at the file of the outermost kernel, so that after a change to a kernel which that one calls it would
-    # go on running the old code. Here every cached kernel depends on all kernel sources it can call.
+    if cached:
+        _follow_sources(dispatcher)
+    return dispatcher
+
+
+def _follow_sources(dispatcher: Any) -> None:
+    """Make a cached kernel depend on all kernel sources it can call, and go on without a cache that can no longer be written.
+
+    numba's cache looks only at the file of the outermost kernel, so that after a change to a kernel which that one calls it would go on
+    running the old code.
+    """
     path = Path(inspect.getfile(dispatcher.py_func)).resolve()
     cache_file = dispatcher._cache._cache_file
     cache_file._source_stamp = (*cache_file._source_stamp, _stamp(path.parent), _stamp(Path(__file__).resolve().parent))
-    return dispatcher
+    save = dispatcher._cache.save_overload
+
+    def save_if_possible(signature: Any, data: Any) -> None:
+        try:
+            save(signature, data)
+        except OSError as error:  # the disk is full, or the folder has become read-only: the kernel itself is there
+            _announcement.lost(error)
+
+    dispatcher._cache.save_overload = save_if_possible
 
 
 def _compile_or_explain(compile_for: Callable[[Any], Any], function: Callable[..., Any], signature: Any) -> Any:
@@ -108,18 +134,30 @@ def _stamp(folder: Path) -> str:
 
 
 class _Announcement(event.Listener):
-    """Tells, once a process, that the first use compiles and that the result is kept."""
+    """Tells, once a process, that the first use compiles, and whether the result is kept."""
 
     def __init__(self) -> None:
         self.said = False
+        self.kept = True
 
     def on_start(self, event: Any) -> None:
         if not self.said and "gridpilot" in event.data["dispatcher"].py_func.__module__:
             self.said = True
-            print("gridpilot: compiling the kernels for this machine; this happens once and is cached", file=sys.stderr, flush=True)
+            what = "this happens once and is cached"
+            if not self.kept:
+                what = f"{_UNWRITABLE}, so that this happens every time"
+            print(f"gridpilot: compiling the kernels for this machine; {what}", file=sys.stderr, flush=True)
 
     def on_end(self, event: Any) -> None:
         """Nothing to say: numba keeps the result."""
 
+    def lost(self, error: OSError) -> None:
+        """Tell, once, that what was compiled could not be kept."""
+        if self.kept:
+            self.kept = False
+            print(f"gridpilot: {_UNWRITABLE} ({error.strerror})", file=sys.stderr, flush=True)
 
-event.register("numba:compile", _Announcement())  # type: ignore[no-untyped-call]
+
+_UNWRITABLE = "they cannot be kept, as no cache folder can be written; NUMBA_CACHE_DIR=FOLDER names one that can"
+_announcement = _Announcement()
+event.register("numba:compile", _announcement)  # type: ignore[no-untyped-call]

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from gridpilot.errors import CalibrationError
+from gridpilot.files import check_output
 from gridpilot.prices.calibrate import Calibration
 from gridpilot.prices.calibrate_series import RecordedSeries
 from gridpilot.prices.calibrate_table import Comparison
@@ -109,8 +110,8 @@ def _progress(what: str) -> AbstractContextManager[Any]:
 def _check_out(out: Path) -> None:
     if out.suffix not in (".yaml", ".yml"):
         raise CalibrationError(f"--out is {str(out)!r}, expected a name that ends in .yaml")
-    if not out.absolute().parent.is_dir():
-        raise CalibrationError(f"--out is {str(out)!r}, but there is no folder {str(out.absolute().parent)!r}")
+    for path in (out, out.with_suffix(".png")):
+        check_output(path, CalibrationError)
 
 
 def _without_folders(argv: Sequence[str]) -> list[str]:

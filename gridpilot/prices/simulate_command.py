@@ -11,7 +11,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from gridpilot.errors import ConfigError, PriceError
-from gridpilot.files import replacing
+from gridpilot.files import check_output, replacing
 from gridpilot.prices.base import CHANNELS, PriceModel
 from gridpilot.prices.load import load_prices
 from gridpilot.prices.simulate import paths
@@ -71,9 +71,7 @@ def write_paths(model: PriceModel, seed: int, episodes: int, ticks: int, history
 
     if out.suffix not in (".parquet", ".csv"):
         raise PriceError(f"out is {str(out)!r}, expected a name that ends in .parquet or .csv")
-    if out.is_dir() or not out.absolute().parent.is_dir():
-        reason = "it is a folder" if out.is_dir() else f"there is no folder {str(out.absolute().parent)!r}"
-        raise PriceError(f"cannot write {out}: {reason}")
+    check_output(out, PriceError)
     schema = pa.schema(
         [
             ("episode", pa.int64()),

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveInt
 
 from gridpilot import configuration
 from gridpilot.errors import ConfigError
-from gridpilot.files import write_atomically
+from gridpilot.files import check_output, write_atomically
 from gridpilot.market.units import TICKS_PER_DAY, TICKS_PER_WEEK
 
 __all__ = ["learn_climatology", "main"]
@@ -48,6 +48,8 @@ def main(argv: Sequence[str]) -> int:
 
 def _learn(config: dict[str, Any]) -> int:
     settings = configuration.validate(ClimatologyConfig, config, "climatology")
+    if settings.out is not None:
+        check_output(Path(settings.out), ConfigError)
     text = _as_yaml(learn_climatology(settings), settings)
     if settings.out is None:
         print(text, end="")

@@ -10,7 +10,7 @@ import pandas as pd
 from rich.console import Console
 
 from gridpilot.errors import TournamentError
-from gridpilot.files import write_atomically
+from gridpilot.files import check_output, write_atomically
 from gridpilot.tournament.audits import failed_audits
 from gridpilot.tournament.leaderboard import render, to_json
 from gridpilot.tournament.manifest import Manifest
@@ -28,6 +28,8 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--out", metavar="FILE", type=Path, help="the report; by default RUN/report.html")
     parser.add_argument("--json", action="store_true", help="print the leaderboard as JSON")
     arguments = parser.parse_args(argv)
+    if arguments.out is not None:
+        check_output(arguments.out, TournamentError, new_folders=True)
     manifest, rows = read_run(arguments.run)
     board = rank(rows)
     out = write_results(arguments.run, rows, manifest, board, report=arguments.out)

@@ -13,6 +13,8 @@ import pandas as pd
 from rich.console import Console
 
 from gridpilot.errors import TournamentError
+from gridpilot.files import RUNS, check_output, run_folder
+from gridpilot.presets import registered
 from gridpilot.progress import Progress
 from gridpilot.tournament.audits import audit_agents, failed_audits, with_audits
 from gridpilot.tournament.config import Inspection, TournamentConfig, TournamentSpec, validate_tournament
@@ -73,13 +75,14 @@ def play_tournament(
     """
     console = console or Console(stderr=True)
     settings = validate_tournament(config)
+    check_output(Path(settings.out or RUNS), TournamentError, folder=True)
     if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())  # agents=[my_file.MyAgent] is a file in the current folder
     spec = settings.spec()
     found = inspect(spec)
     manifest = build_manifest(settings, found, len(_matches(settings, found, settings.episode_numbers)))
     run = identity_of(manifest)
-    folder = Path(settings.out) if settings.out else Path("runs") / f"{settings.name}-{run_id(manifest)}"
+    folder = Path(settings.out) if settings.out else run_folder(_readable(settings), run_id(manifest))
     if judge is not None and not (folder / MANIFEST_NAME).exists():
         manifest = _judged(manifest, judge, settings.deadline, console)
     manifest = open_run(folder, manifest)
@@ -104,6 +107,18 @@ def play_tournament(
         _say(console, f"{runner.resumed} of {due} matches had been played before; a new folder (out=...) plays all of them again")
     whole = settings.episodes == manifest["episodes"]["count"]
     return Played(settings, folder, manifest, rows[rows["episode"] < settings.episode_numbers.stop], whole)
+
+
+def _readable(settings: TournamentConfig) -> str:
+    """What a run is called by what is most often changed."""
+    prices = next((name for name, preset in registered("prices").items() if preset == settings.prices), None)
+    if prices is None:
+        prices = (
+            Path(settings.prices["file"]).stem
+            if settings.prices.get("file")
+            else str(settings.prices.get("name")).rpartition(".")[2]
+        )
+    return "-".join([settings.name, prices, str(settings.market.get("mechanism", "vcg")), f"seed{settings.seed}"])
 
 
 def _judged(manifest: Manifest, judge: Judge, deadline: float, console: Console) -> Manifest:

@@ -33,6 +33,7 @@ from gridpilot.tournament.config import TournamentSpec
 from gridpilot.tournament.manifest import Manifest, identity_of, read_manifest
 from gridpilot.tournament.rows import ROW_COLUMNS, check_rows
 from gridpilot.tournament.schedule import Match
+from gridpilot.workers import no_workers
 
 __all__ = ["Play", "Runner", "read_rows", "read_run", "store_rows"]
 
@@ -93,6 +94,9 @@ class Runner:
         pending = [i for i in range(len(chunks)) if i not in parts]
         self.resumed = sum(len(chunks[i]) for i in parts)
         one_process = self.backend == "serial" or len(pending) == 0
+        if not one_process and (missing := no_workers()):
+            self.progress.note(f"{missing}; playing in one process, as with backend=serial")
+            one_process = True
         played = self._in_this_process(chunks, pending) if one_process else self._in_processes(chunks, pending)
         with self.progress.of(sum(map(len, chunks)), done=self.resumed, what="matches") as advance, contextlib.closing(played):
             for i, rows in played:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import multiprocessing
 import os
 import pickle
 import threading
@@ -226,3 +228,19 @@ def test_pickling_keeps_the_model_and_leaves_what_runs(background: bool) -> None
 def test_an_unknown_kind_is_refused() -> None:
     with pytest.raises(ForecastError, match="kind is 'fiber', expected one of thread, process"):
         BackgroundFits("fiber")  # type: ignore[arg-type]
+
+
+def test_where_there_can_be_no_process_a_thread_fits_and_that_is_noted(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(self: object, *_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(multiprocessing.context.SpawnContext, "Lock", refused)
+    forecaster, on_the_spot = member(), member()
+    with BackgroundFits("process") as fits:
+        forecaster.schedule = fits
+        feed(forecaster, DAY, 3.0)
+        assert fits.wait(60.0)
+    feed(on_the_spot, DAY, 3.0)
+    assert forecaster.model == on_the_spot.model
+    (note,) = fits.notes
+    assert note.endswith("(/dev/shm): No space left on device; fitting in a thread of this process")

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from numba.core import caching
 
 from gridpilot.envs import _kernels
-from gridpilot.market import encoding, step
+from gridpilot.market import compilation, encoding, step
 from gridpilot.planning import dynamic_kernels
 from gridpilot.prices import kernels as prices
 from gridpilot.prices import weather_and_capacity
@@ -65,6 +67,40 @@ def test_a_message_once_when_cold_and_none_when_warm(tmp_path: Path) -> None:
     assert warm.stderr == ""
     other_types = run("gridpilot_example", tmp_path / "cache", "3")
     assert other_types.stderr.count(MESSAGE) == 1
+
+
+def test_without_a_folder_for_the_cache_kernels_are_compiled_each_time_and_that_is_said_once(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write(Path.cwd() / "gridpilot_nowhere", 2.0)
+    monkeypatch.syspath_prepend(Path.cwd())
+    monkeypatch.setattr(caching.CompileResultCacheImpl, "_locator_classes", [])  # as where no folder can be written
+    for said in (compilation._announcement, "said"), (compilation._announcement, "kept"):
+        monkeypatch.setattr(*said, said[1] == "kept")
+    from gridpilot_nowhere.outer import outer  # type: ignore[import-not-found]
+
+    assert (outer(3.0), outer(3)) == (7.0, 7.0)
+    err = capsys.readouterr().err
+    assert err.count(MESSAGE) == err.count("NUMBA_CACHE_DIR=FOLDER") == err.count("\n") == 1
+    assert not list(Path.cwd().rglob("*.nb[ci]"))
+
+
+def test_a_cache_that_can_no_longer_be_written_is_told_once_and_the_kernel_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write(Path.cwd() / "full_disk", 2.0)
+    monkeypatch.syspath_prepend(Path.cwd())
+    monkeypatch.setattr(compilation, "_announcement", compilation._Announcement())
+    from full_disk.outer import outer  # type: ignore[import-not-found]
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(outer._cache._cache_file, "save", full)
+    assert (outer(3.0), outer(3)) == (7.0, 7.0)
+    err = capsys.readouterr().err
+    assert err.count("\n") == 1
+    assert "NUMBA_CACHE_DIR=FOLDER names one that can (No space left on device)" in err
 
 
 def test_nothing_is_said_of_kernels_that_are_not_ours(tmp_path: Path) -> None:

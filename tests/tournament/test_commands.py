@@ -48,7 +48,7 @@ def test_a_run_leaves_everything_in_one_folder(capsys: pytest.CaptureFixture[str
     tournament()
     out = capsys.readouterr().out
     (folder,) = Path("runs").iterdir()
-    assert re.fullmatch(r"test-[0-9a-f]{10}", folder.name)
+    assert re.fullmatch(r"test-\w+-vcg-seed\d+-[0-9a-f]{10}", folder.name)
     assert sorted(path.name for path in folder.iterdir()) == ["leaderboard.json", "manifest.json", "parts", "report.html"]
     assert f"report  {folder / 'report.html'}" in out
     assert "112 matches in" in out

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import io
 import multiprocessing
 import os
@@ -236,3 +237,16 @@ def test_no_rows(tmp_path: Path) -> None:
 def test_spec_is_frozen() -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
         synthetic.spec().seed = 4  # type: ignore[misc]
+
+
+def test_where_processes_cannot_share_work_one_plays_and_says_so(
+    tmp_path: Path, expected: pd.DataFrame, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(self: object, *_: object) -> None:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr(multiprocessing.context.SpawnContext, "Lock", refused)
+    progress, said = quiet()
+    rows = runner(tmp_path, backend="processes", workers=2, progress=progress).play_all(MATCHES)
+    pd.testing.assert_frame_equal(rows, expected)
+    assert said.getvalue().count("(/dev/shm): Read-only file system; playing in one process, as with backend=serial") == 1
