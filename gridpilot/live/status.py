@@ -16,7 +16,7 @@ from gridpilot.live.api import parse_time
 from gridpilot.live.cycle_table import REASON_STYLES, money, short_name
 from gridpilot.live.journal import Journal
 
-__all__ = ["print_status", "read_status"]
+__all__ = ["power_of", "print_status", "read_status"]
 
 DAY: Final = 288  # decisions that the counts by reason are over
 
@@ -74,6 +74,13 @@ def read_status(journal: Journal) -> dict[str, Any]:
         "records": head[0],
         "head": head[1],
     }
+
+
+def power_of(journal: Journal) -> int | None:
+    """W that run as far as a journal knows; None before anything was decided or read."""
+    session, told, read = (journal.last(kind) for kind in ("session", "outcome", "reconciliation"))
+    runs = max((record for record in (told, read) if record is not None), key=lambda record: record.seq, default=None)
+    return None if session is None or runs is None else _power_w(session.body["sites"], runs.body["counts"])
 
 
 def _power_w(sites: list[dict[str, Any]], counts: list[list[int]]) -> int:
