@@ -155,8 +155,8 @@ def _halt_all(engines: Sequence[RunningEngine], why: str, timeout: float) -> lis
         late = time.monotonic() - started > timeout
         alive = running_engines()
         for result in waiting:
-            journal = Path(result.journal)
-            ended = not (is_locked(lock_path(journal)) or any(engine.runs_on(journal) for engine in alive))
+            path = Path(result.journal)
+            ended = not (is_locked(lock_path(path)) or any(engine.runs_on(path) for engine in alive))
             _look(result, late=late, ended=ended)
             result.seconds = time.monotonic() - started
         time.sleep(LOOK_S if any(not (result.confirmed or result.problem) for result in results) else 0.0)

@@ -388,7 +388,8 @@ def test_exported_decisions_add_up(journal: Path, capsys: pytest.CaptureFixture[
         assert [int(line[name]) for name in ("air_miners", "hydro_miners", "immersion_miners", "gpu_compute", "asic_compute")] == (
             outcome["counts"][0]
         )
-        assert float(line["profit"]) == pytest.approx(outcome["revenue"] - outcome["cost"], rel=1e-9, abs=1e-6)
+        ((revenue, cost),) = outcome["earned"]["sites"]
+        assert float(line["profit_api_dollars"]) == revenue - cost
         assert line["status"] == "applied"
 
 
