@@ -24,5 +24,8 @@ settings.load_profile("suite")
 @pytest.fixture(autouse=True)
 def _own_folder(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     """Run every test in a folder of its own, so that nothing it writes by a relative path lands in the source tree."""
-    monkeypatch.chdir(tmp_path_factory.mktemp("cwd"))
+    folder = tmp_path_factory.mktemp("cwd")
+    monkeypatch.chdir(folder)
+    # Engines of other tests, and of whoever works on this machine, are not to be found, nor halted.
+    monkeypatch.setenv("GRIDPILOT_RUNTIME_DIR", f"{folder}-runtime")
     monkeypatch.delenv("LOG_LEVEL", raising=False)

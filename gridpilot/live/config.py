@@ -6,11 +6,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
 from gridpilot.live.api import TICK
 
-__all__ = ["LiveConfig", "RiskLimits", "Timing"]
+__all__ = ["LiveConfig", "RiskLimits", "Timing", "check_journal"]
+
+
+def check_journal(value: Any) -> Any:
+    """The name of a journal, as it is. Raises ``ValueError`` for one that can be no file's, such as what an unset variable leaves."""
+    if isinstance(value, (str, Path)) and Path(value).name in ("", ".."):
+        raise ValueError(f"expected the name of a file, got {str(value)!r}")
+    return value
 
 
 class PriceBand(BaseModel):
@@ -58,7 +65,7 @@ class LiveConfig(BaseModel):
     mode: Literal["shadow", "live"]
     url: str
     speed: PositiveFloat | None
-    journal: Path
+    journal: Annotated[Path, BeforeValidator(check_journal)]
     rows: PositiveInt | None
     power_kw: PositiveFloat | None
     sites: PositiveInt

@@ -7,7 +7,7 @@ make the same decisions again.
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from typing import Any, Final
 
@@ -20,6 +20,7 @@ from gridpilot.live.config import RiskLimits
 from gridpilot.live.cycle_report import DecisionKind, Reason
 from gridpilot.live.facility import Allocation, Facility
 from gridpilot.live.gate import check
+from gridpilot.live.ledger import Earned
 from gridpilot.live.observer import Observer
 from gridpilot.market.bids import Bid
 
@@ -87,8 +88,7 @@ class State:
     counts: tuple[Counts, ...]  # (N,) that run
     last_good: tuple[Counts, ...] | None = None  # the agent's last command that held
     day: date | None = None  # UTC day of ``day_profit``
-    day_profit: float = 0.0  # $
-    settled: datetime | None = None  # the last decision that is part of it
+    day_profit: float = 0.0  # $ of the API, as booked by :mod:`gridpilot.live.ledger`
 
 
 class Controller:
@@ -162,19 +162,19 @@ class Controller:
     def settle(self, decision: Decision, counts: tuple[Counts, ...]) -> None:
         """Note which machines run after a decision."""
         self.observer.settle(decision.allocation, counts, self.observer.prices, self._bids_refused)
-        state = self.state
-        day, profit, settled = state.day, state.day_profit, state.settled
-        if settled is None or decision.at > settled:  # a second decision for the same tick earns nothing more
-            if day != decision.at.date():
-                day, profit = decision.at.date(), 0.0
-            profit, settled = profit + self._profit(counts), decision.at
-        good = counts if decision.reason == "agent" and counts == decision.counts else state.last_good
-        self.state = State(counts, good, day, profit, settled)
+        good = counts if decision.reason == "agent" and counts == decision.counts else self.state.last_good
+        self.state = replace(self.state, counts=counts, last_good=good)
+
+    def book(self, earned: Earned) -> None:
+        """Count what was earned towards its UTC day, which the loss limit is held against."""
+        day, state = earned.at.date(), self.state
+        if state.day is None or day >= state.day:  # a day that is over is over
+            self.state = replace(state, day=day, day_profit=earned.profit + (state.day_profit if day == state.day else 0.0))
 
     def reconcile(self, counts: tuple[Counts, ...]) -> None:
         """The venue reports that these machines run."""
         self.observer.counts = counts
-        self.state = State(counts, self.state.last_good, self.state.day, self.state.day_profit, self.state.settled)
+        self.state = replace(self.state, counts=counts)
 
     def _ask(self, causes: list[str], errors: list[str], forced: Collection[str]) -> tuple[Bid, ...] | None:
         """The agents' bids, or None, with what went wrong added to ``causes`` and ``errors``."""

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Literal
 
 from gridpilot.live.api import Counts
+from gridpilot.live.ledger import Earned
 
 __all__ = ["CycleReport", "DecisionKind", "Reason", "Status"]
 
@@ -37,8 +38,7 @@ class CycleReport:
     counts: tuple[Counts, ...]  # (N,) of (C,)
     power_w: int  # of all sites, as commanded
     cap_w: int  # the shared limit
-    revenue: float
-    cost: float
+    earned: Earned  # what this cycle adds to what is earned
     alternatives: Mapping[str, float]  # profit of other choices at the same prices: "best", "off", and each class alone
     status: Status
     attempts: int  # PUTs sent
@@ -48,5 +48,5 @@ class CycleReport:
 
     @property
     def profit(self) -> float:
-        """Revenue minus cost."""
-        return self.revenue - self.cost
+        """What this cycle adds to what is earned; in shadow mode, what it would have added."""
+        return self.earned.profit

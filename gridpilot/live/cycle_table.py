@@ -39,9 +39,9 @@ _UNITS: Final = ((1.0, ""), (1e3, "k"), (1e6, "M"), (1e9, "G"), (1e12, "T"))
 
 def cycles_table(reports: list[CycleReport], width: int) -> Table:
     """One or more cycles, newest last, in the columns that ``width`` leaves room for; no number is cut short."""
-    columns = _columns(reports[-1].classes, narrow=False)
+    columns = _columns(reports[-1], narrow=False)
     if _need(columns, reports) > width:
-        columns = _columns(reports[-1].classes, narrow=True)
+        columns = _columns(reports[-1], narrow=True)
     while _need(columns, reports) > width and len(columns) > 1:
         columns.remove(min(columns, key=lambda column: column.importance))
     spare, heads = width - _need(columns, reports), [column.head for column in columns]
@@ -82,8 +82,11 @@ def _need(columns: list[_Column], reports: list[CycleReport]) -> int:
     return sum(column.need(reports) + 1 for column in columns) - 1
 
 
-def _columns(classes: tuple[str, ...], *, narrow: bool) -> list[_Column]:
+def _columns(last: CycleReport, *, narrow: bool) -> list[_Column]:
+    """The columns in the units of the API: it pays its own $ a row, and prices energy in these a W."""
     places, figures = (2, 3) if narrow else (3, 4)
+    unit, classes = "$" if narrow else "API $", last.classes
+    profit = "profit" if last.mode == "live" else "would" if narrow else "would have"
 
     def price(head: str, index: int) -> _Column:
         return _Column(head, 60, lambda report: Text(f"{report.prices[index]:,.{places}f}"))
@@ -98,19 +101,23 @@ def _columns(classes: tuple[str, ...], *, narrow: bool) -> list[_Column]:
 
     return [
         _Column("UTC", 100, lambda report: Text(f"{report.at:%H:%M}")),
-        price("enrg" if narrow else "energy", 0),
-        price("hash", 1),
-        price("tokn" if narrow else "token", 2),
+        price(f"{'enrg' if narrow else 'energy'}\n{unit}/W", 0),
+        price(f"hash\n{unit}", 1),
+        price(f"{'tokn' if narrow else 'token'}\n{unit}", 2),
         *map(units, range(len(classes))),
         _Column("kW", 70, lambda report: Text(f"{report.power_w / 1000:{'' if narrow else ','}.0f}")),
-        _Column("%", 50, lambda report: Text(_share(report))),
-        _Column("profit" if narrow else "profit $", 95, lambda report: Text(money(report.profit, figures), "bold")),
+        _Column("%" if narrow else "% of\ncap", 50, lambda report: Text(_share(report))),
+        _Column(f"{profit}\n{unit}", 95, lambda report: Text(money(report.profit, figures), "bold")),
         _Column(
-            "vs\nbest" if narrow else "vs best",
+            "vs $\nbest" if narrow else f"vs best\n{unit}",
             90,
             lambda report: gain(_against(report, report.alternatives.get("best")), figures),
         ),
-        _Column("vs 1\nkind" if narrow else "vs 1 kind", 75, lambda report: gain(_against(report, best_single(report)), figures)),
+        _Column(
+            "vs $\none" if narrow else f"vs 1 kind\n{unit}",
+            75,
+            lambda report: gain(_against(report, best_single(report)), figures),
+        ),
         _Column("by" if narrow else "decided by", 85, lambda report: _decided(report, narrow), left=True),
     ]
 
@@ -160,16 +167,18 @@ def plain_line(report: CycleReport) -> str:
         f"{gain(_against(report, report.alternatives.get('best')))} vs best",
         f"{gain(_against(report, best_single(report)))} vs one kind",
     ]
+    earned = "profit" if report.mode == "live" else "would have earned"
     return (
         f"{report.at:%Y-%m-%d %H:%M} {report.mode} energy {energy:.3f} hash {hash_price:.3f} token {token:.3f} | "
         f"{' '.join(running) or 'all off'} | {report.power_w / 1000:,.0f} kW {_share(report)} % of cap | "
-        f"profit {money(report.profit)} $, {', '.join(against)} | {report.kind} {report.reason} {report.status}"
+        f"{earned} {money(report.profit)} API $, {', '.join(against)} | {report.kind} {report.reason} {report.status}"
         f"{f' ({_causes(report)})' if report.causes else ''}"
     )
 
 
 def _against(report: CycleReport, alternative: float | None) -> float | None:
-    return None if alternative is None else report.profit - alternative
+    """Profit minus that of another choice; None where it is not shown what was earned."""
+    return None if alternative is None or report.earned.weight <= 0.0 else report.profit - report.earned.weight * alternative
 
 
 def _share(report: CycleReport) -> str:

@@ -15,7 +15,7 @@ from typing import Any, Final
 from gridpilot.agents.seating import AgentSpec
 from gridpilot.errors import RefusedError, VenueError
 from gridpilot.live.accepted_rows import RefusedRow
-from gridpilot.live.api import TICK, Counts, PriceRow, format_time
+from gridpilot.live.api import TICK, Counts, PriceRow, format_time, parse_time
 from gridpilot.live.config import LiveConfig
 from gridpilot.live.controller import Decision
 from gridpilot.live.cycle_report import CycleReport, DecisionKind
@@ -29,6 +29,7 @@ from gridpilot.live.journal_json import (
     row_to_json,
     state_to_json,
 )
+from gridpilot.live.ledger import Earned, Ledger
 from gridpilot.live.session import begin
 from gridpilot.live.venue import Venue
 from gridpilot.live.watch import Watch
@@ -108,7 +109,7 @@ class Engine:
             is_stopping=lambda: bool(self._stopping),
         )  # fmt: skip
         self.accepted, self.controller, self.execution = session.accepted, session.controller, session.execution
-        self.replica = session.replica
+        self.replica, self.ledger = session.replica, Ledger(session.controller.facility, session.recovery.booked)
         self._row_at, self._mark_at = (
             session.recovery.row_at,
             session.recovery.mark_at,
@@ -236,7 +237,7 @@ class Engine:
         elif trigger.held:
             result = Result("held", self.controller.observer.counts, 0, 0.0, 0, "")
         else:
-            result = Result("shadow", decision.counts, 0, 0.0, 0, "")
+            result = Result("shadow", decision.counts, 0, 0.0, 0, "", (True,) * len(decision.counts))
         self._note(decision, result, command, fresh)
 
     def _carry_out(self, desired: tuple[Counts, ...], row: PriceRow, *, halting: bool, started: float) -> Result:
@@ -261,11 +262,11 @@ class Engine:
 
     def _note(self, decision: Decision, result: Result, command: str, fresh: bool) -> None:
         """Journal the outcome, let the replica check the decision, and tell everybody who watches."""
-        facility, prices = self.controller.facility, self.controller.observer.prices
+        facility = self.controller.facility
         self.controller.settle(decision, result.counts)
-        revenue, cost = facility.totals(result.counts, prices)
-        alternatives = facility.alternatives(prices)
-        self._write([("outcome", self._outcome(format_time(decision.at), command, result, revenue, cost, alternatives["best"]))])
+        alternatives = facility.alternatives(self.controller.observer.prices)
+        earned = self._book(decision.at, result)
+        self._write([("outcome", self._outcome(decision.at, command, result, earned, alternatives["best"]))])
         self._first_at = self._first_at or decision.at
         if fresh and result.status in ("applied", "shadow") and decision.at != self._counted:
             self._fresh, self._counted = self._fresh + 1, decision.at
@@ -275,29 +276,35 @@ class Engine:
             self.watch.note("agent_failed", error)
         report = CycleReport(
             decision.at, self.clock.now(), self.config.mode, decision.kind, decision.reason, decision.causes, decision.prices,
-            tuple(kind.name for kind in facility.sites[0].fleet), result.counts, facility.total_w(result.counts), facility.cap_w, revenue,
-            cost, alternatives, result.status, result.attempts, result.latency,
+            tuple(kind.name for kind in facility.sites[0].fleet), result.counts, facility.total_w(result.counts), facility.cap_w, earned,
+            alternatives, result.status, result.attempts, result.latency,
             round((decision.at - self._first_at) / TICK) + 1, self._fresh,
         )  # fmt: skip
         self.watch.cycle(report, result.message)
 
-    def _outcome(self, at: str, command: str, result: Result, revenue: float, cost: float, best: float) -> dict[str, Any]:
-        money = {"revenue": revenue, "cost": cost, "best": best}
-        return {"at": at, "command": command, **result_to_json(result), **money, "state": state_to_json(self.controller.state)}
+    def _outcome(self, at: datetime, command: str, result: Result, earned: Earned, best: float) -> dict[str, Any]:
+        money = {"best": best, "earned": earned.to_json(), "state": state_to_json(self.controller.state)}
+        return {"at": format_time(at), "command": command, **result_to_json(result), **money}
+
+    def _book(self, at: datetime, result: Result) -> Earned:
+        row = self.controller.observer.row
+        earned = self.ledger.book(at, row, result.counts, result.confirmed, now=self.clock.now())
+        self.controller.book(earned)
+        return earned
 
     # Between decisions.
 
     def _finish(self, intent: dict[str, Any], newest: PriceRow) -> None:
         """See to a command whose outcome was never written down: it holds, it is repeated while its row lasts, or it is over."""
         facility, running, desired = self.controller.facility, self.execution.counts, counts_from_json(intent["counts"])
-        halted = self.journal.halt.halted
+        halted, read = self.journal.halt.halted, (True,) * len(running)
         over = (
             format_time(newest.at) != intent["at"] or halted or [len(each) for each in desired] != [len(each) for each in running]
         )
         if running == desired:
-            self._conclude(intent, Result("applied", running, 0, 0.0, 0, "found to be applied after a restart"))
+            self._conclude(intent, Result("applied", running, 0, 0.0, 0, "found to be applied after a restart", read))
         elif over or facility.total_w(desired) > facility.cap_w:
-            self._conclude(intent, Result("abandoned", running, 0, 0.0, 0, "over when the engine was restarted"))
+            self._conclude(intent, Result("abandoned", running, 0, 0.0, 0, "over when the engine was restarted", read))
         else:
             self._repeat(intent, newest)
 
@@ -309,7 +316,11 @@ class Engine:
             self._api("down", str(error))
             return
         self.controller.reconcile(counts)
-        self._write([self._reconciliation("after a doubt")])
+        earned = self.ledger.rebook(self.controller.observer.row, counts, now=self.clock.now())
+        if earned is not None:
+            self.controller.book(earned)
+            self.watch.earned(earned)
+        self._write([self._reconciliation("after a doubt", earned)])
         self.watch.reconciled(counts_to_json(counts))
 
     def _read_once_more(self) -> None:
@@ -338,16 +349,18 @@ class Engine:
     def _conclude(self, intent: dict[str, Any], result: Result) -> None:
         """Write down what became of a command that no decision waits for."""
         self.controller.reconcile(result.counts)
-        outcome = self._outcome(intent["at"], intent["command"], result, 0.0, 0.0, 0.0)
+        at = parse_time(intent["at"])
+        earned = self._book(at, result)
+        self.watch.earned(earned)
+        outcome = self._outcome(at, intent["command"], result, earned, 0.0)
         self._write([("outcome", outcome), self._reconciliation(result.message or "after a command was repeated")])
 
-    def _reconciliation(self, message: str) -> tuple[str, dict[str, Any]]:
-        counts = self.controller.observer.counts
-        return "reconciliation", {
-            "counts": counts_to_json(counts),
-            "power_w": self.controller.facility.total_w(counts),
-            "message": message,
-        }
+    def _reconciliation(self, message: str, earned: Earned | None = None) -> tuple[str, dict[str, Any]]:
+        counts, power_w = self.controller.observer.counts, self.controller.facility.total_w(self.controller.observer.counts)
+        body = {"counts": counts_to_json(counts), "power_w": power_w, "message": message}
+        if earned is None:
+            return "reconciliation", body
+        return "reconciliation", {**body, "earned": earned.to_json(), "state": state_to_json(self.controller.state)}
 
     def _has_changed(self) -> bool:
         """Whether machines or limits have; a new session has begun then."""

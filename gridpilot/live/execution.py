@@ -32,6 +32,7 @@ class Result:
     latency: float  # wall s from the start to the last change acknowledged; 0 where none was
     mismatches: int  # read-backs that differ from what the venue had just confirmed
     message: str
+    confirmed: tuple[bool, ...] = ()  # (N,) whether the venue has told, since the command was sent, that these machines run
 
 
 class Execution:
@@ -43,6 +44,7 @@ class Execution:
         self._in_doubt: list[Counts | None] = [None] * len(facility.sites)  # sent, and not known to be applied or not
         # Sent without an answer, and until when on the clock's monotonic they may still arrive: a read-back cannot see what is under way.
         self._under_way: list[list[tuple[Counts, float]]] = [[] for _ in facility.sites]
+        self._told = [False] * len(facility.sites)  # whether the venue has told what runs since it was last asked to change it
         self._attempts = self._mismatches = 0
 
     @property
@@ -72,6 +74,7 @@ class Execution:
         ``started``     when the row was seen, for the latency; ``until``: when to give up; both on the clock's ``monotonic``
         """
         self._attempts = self._mismatches = 0
+        self._told = [False] * len(desired)
         acknowledged, statuses, messages = started, list[Status](), list[str]()
 
         def change(site: int) -> int:
@@ -91,7 +94,15 @@ class Execution:
             messages += [message] if message else []
         order: tuple[Status, ...] = ("refused", "unknown", "abandoned", "applied")
         worst = next(status for status in order if status in statuses)
-        return Result(worst, self.counts, self._attempts, acknowledged - started, self._mismatches, "; ".join(messages)[:500])
+        return Result(
+            worst,
+            self.counts,
+            self._attempts,
+            acknowledged - started,
+            self._mismatches,
+            "; ".join(messages)[:500],
+            tuple(self._told),
+        )
 
     def _set(self, site: int, desired: Counts, is_current: Callable[[], bool | None], until: float) -> tuple[Status, float, str]:
         """Status, when the last change was acknowledged, and what went wrong last."""
@@ -106,15 +117,16 @@ class Execution:
                     return "unknown", acknowledged, message
                 if current is None:
                     clock.sleep(wait)
+                    wait = min(2.0 * wait, self.venue.timing.longest_wait)
                     continue
             first = False
             pause = wait
-            self._in_doubt[site] = desired
+            self._in_doubt[site], self._told[site] = desired, False
             try:
                 self._attempts += 1
                 answer = self.venue.set_machines(site, desired)
                 acknowledged = clock.monotonic()
-                self._known[site], self._in_doubt[site] = answer, None
+                self._known[site], self._in_doubt[site], self._told[site] = answer, None, True
                 confirmed = answer == desired
                 message = "" if confirmed else f"the venue set {answer} where {desired} was asked for"
             except UnknownOutcomeError as error:
@@ -147,7 +159,7 @@ class Execution:
             reported = self.venue.machines(site)
         except VenueError:  # the caller goes on in doubt, which is recorded as the command's status
             return None
-        self._known[site], self._in_doubt[site] = reported, None
+        self._known[site], self._in_doubt[site], self._told[site] = reported, None, True
         return reported
 
     def _worst_w(self, site: int) -> int:

@@ -6,6 +6,7 @@ import csv
 import json
 import sys
 from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final, TextIO
@@ -15,13 +16,14 @@ from gridpilot.files import replacing
 from gridpilot.live.api import CLASSES, PRICE_FIELDS, ROW_FIELDS
 from gridpilot.live.journal import Journal
 from gridpilot.live.journal_json import row_to_json
+from gridpilot.live.ledger import BOOKED, earned_of
 from gridpilot.live.recovery import recover
 
 __all__ = ["EXPORTS", "write_export"]
 
 DECISION_HEADING: Final = (
-    "time", "site", "kind", "reason", "causes", *PRICE_FIELDS, *CLASSES, "power_w", "revenue", "cost",
-    "profit", "status",
+    "time", "site", "kind", "reason", "causes", *PRICE_FIELDS, *CLASSES, "power_w", "revenue_api_dollars",
+    "cost_api_dollars", "profit_api_dollars", "status",
 )  # fmt: skip
 
 
@@ -63,38 +65,53 @@ def _rows(journal: Journal) -> Iterator[tuple[Any, ...]]:
         yield (at, *map(repr, prices))
 
 
+@dataclass
+class _Line:
+    """A decision, and what came of it so far."""
+
+    decision: dict[str, Any]
+    sites: list[dict[str, Any]]
+    status: str = ""
+
+    def __post_init__(self) -> None:
+        self.money = [(0.0, 0.0)] * len(self.sites)
+
+    def add(self, body: Mapping[str, Any]) -> None:
+        """Take an outcome or a reconciliation: what it adds belongs to the decision before it."""
+        if body.get("at") == self.decision["at"]:
+            self.status = body["status"]
+        earned = earned_of(body)
+        if earned is not None:
+            pairs = zip(self.money, earned.sites, strict=False)  # of another plant nothing is added
+            self.money = [(old[0] + new[0], old[1] + new[1]) for old, new in pairs] or self.money
+
+    def rows(self) -> Iterator[tuple[Any, ...]]:
+        """A row a site."""
+        decision = self.decision
+        for site, counts, (revenue, cost) in zip(self.sites, decision["counts"], self.money, strict=True):
+            power = sum(n * kind["power_w"] for n, kind in zip(counts, site["fleet"], strict=True))
+            yield (
+                decision["at"], site["name"], decision["kind"], decision["reason"], " ".join(decision["causes"]),
+                *map(repr, decision["prices"]), *counts, power, repr(revenue), repr(cost), repr(revenue - cost), self.status,
+            )  # fmt: skip
+
+
 def _decisions(journal: Journal) -> Iterator[tuple[Any, ...]]:
-    """A line a decision and site: what was decided, what it earned where it took effect, and what became of the command."""
+    """A line a decision and site: what was decided, what became of the command, and what is shown to be earned until the next decision."""
     yield DECISION_HEADING
-    pending: tuple[dict[str, Any], list[dict[str, Any]]] | None = None  # a decision without an outcome yet, and its sites
+    line: _Line | None = None
     sites: list[dict[str, Any]] = []
-    for record in journal.records(kinds={"session", "decision", "outcome"}):
-        body = record.body
+    for record in journal.records(kinds={"session", "decision", *BOOKED}):
         if record.kind == "session":
-            sites = body["sites"]
+            sites = record.body["sites"]
         elif record.kind == "decision":
-            if pending is not None:
-                yield from _lines(*pending, "")
-            pending = body, sites
-        elif pending is not None and pending[0]["at"] == body["at"]:
-            yield from _lines(*pending, body["status"])
-            pending = None
-    if pending is not None:
-        yield from _lines(*pending, "")
-
-
-def _lines(decision: dict[str, Any], sites: list[dict[str, Any]], status: str) -> Iterator[tuple[Any, ...]]:
-    energy, hashing, token = decision["prices"]
-    price = {"hash": hashing, "token": token}
-    for site, counts in zip(sites, decision["counts"], strict=True):
-        power = sum(n * kind["power_w"] for n, kind in zip(counts, site["fleet"], strict=True))
-        # The API's own products: count x output x price, and watts x price; output is an hour's.
-        revenue = sum(n * (kind["output"] / 12.0) * price[kind["product"]] for n, kind in zip(counts, site["fleet"], strict=True))
-        cost = power * energy
-        yield (
-            decision["at"], site["name"], decision["kind"], decision["reason"], " ".join(decision["causes"]),
-            *map(repr, decision["prices"]), *counts, power, revenue, cost, revenue - cost, status,
-        )  # fmt: skip
+            if line is not None:
+                yield from line.rows()
+            line = _Line(record.body, sites)
+        elif line is not None:
+            line.add(record.body)
+    if line is not None:
+        yield from line.rows()
 
 
 EXPORTS: Final[Mapping[str, Callable[[Journal], Iterator[tuple[Any, ...]]]]] = MappingProxyType(

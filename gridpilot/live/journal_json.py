@@ -5,8 +5,8 @@ rows            newly accepted price rows, oldest first
 refused_row     a row refused as data
 decision        :meth:`gridpilot.live.controller.Decision.to_json`, and whether it was fresh
 intent          a command, before it is sent
-outcome         what became of a decision
-reconciliation  what the venue reports to run, at the start and after every doubt
+outcome         what became of a decision, and what that adds to what is earned (:mod:`gridpilot.live.ledger`)
+reconciliation  what the venue reports to run, at the start and after every doubt, and what that changes
 api, halt, resume, stop
 """
 
@@ -67,6 +67,7 @@ def result_to_json(result: Result) -> dict[str, Any]:
     return {
         "status": result.status,
         "counts": counts_to_json(result.counts),
+        "confirmed": list(result.confirmed),
         "attempts": result.attempts,
         "latency": round(result.latency, 6),
         "message": result.message,
@@ -104,7 +105,6 @@ def state_to_json(state: State) -> dict[str, Any]:
         "last_good": None if state.last_good is None else counts_to_json(state.last_good),
         "day": None if state.day is None else state.day.isoformat(),
         "day_profit": state.day_profit,
-        "settled": None if state.settled is None else format_time(state.settled),
     }
 
 
@@ -115,5 +115,4 @@ def state_from_json(body: Mapping[str, Any]) -> State:
         None if body["last_good"] is None else counts_from_json(body["last_good"]),
         None if body["day"] is None else date.fromisoformat(body["day"]),
         body["day_profit"],
-        None if body["settled"] is None else parse_time(body["settled"]),
     )

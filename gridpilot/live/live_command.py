@@ -111,7 +111,8 @@ def _operate(live: LiveConfig, pilot: Pilot, keys: Sequence[SecretStr], *, lines
     from gridpilot.live.lock import sole_engine
     from gridpilot.live.logs import configure
     from gridpilot.live.metrics import Metrics, MetricsServer
-    from gridpilot.live.open_venue import open_venue
+    from gridpilot.live.open_venue import find_venue, open_venue
+    from gridpilot.live.running import registered
     from gridpilot.live.watch import Watch
     from gridpilot.market.compilation import start_without_blas
 
@@ -119,6 +120,10 @@ def _operate(live: LiveConfig, pilot: Pilot, keys: Sequence[SecretStr], *, lines
     shown = not lines and (sys.stdout.isatty() if live.table is None else live.table)
     log = configure(table=shown, secrets=keys)
     with contextlib.ExitStack() as stack:
+        remote = find_venue(live).remote
+        name = live.venue if isinstance(live.venue, str) else str(live.venue.get("name"))
+        known = registered(live.journal, name, live.url if remote else None, live.mode, keys if remote else ())
+        stack.enter_context(known)
         venue = open_venue(live, keys)
         stack.callback(venue.close)
         stack.enter_context(sole_engine(live.journal))
@@ -151,7 +156,9 @@ def _operate(live: LiveConfig, pilot: Pilot, keys: Sequence[SecretStr], *, lines
 
 
 def _say_where(path: Path, head: tuple[int, str]) -> None:
-    print(f"journal  {path}: {head[0]:,} records, head {head[1][:16]}\nverify   gridpilot live verify live.journal={path} --replay")
+    from gridpilot.live.which_journal import as_option
+
+    print(f"journal  {path}: {head[0]:,} records, head {head[1][:16]}\nverify   gridpilot live verify {as_option(path)} --replay")
 
 
 @contextlib.contextmanager

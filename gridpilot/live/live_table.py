@@ -13,6 +13,7 @@ from rich.text import Text
 
 from gridpilot.live.cycle_report import CycleReport
 from gridpilot.live.cycle_table import REASON_STYLES, cycles_table, gain, money, plain_line, short_name
+from gridpilot.live.ledger import Earned
 from gridpilot.live.logs import is_clean, printable
 from gridpilot.live.tally import Tally
 
@@ -76,6 +77,10 @@ class LiveTable:
         self._tally.add(report)
         self._show(plain_line(report))
 
+    def earned(self, earned: Earned) -> None:
+        """Count what was found out between cycles."""
+        self._tally.book(earned)
+
     def note(self, text: str) -> None:
         """Show what just happened, until the next note; control characters are shown as such."""
         self._note = printable(text)
@@ -137,7 +142,9 @@ class LiveTable:
     def _summary(self) -> list[Text]:
         """The sums of the run: profit, and profit against every other choice on the same rows, the hardest to beat first."""
         tally = self._tally
-        parts = [_labelled("profit", f"{money(tally.profit)} $", "bold") + Text(f" over {_plural(tally.rows, 'row')}", "dim")]
+        mode = self._reports[-1].mode if self._reports else self._heading.mode
+        earned = _labelled("would have earned" if mode == "shadow" else "profit", f"{money(tally.profit)} API $", "bold")
+        parts = [earned + Text(f" over {_plural(round(tally.rows), 'row')}", "dim")]
         for name in sorted(tally.alternatives, key=lambda name: (name != "best", -tally.alternatives[name])):
             label = name if name in {"best", "off"} else f"all {short_name(name)}"
             parts.append(_labelled(f"vs {label}", gain(tally.against(name))))

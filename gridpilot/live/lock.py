@@ -10,17 +10,38 @@ from pathlib import Path
 
 from gridpilot.errors import LiveError
 
-__all__ = ["sole_engine"]
+__all__ = ["is_locked", "lock_path", "sole_engine"]
+
+
+def lock_path(journal: Path) -> Path:
+    """The file that an engine on ``journal`` holds locked, beside it: closing a second handle of an SQLite database would end SQLite's own
+    locks.
+    """
+    return journal.with_name(journal.name + ".lock")
+
+
+def is_locked(path: Path) -> bool:
+    """Whether some process holds the file at ``path`` locked; one that cannot be opened is not."""
+    try:
+        handle = os.open(path, os.O_RDONLY)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        return False
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(handle)
 
 
 @contextlib.contextmanager
 def sole_engine(journal: Path) -> Iterator[None]:
     """Be the only engine on ``journal`` within the block; a process that dies lets go of it.
 
-    The lock is on a file beside it, ``.lock``: closing a second handle of an SQLite database would end SQLite's own locks. Raises
-    :class:`~gridpilot.errors.LiveError` where another engine runs.
+    Raises :class:`~gridpilot.errors.LiveError` where another engine runs.
     """
-    path = journal.with_name(journal.name + ".lock")
+    path = lock_path(journal)
     path.parent.mkdir(parents=True, exist_ok=True)
     handle = os.open(path, os.O_CREAT | os.O_RDWR, 0o600)
     try:

@@ -22,6 +22,7 @@ from prometheus_client.exposition import choose_encoder
 from gridpilot import __version__
 from gridpilot.errors import LiveError
 from gridpilot.live.cycle_report import CycleReport, DecisionKind, Reason, Status
+from gridpilot.live.ledger import Earned
 from gridpilot.live.logs import Redaction
 from gridpilot.live.tally import Tally
 from gridpilot.market.units import CHANNELS
@@ -103,10 +104,20 @@ class Metrics:
         self._cap = gauge("cap_watts", "Limit of all sites together")
         self._machines = gauge("machines", "Machines running, as last commanded", ("site", "class"))
         # Money.
-        self._profit = gauge("profit_dollars", "Profit of the last decision's row")
-        self._forgone = gauge("forgone_dollars", "Profit of the best choice at the last decision's prices, minus its own")
-        self._profit_sum = gauge("profit_since_start_dollars", "Profit of the rows whose decision took effect")
-        self._forgone_sum = gauge("forgone_since_start_dollars", "Profit of the best choice on the same rows, minus that")
+        self._profit = gauge(
+            "profit_dollars", "What the last cycle added to what is earned, in the API's $; in shadow mode, would have"
+        )
+        self._forgone = gauge(
+            "forgone_dollars",
+            "Profit of the best choice at the last row's prices minus its own, in the API's $; NaN where it is not shown",
+        )
+        self._profit_sum = gauge(
+            "profit_since_start_dollars",
+            "What is shown to be earned since the start, in the API's $; in shadow mode, would have been",
+        )
+        self._forgone_sum = gauge(
+            "forgone_since_start_dollars", "Profit of the best choice on the same rows, minus that, in the API's $"
+        )
         # Time, and whether it is used well.
         self._ticks_total = counter("ticks_total", "Five-minute marks that have passed")
         self._fresh_total = counter("fresh_ticks_total", "Of these, marks with a feasible decision made for their own row")
@@ -193,6 +204,11 @@ class Metrics:
         """The venue reported other counts than it had confirmed."""
         self._mismatches.inc()
 
+    def earned(self, earned: Earned) -> None:
+        """What was earned turned out to be other than a cycle had said."""
+        self._tally.book(earned)
+        self._sums()
+
     def health(self, *, heartbeat_limit: float, correct_limit: float, feed_limit: float) -> Health:
         """How the engine is, from what it last said of itself. Limits as for :class:`MetricsServer`."""
         last, now = self._last, self._clock()
@@ -226,7 +242,12 @@ class Metrics:
     def _money(self, report: CycleReport) -> None:
         self._tally.add(report)
         self._profit.set(report.profit)
-        self._forgone.set(report.alternatives.get("best", math.nan) - report.profit)
+        shown = report.earned.weight > 0.0
+        best = report.earned.weight * report.alternatives.get("best", math.nan)
+        self._forgone.set(best - report.profit if shown else math.nan)
+        self._sums()
+
+    def _sums(self) -> None:
         self._profit_sum.set(self._tally.profit)
         self._forgone_sum.set(-self._tally.against("best"))
 

@@ -1,4 +1,4 @@
-"""``gridpilot live status | halt | resume | verify | export``: what an operator asks of a journal, while the engine runs or without it."""
+"""``gridpilot live status | halt | resume | verify | export``: what an operator asks of an engine and of its journal."""
 
 from __future__ import annotations
 
@@ -14,20 +14,15 @@ from typing import Any, Final
 from gridpilot.errors import ConfigError, GridPilotError, JournalError
 from gridpilot.live.audit import compare, find_breaches
 from gridpilot.live.export import EXPORTS, write_export
+from gridpilot.live.halt_command import add_halt_options, halt
 from gridpilot.live.journal import GENESIS, Journal
+from gridpilot.live.running import running_engines
 from gridpilot.live.status import print_status, read_status
+from gridpilot.live.which_journal import DEFAULT, choose, journal_path, option_of
 
 __all__ = ["main"]
 
-DEFAULT: Final = Path("runs/live.db")
 HEAD: Final = re.compile("[0-9a-f]{8,64}")  # fewer digits would not tell a head from another
-EFFECTS: Final = {
-    "none": "no engine has run on this journal yet: one that starts has every machine off within one cycle",
-    "stopped": "the engine has stopped and machines stay as they are: once it runs again every machine is off within one cycle",
-    "shadow": "the engine is in shadow mode and sends nothing: within one cycle it decides that every machine is off",
-    "live": "within one cycle of the engine every machine is off",
-}
-"""What a halt does, by what runs."""
 
 
 def main(argv: list[str]) -> int:
@@ -38,22 +33,33 @@ def main(argv: list[str]) -> int:
     """
     command, *rest = argv
     parser, run = _COMMANDS[command]
-    arguments, unknown = parser().parse_known_args([_plain(argument) for argument in rest])
+    arguments, unknown = parser().parse_known_args([option_of(argument) for argument in rest])
     if unknown:
         raise ConfigError(f"live {command}: {unknown[0]!r} is not known; gridpilot live {command} --help lists what is")
     return run(arguments)
 
 
-def _plain(argument: str) -> str:
-    """``live.journal=FILE``, as the engine takes it, is ``--journal=FILE`` here."""
-    return "--journal=" + argument.removeprefix("live.journal=") if argument.startswith("live.journal=") else argument
-
-
 def _parser(command: str, description: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog=f"gridpilot live {command}", description=description)
-    parser.add_argument("--journal", metavar="FILE", type=Path, default=DEFAULT, help=f"or live.journal=FILE; by default {DEFAULT}")
+    parser.add_argument(
+        "name",
+        metavar="ENGINE",
+        nargs="?",
+        help="an engine that runs: its pid, its site or its journal; not needed where one alone runs",
+    )
+    parser.add_argument(
+        "--journal",
+        metavar="FILE",
+        type=journal_path,
+        help=f"or live.journal=FILE; by default that of the engine that runs, or {DEFAULT}",
+    )
     parser.add_argument("--json", action="store_true", help="print JSON")
     return parser
+
+
+def _chosen(arguments: argparse.Namespace) -> Path:
+    """The journal that is meant."""
+    return choose(running_engines() if arguments.journal is None else [], arguments.journal, arguments.name)
 
 
 def _readable(text: str) -> str:
@@ -65,32 +71,14 @@ def _readable(text: str) -> str:
 
 
 def _halt_parser() -> argparse.ArgumentParser:
-    parser = _parser("halt", "Switch everything off within one cycle, and keep it off across restarts until a resume.")
+    parser = _parser(
+        "halt",
+        "Have the engine that runs, wherever it was started, switch everything off within one cycle, and keep it off across restarts "
+        "until a resume. Waits until it is confirmed that everything is off; exit code 1 where it is not.",
+    )
     parser.add_argument("--why", metavar="TEXT", type=_readable, default="by hand", help="for the record")
+    add_halt_options(parser)
     return parser
-
-
-def _halt(arguments: argparse.Namespace) -> int:
-    with Journal(arguments.journal) as journal:
-        before = journal.halt
-        if not before.halted:
-            journal.append([("halt", {"why": arguments.why})], at=datetime.now(UTC))
-        state, engine = journal.halt, _engine(journal)
-    if arguments.json:
-        print(json.dumps({"halted": True, "why": state.why, "new": not before.halted}))
-        return 0
-    since = "" if state.since is None else f" since {state.since:%Y-%m-%d %H:%M:%S} UTC"
-    start = f"halted already{since}: {state.why}\n" if before.halted else "halted: "
-    print(f"{start}{EFFECTS[engine]}, and stays so until gridpilot live resume live.journal={arguments.journal}")
-    return 0
-
-
-def _engine(journal: Journal) -> str:
-    """What runs, as far as the journal tells, as in ``EFFECTS``; a mistyped path is a journal on which nothing has."""
-    session, stop = journal.last("session"), journal.last("stop")
-    if session is None:
-        return "none"
-    return "stopped" if stop is not None and stop.seq > session.seq else str(session.body["mode"])
 
 
 def _resume_parser() -> argparse.ArgumentParser:
@@ -100,10 +88,11 @@ def _resume_parser() -> argparse.ArgumentParser:
 
 
 def _resume(arguments: argparse.Namespace) -> int:
-    _must_exist(arguments.journal)
-    with Journal(arguments.journal) as journal:
+    path = _chosen(arguments)
+    _must_exist(path)
+    with Journal(path) as journal:
         if not journal.halt.halted:
-            raise JournalError(f"journal {arguments.journal} is not halted, there is nothing to resume")
+            raise JournalError(f"journal {path} is not halted, there is nothing to resume")
         journal.append([("resume", {"why": arguments.why})], at=datetime.now(UTC))
     print(json.dumps({"halted": False}) if arguments.json else "resumed: the next price row has its decision again")
     return 0
@@ -117,12 +106,13 @@ def _status_parser() -> argparse.ArgumentParser:
 
 
 def _status(arguments: argparse.Namespace) -> int:
-    with Journal(arguments.journal, read_only=True) as journal:
+    path = _chosen(arguments)
+    with Journal(path, read_only=True) as journal:
         status = read_status(journal)
     if arguments.json:
         print(json.dumps(status, indent=2))
     else:
-        print_status(status, arguments.journal)
+        print_status(status, path)
     return 0
 
 
@@ -142,7 +132,7 @@ def _verify_parser() -> argparse.ArgumentParser:
 def _verify(arguments: argparse.Namespace) -> int:
     if arguments.head is not None and not HEAD.fullmatch(arguments.head.lower()):
         raise ConfigError(f"live verify: --head is {arguments.head!r:.80}, expected 8 to 64 hexadecimal digits")
-    with Journal(arguments.journal, read_only=True) as journal:
+    with Journal(_chosen(arguments), read_only=True) as journal:
         verification = journal.verify()
         problems = [] if verification.problem is None else [verification.problem]
         result: dict[str, Any] = {"records": verification.records, "head": verification.head}
@@ -214,12 +204,13 @@ def _export_parser() -> argparse.ArgumentParser:
 def _export(arguments: argparse.Namespace) -> int:
     if arguments.kind is not None and arguments.what != "records":
         raise ConfigError(f"live export: --kind chooses among records, and --what is {arguments.what}")
-    with Journal(arguments.journal, read_only=True) as journal:
+    path = _chosen(arguments)
+    with Journal(path, read_only=True) as journal:
         if arguments.what == "backup":
             if arguments.out == "-" or arguments.force:
                 raise ConfigError("live export: --what backup needs a new file as --out, and replaces none")
             journal.backup(Path(arguments.out))
-            print(json.dumps({"out": arguments.out}) if arguments.json else f"{arguments.out}: a copy of {arguments.journal}")
+            print(json.dumps({"out": arguments.out}) if arguments.json else f"{arguments.out}: a copy of {path}")
             return 0
         lines = write_export(journal, arguments.what, arguments.out, kinds=arguments.kind, force=arguments.force)
     if arguments.out != "-":
@@ -235,7 +226,7 @@ def _must_exist(path: Path) -> None:
 
 _COMMANDS: Final[dict[str, tuple[Callable[[], argparse.ArgumentParser], Callable[[argparse.Namespace], int]]]] = {
     "status": (_status_parser, _status),
-    "halt": (_halt_parser, _halt),
+    "halt": (_halt_parser, halt),
     "resume": (_resume_parser, _resume),
     "verify": (_verify_parser, _verify),
     "export": (_export_parser, _export),

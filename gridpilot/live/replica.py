@@ -17,6 +17,7 @@ from gridpilot.live.config import RiskLimits
 from gridpilot.live.controller import LATE, Controller, Decision
 from gridpilot.live.journal import Journal, Record
 from gridpilot.live.journal_json import counts_from_json, facility_from_json, row_from_json, state_from_json
+from gridpilot.live.ledger import earned_of
 from gridpilot.live.recovery import Recovery, keep_newest
 
 __all__ = ["Drift", "Replica", "replay"]
@@ -65,13 +66,21 @@ class Replica:
                         self._rows = {row.at: row for row in keep_newest(self._rows, self._keep)}
             case "decision":
                 self._decide(body)
-            case "outcome" if self._controller is not None and self._decision is not None:
-                self._controller.settle(self._decision, counts_from_json(body["counts"]))
-                self._decision = None
+            case "outcome" if self._controller is not None:
+                if self._decision is not None:
+                    self._controller.settle(self._decision, counts_from_json(body["counts"]))
+                    self._decision = None
+                self._book(body)
             case "reconciliation" if self._controller is not None:
                 self._controller.reconcile(counts_from_json(body["counts"]))
+                self._book(body)
             case "stop":
                 self._controller = None
+
+    def _book(self, body: dict[str, Any]) -> None:
+        earned = earned_of(body)
+        if self._controller is not None and earned is not None:
+            self._controller.book(earned)
 
     def _begin(self, body: dict[str, Any]) -> None:
         config = body["config"]

@@ -15,8 +15,10 @@ from rich.text import Text
 from gridpilot.live.api import parse_time
 from gridpilot.live.cycle_table import REASON_STYLES, money, short_name
 from gridpilot.live.journal import Journal
+from gridpilot.live.ledger import total_profit
+from gridpilot.live.recovery import last_state
 
-__all__ = ["print_status", "read_status"]
+__all__ = ["power_of", "print_status", "read_status"]
 
 DAY: Final = 288  # decisions that the counts by reason are over
 
@@ -44,6 +46,7 @@ def read_status(journal: Journal) -> dict[str, Any]:
 
     session, decided, told, read = (journal.last(kind) for kind in ("session", "decision", "outcome", "reconciliation"))
     stop, halt, head = journal.last("stop"), journal.halt, journal.head
+    state = last_state(journal)
     last, decision, outcome = (None if record is None else record.body for record in (session, decided, told))
     runs = max((record for record in (told, read) if record is not None), key=lambda record: record.seq, default=None)
     counts = None if runs is None else runs.body["counts"]
@@ -65,7 +68,8 @@ def read_status(journal: Journal) -> dict[str, Any]:
         "power_w": None if counts is None or last is None else _power_w(last["sites"], counts),
         "read_back": runs is not None and runs is read,
         "classes": [] if last is None else [kind["name"] for kind in last["sites"][0]["fleet"]],
-        "day": None if outcome is None else {"date": outcome["state"]["day"], "profit": outcome["state"]["day_profit"]},
+        "day": None if outcome is None or state is None else {"date": state["day"], "profit": state["day_profit"]},
+        "profit": total_profit(journal),
         "reasons": dict(reasons),
         "causes": dict(causes),
         "halted": halt.halted,
@@ -74,6 +78,13 @@ def read_status(journal: Journal) -> dict[str, Any]:
         "records": head[0],
         "head": head[1],
     }
+
+
+def power_of(journal: Journal) -> int | None:
+    """W that run as far as a journal knows; None before anything was decided or read."""
+    session, told, read = (journal.last(kind) for kind in ("session", "outcome", "reconciliation"))
+    runs = max((record for record in (told, read) if record is not None), key=lambda record: record.seq, default=None)
+    return None if session is None or runs is None else _power_w(session.body["sites"], runs.body["counts"])
 
 
 def _power_w(sites: list[dict[str, Any]], counts: list[list[int]]) -> int:
@@ -103,7 +114,10 @@ def _describe(status: dict[str, Any], path: Path) -> list[tuple[str, Text]]:
         lines.append(("decided", Text.assemble(f"{_time(decision['at'])} by ", reason, causes, pending)))
     lines += _describe_machines(status)
     if day is not None and day["date"] is not None:
-        lines.append(("profit", Text(f"{money(day['profit'])} $ on {day['date']}")))
+        name = "would have" if session["mode"] == "shadow" else "profit"
+        lines.append(
+            (name, Text(f"{money(day['profit'])} API $ on {day['date']}, {money(status['profit'])} API $ in this journal"))
+        )
     lines.append(("lately", Text(_by_count(status["reasons"]) or "no decision")))
     if status["causes"]:
         lines.append(("causes", Text(_by_count(status["causes"]), style="yellow")))

@@ -4,39 +4,46 @@ from __future__ import annotations
 
 import bisect
 import math
+from collections.abc import Mapping
 
 from gridpilot.live.cycle_report import CycleReport
+from gridpilot.live.ledger import Earned
 
 __all__ = ["Tally", "best_single"]
 
 
 class Tally:
-    """Sums over the rows whose decision took effect, each row once. Money in the API's units, $.
+    """Sums over what :mod:`gridpilot.live.ledger` books. Money in the API's units, $.
 
-    The API pays a snapshot a price row, so a row's profit is the revenue minus the cost of the counts that were in force. Rows whose
-    command was refused, lost, superseded or held are left out, and so are ticks without a price: there it is not known what was earned.
+    Other choices are summed over the rows of which it is shown what they earned, and that had a decision of their own: ticks without a
+    row, and those under a halt, are left out.
     """
 
     def __init__(self) -> None:
-        self.rows = 0  # that the sums are over
+        self.rows = 0.0  # that the alternatives are summed over
         self.profit = 0.0
         self.alternatives: dict[str, float] = {}  # profit of each other choice over the same rows
-        self._last: CycleReport | None = None
+        self._choices: Mapping[str, float] = {}  # of the last row that had a decision
         self._latencies: list[float] = []  # s, ascending
 
     def add(self, report: CycleReport) -> None:
-        """Count ``report`` where it belongs to the sums; its latency counts wherever something was sent."""
+        """Count what a cycle earned; its latency counts wherever something was sent."""
         if report.attempts > 0:
             bisect.insort(self._latencies, report.latency)
-        if report.kind != "row" or report.status not in {"applied", "shadow"}:
+        if report.kind == "row":
+            self._choices = report.alternatives
+        elif report.earned.weight > 0.0:
+            self._choices = {}
+        self.book(report.earned)
+
+    def book(self, earned: Earned) -> None:
+        """Count what was found out to be earned, between cycles, of the last one's tick."""
+        self.profit += earned.profit
+        if not self._choices:
             return
-        if self._last is not None and report.at <= self._last.at:
-            return
-        self._last = report
-        self.rows += 1
-        self.profit += report.profit
-        for name, profit in report.alternatives.items():
-            self.alternatives[name] = self.alternatives.get(name, 0.0) + profit
+        self.rows += earned.weight
+        for name, profit in self._choices.items():
+            self.alternatives[name] = self.alternatives.get(name, 0.0) + earned.weight * profit
 
     def against(self, name: str) -> float:
         """Profit minus that of the alternative ``name``, over the same rows; 0 before the first, NaN for a name never heard of."""

@@ -12,6 +12,7 @@ import structlog
 
 from gridpilot.live.api import PriceRow, format_time
 from gridpilot.live.cycle_report import CycleReport
+from gridpilot.live.ledger import Earned
 from gridpilot.live.live_table import LiveTable
 from gridpilot.live.logs import log_cycle, log_event
 from gridpilot.live.metrics import Metrics, notify
@@ -114,6 +115,12 @@ class Watch:
         """Anything else worth a word."""
         self._log.warning(event, message=message)
         self._say(message)
+
+    def earned(self, earned: Earned) -> None:
+        """What was earned turned out to be other than a cycle had said."""
+        self.metrics.earned(earned)
+        if self._table is not None:
+            self._table.earned(earned)
 
     def reconciled(self, counts: list[list[int]]) -> None:
         """A doubt about what runs has ended."""

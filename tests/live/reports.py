@@ -8,9 +8,11 @@ from typing import Any
 
 from gridpilot.live.api import CLASSES, INVENTORIES, TICK, Counts
 from gridpilot.live.cycle_report import CycleReport
+from gridpilot.live.ledger import Earned
 
 START = datetime(2025, 6, 21, 12, tzinfo=UTC)
 CAP_W = 1_000_000
+SHOWN = {None, "applied", "shadow"}  # statuses by which a row is shown to be earned
 
 
 def profit(counts: Counts, prices: tuple[float, float, float]) -> tuple[float, float, int]:
@@ -43,8 +45,7 @@ def report(tick: int = 1, machines: Counts = (0, 200, 0, 0, 0), **changes: Any) 
         counts=(machines,),
         power_w=power,
         cap_w=CAP_W,
-        revenue=revenue,
-        cost=cost,
+        earned=earned(tick, revenue, cost, shown=changes.get("kind", "row") == "row" and changes.get("status") in SHOWN),
         alternatives={"best": max(0.0, *alone.values()), "off": 0.0, **alone},
         status="applied",
         attempts=1,
@@ -53,6 +54,12 @@ def report(tick: int = 1, machines: Counts = (0, 200, 0, 0, 0), **changes: Any) 
         fresh=tick,
     )
     return dataclasses.replace(clean, **changes)
+
+
+def earned(tick: int, revenue: float, cost: float, *, shown: bool) -> Earned:
+    """What a cycle of one site earns: its whole row, or nothing where it is not shown."""
+    money = ((revenue, cost),) if shown else ((0.0, 0.0),)
+    return Earned(START + tick * TICK, money, money, float(shown))
 
 
 def rough_run() -> list[CycleReport]:

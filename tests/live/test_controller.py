@@ -12,9 +12,10 @@ import pytest
 from gridpilot.agents.base import Agent
 from gridpilot.agents.seating import AgentSpec
 from gridpilot.live.api import TICK, Counts, PriceRow
-from gridpilot.live.controller import Controller, State
+from gridpilot.live.controller import Controller, Decision, State
 from gridpilot.live.facility import Facility
 from gridpilot.live.gate import check
+from gridpilot.live.ledger import Ledger
 from gridpilot.market.bids import Bid
 from gridpilot.market.observation import MarketInfo, Observation, Outcome
 from gridpilot.market.site import Site
@@ -68,10 +69,17 @@ def at(row: PriceRow, ticks: int) -> PriceRow:
     return PriceRow(row.at + ticks * TICK, row.energy, row.hash, row.token)
 
 
+def settle(mind: Controller, decision: Decision, counts: tuple[Counts, ...]) -> None:
+    """The venue has confirmed that these run, for a whole tick."""
+    mind.settle(decision, counts)
+    row = mind.observer.row
+    mind.book(Ledger(mind.facility).book(decision.at, row, counts, (True,) * len(counts), now=decision.at))
+
+
 def decide(mind: Controller, row: PriceRow, kind: Any = "row", causes: tuple[str, ...] = (), **more: Any) -> Any:
     mind.observer.add([row])
     decision = mind.decide(kind, row.at, causes, **more)
-    mind.settle(decision, decision.counts)
+    settle(mind, decision, decision.counts)
     return decision
 
 
@@ -187,12 +195,12 @@ def test_a_day_that_has_lost_enough_stays_off_until_the_next() -> None:
     mind.state = State(mind.facility.off)
     first = decide(mind, FAIR)
     mind.observer.add([at(DEAR, 1)])
-    mind.settle(mind.decide("row", DEAR.at + TICK), (counts,))  # the venue reports that these ran, at a loss
+    settle(mind, mind.decide("row", DEAR.at + TICK), (counts,))  # the venue reports that these ran, at a loss
     assert mind.state.day_profit < first.profit
     while mind.state.day_profit > -1000.0:
         row = at(DEAR, 1 + mind.observer.tick)
         mind.observer.add([row])
-        mind.settle(mind.decide("row", row.at), (counts,))
+        settle(mind, mind.decide("row", row.at), (counts,))
     later = decide(mind, at(FAIR, mind.observer.tick + 1))
     assert (later.reason, "gate_loss" in later.causes) == ("off", True)
     tomorrow = decide(mind, PriceRow(FAIR.at.replace(hour=0) + 288 * TICK, *FAIR.raw))

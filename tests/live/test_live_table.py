@@ -15,7 +15,7 @@ from gridpilot.live.cycle_report import CycleReport
 from gridpilot.live.cycle_table import cycles_table, money, plain_line
 from gridpilot.live.live_table import Heading, LiveTable
 from gridpilot.live.tally import best_single
-from tests.live.reports import CAP_W, report, rough_run
+from tests.live.reports import CAP_W, earned, report, rough_run
 
 WIDTHS = (80, 100, 140)
 HEADING = Heading("mara", "https://mara-hackathon-api.onrender.com", "mpc", ("north",), 300.0, "live", CAP_W)
@@ -58,8 +58,11 @@ def test_every_number_of_every_cycle_is_there_in_full(width: int) -> None:
             f"{each.power_w / 1000:{'' if width == 80 else ','}.0f}",
             f"{100 * each.power_w / each.cap_w:.0f}",
             money(each.profit, figures),
-            signed(each.profit - each.alternatives["best"], figures),
-            signed(each.profit - (best_single(each) or 0.0), figures),
+            *(
+                signed(each.profit - other, figures)
+                for other in (each.alternatives["best"], best_single(each) or 0.0)
+                if each.earned.weight
+            ),
         ]
         numbers = [word for word in words[1:] if re.fullmatch(r"[-+]?[\d.,]+[kMGT]?", word)]
         assert numbers == expected
@@ -94,7 +97,7 @@ def test_heading_and_footer(width: int) -> None:
         assert part in text
     counted = [each for each in reports if each.kind == "row" and each.status == "applied"]
     profit = sum(each.profit for each in counted)
-    assert f"profit {money(profit)} $" in text
+    assert f"profit {money(profit)} API $" in text
     for name, label in [("best", "best"), ("off", "off"), ("hydro_miners", "all hydro"), ("gpu_compute", "all gpu")]:
         assert f"vs {label} {signed(profit - sum(each.alternatives[name] for each in counted), 4)}" in text
 
@@ -148,7 +151,7 @@ def test_a_low_terminal_shows_fewer_cycles_and_all_of_the_rest() -> None:
 def test_before_the_first_cycle() -> None:
     text = draw(quiet(), 80)
     assert "waiting for the first row" in text
-    assert "profit 0 $ over 0 rows" in text
+    assert "profit 0 API $ over 0 rows" in text
 
 
 def test_sites_are_added_up() -> None:
@@ -169,7 +172,8 @@ money_values = st.floats(min_value=-1e14, max_value=1e14)
 
 @given(st.lists(st.tuples(money_values, money_values, st.integers(0, 2_000)), min_size=1, max_size=12), st.sampled_from(WIDTHS))
 def test_any_run_fits_and_is_never_cut_short(drawn: list[tuple[float, float, int]], width: int) -> None:
-    reports = [report(tick, (0, count, 0, 0, 0), revenue=gain, cost=cost) for tick, (gain, cost, count) in enumerate(drawn)]
+    drawn_money = [(count, earned(tick, gain, cost, shown=True)) for tick, (gain, cost, count) in enumerate(drawn)]
+    reports = [report(tick, (0, count, 0, 0, 0), earned=each) for tick, (count, each) in enumerate(drawn_money)]
     console = Console(file=io.StringIO(), width=width, color_system=None)
     with console.capture() as capture:
         console.print(cycles_table(reports, width))
@@ -217,7 +221,7 @@ def test_without_a_terminal_every_event_is_a_line() -> None:
     assert lines[0] == "LIVE mpc on mara https://mara-hackathon-api.onrender.com, 1 site, speed 300"
     assert lines[1] == plain_line(report(1))
     assert lines[2:6] == ["HALTED: maintenance", "drift: 1 decision made differently by the replica", "API down", "resumed"]
-    assert lines[6].startswith("profit 1.495M $ over 1 row, vs best 0")
+    assert lines[6].startswith("profit 1.495M API $ over 1 row, vs best 0")
     assert len(lines) == 7
     assert "\x1b" not in stream.getvalue()
 
@@ -226,7 +230,7 @@ def test_a_plain_line_tells_all() -> None:
     line = plain_line(report(1, (10, 2, 30, 4, 4), reason="last_good", causes=("agent_late",), mode="shadow", status="shadow"))
     assert line == (
         "2025-06-21 12:05 shadow energy 1.270 hash 1.382 token 1.572 | air 10 hydro 2 imm 30 gpu 4 asic 4 | 397 kW 40 % of cap | "
-        "profit -217.1k $, -1.712M vs best, -1.712M vs one kind | row last_good shadow (agent_late)"
+        "would have earned -217.1k API $, -1.712M vs best, -1.712M vs one kind | row last_good shadow (agent_late)"
     )
     assert "all off" in plain_line(report(1, (0,) * 5))
 

@@ -169,10 +169,10 @@ def test_status_on_a_terminal(columns: int, troubled: Path, monkeypatch: pytest.
 def test_halt_before_the_first_start_status_and_resume(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     where = f"live.journal={tmp_path / 'new.db'}"
     assert call(capsys, "resume", where)[0] == 2  # there is none
-    code, out, _ = call(capsys, "halt", where, "--why", "smoke in hall 2")
+    code, out, _ = call(capsys, "halt", where, "--ahead", "--why", "smoke in hall 2")
     assert code == 0
     assert "within one cycle" in out
-    code, out, _ = call(capsys, "halt", where)
+    code, out, _ = call(capsys, "halt", where, "--ahead")
     assert (code, "halted already" in out, "smoke in hall 2" in out) == (0, True, True)
     code, out, _ = call(capsys, "status", where)
     assert "HALTED: smoke in hall 2" in out
@@ -188,7 +188,8 @@ def test_operations_beside_an_engine_that_writes(copy: Path, capsys: pytest.Capt
     with Journal(copy) as engine:
         engine.append([("api", {"state": "down", "message": ""})], at=START)
         assert status_lines(capsys, copy)["API"] == "DOWN"
-        assert call(capsys, "halt", where)[0] == 0
+        code, _, err = call(capsys, "halt", where)
+        assert (code, "no engine runs on" in err, "the halt is written down" in err) == (2, True, True)
         assert engine.halt.halted  # at its next turn
         engine.append([("api", {"state": "up", "message": ""})], at=START)
         for argv in (["resume", where], ["verify", where], ["export", where, "--out", "rows.csv", "--what", "rows"]):
@@ -201,12 +202,12 @@ def test_what_no_terminal_can_show_is_no_hindrance_to_a_halt(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    for told in ("halted:", "halted already"):
-        code, out, _ = call(capsys, "halt", "--why", b"br\xfbl\xe9e \xf0\x9f\x94\xa5".decode("utf-8", "surrogateescape"))
+    for told in ("halted ahead:", "halted already"):
+        code, out, _ = call(capsys, "halt", "--ahead", "--why", b"br\xfbl\xe9e \xf0\x9f\x94\xa5".decode("utf-8", "surrogateescape"))
         assert (code, told in out) == (0, True)
     with Journal(Path("runs/live.db"), read_only=True) as journal:  # the journal of whoever names none
         assert journal.halt.why == "br?l?e \N{FIRE}"
-    code, out, _ = call(capsys, "halt", "--json")
+    code, out, _ = call(capsys, "halt", "--ahead", "--json")
     assert (code, json.loads(out)) == (0, {"halted": True, "why": "br?l?e \N{FIRE}", "new": False})
     code, out, _ = call(capsys, "resume", "--json")
     assert (code, json.loads(out)) == (0, {"halted": False})
@@ -387,7 +388,8 @@ def test_exported_decisions_add_up(journal: Path, capsys: pytest.CaptureFixture[
         assert [int(line[name]) for name in ("air_miners", "hydro_miners", "immersion_miners", "gpu_compute", "asic_compute")] == (
             outcome["counts"][0]
         )
-        assert float(line["profit"]) == pytest.approx(outcome["revenue"] - outcome["cost"], rel=1e-9, abs=1e-6)
+        ((revenue, cost),) = outcome["earned"]["sites"]
+        assert float(line["profit_api_dollars"]) == revenue - cost
         assert line["status"] == "applied"
 
 

@@ -56,12 +56,14 @@ def test_a_journal_gives_back_what_an_engine_needs(tmp_path: Path) -> None:
         running = watch.reports[-1].counts
         state = recovery.state(facility())
         assert state == recovery.last_state == state_from_json([r.body for r in records if r.kind == "outcome"][-1]["state"])
-        assert (state.counts, state.last_good, state.settled) == (running, running, START + 10 * TICK)
-        assert state.day_profit == pytest.approx(sum(report.revenue - report.cost for report in watch.reports))
+        assert (state.counts, state.last_good, state.day) == (running, running, START.date())
+        assert state.day_profit == pytest.approx(sum(report.profit for report in watch.reports))
         other: Running = ((1, 2, 3, 4, 5),)
-        assert recovery.state(facility(), other) == State(other, running, state.day, state.day_profit, state.settled)
+        assert recovery.state(facility(), other) == State(other, running, state.day, state.day_profit)
         two = facility("documented", 500_000, 500_000)
-        assert recovery.state(two) == State(two.off)  # of another facility nothing is carried over
+        assert recovery.state(two) == State(
+            two.off, None, state.day, state.day_profit
+        )  # of another facility only the day's account
 
 
 def test_a_command_is_unfinished_until_its_outcome(tmp_path: Path) -> None:
