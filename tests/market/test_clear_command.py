@@ -259,10 +259,22 @@ def test_ten_thousand_markets_take_seconds(capsys: Any) -> None:
 @pytest.mark.slow
 def test_cold_start_with_a_warm_cache_is_quick() -> None:
     Path("market.json").write_text(SMALL)
-    command = [sys.executable, "-m", "gridpilot", "clear", "market.json"]
-    subprocess.run(command, check=True, capture_output=True)
-    before = os.times()
-    subprocess.run(command, check=True, capture_output=True)
-    after = os.times()
-    spent = after.children_user + after.children_system - before.children_user - before.children_system
-    assert spent < 1.5
+    clear = [sys.executable, "-m", "gridpilot", "clear", "market.json"]
+    imports = [
+        sys.executable,
+        "-c",
+        "import numba, numpy, scipy.linalg",
+    ]  # the yardstick: no more than these need for themselves again
+    subprocess.run(clear, check=True, capture_output=True)
+    assert _cpu(clear) < 4.0 * _cpu(imports)
+
+
+def _cpu(command: list[str]) -> float:
+    """CPU seconds of a command, the least of three runs."""
+    spent = []
+    for _ in range(3):
+        before = os.times()
+        subprocess.run(command, check=True, capture_output=True)
+        after = os.times()
+        spent.append(after.children_user + after.children_system - before.children_user - before.children_system)
+    return min(spent)
