@@ -92,11 +92,11 @@ def load_file(group: str, name: str) -> dict[str, Any]:
             if (resources.files("gridpilot.conf") / group / f"{path.stem}.yaml").is_file()
             else ""
         )
-        raise ConfigError(f"{group}={name}: {path.absolute()} cannot be read: {error.strerror}{hint}") from error
+        raise ConfigError(f"{group}: {path} cannot be read: {error.strerror}{hint}") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{group}={name}: the file is not yaml: {' '.join(str(error).split()):.200}") from error
+        raise ConfigError(f"{group}: {path} is not yaml: {' '.join(str(error).split()):.200}") from error
     if not isinstance(loaded, dict):
-        raise ConfigError(f"{group}={name}: the file holds {loaded!r:.60}, expected keys and values")
+        raise ConfigError(f"{group}: {path} holds {type(loaded).__name__}, expected a mapping as in conf/{group}")
     return {str(key): value for key, value in loaded.items()}
 
 

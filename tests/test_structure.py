@@ -46,6 +46,7 @@ SHARED = {
     "progress",
     "provenance",
     "suggestions",
+    "workers",
 }
 
 HEAVY = {
