@@ -41,7 +41,7 @@ SHARED = {
     "file_access",
     "files",
     "overrides",
-    "plain_text",
+    "stdout",
     "presets",
     "progress",
     "provenance",

@@ -19,6 +19,7 @@ from gridpilot.backtest.run import backtest
 from gridpilot.backtest.table import render_table
 from gridpilot.errors import ForecastError
 from gridpilot.files import RUNS, check_output
+from gridpilot.stdout import results_only
 
 __all__ = ["main"]
 
@@ -35,16 +36,16 @@ def _run(config: dict[str, Any]) -> int:
 
     specs = member_specs(settings.members, registered("forecaster"))
     started = time.monotonic()
-    result = backtest(settings, specs)
-    folder = run_folder(result)
-    report = write_run(result, folder)
-    if settings.as_json:
-        print(results_json(result, folder))
-        return 0
-    width = Console().width
-    console = Console(highlight=False, soft_wrap=True, width=None if Console().is_terminal else max(width, 150))
-    console.print(render_table(result))
-    print(
-        f"scores  {folder / 'scores.parquet'}\nreport  {report}\n{len(result.runs)} members in {time.monotonic() - started:.1f} s"
-    )
+    with results_only() as out:
+        result = backtest(settings, specs)
+        folder = run_folder(result)
+        report = write_run(result, folder)
+        if settings.as_json:
+            print(results_json(result, folder), file=out)
+            return 0
+        width = Console(file=out).width
+        console = Console(file=out, highlight=False, soft_wrap=True, width=None if out.isatty() else max(width, 150))
+        console.print(render_table(result))
+        done = f"{len(result.runs)} members in {time.monotonic() - started:.1f} s"
+        print(f"scores  {folder / 'scores.parquet'}\nreport  {report}\n{done}", file=out)
     return 0

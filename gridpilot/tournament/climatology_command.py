@@ -16,6 +16,7 @@ from gridpilot import configuration
 from gridpilot.errors import ConfigError
 from gridpilot.files import check_output, write_atomically
 from gridpilot.market.units import TICKS_PER_DAY, TICKS_PER_WEEK
+from gridpilot.stdout import results_only
 
 __all__ = ["learn_climatology", "main"]
 
@@ -50,12 +51,13 @@ def _learn(config: dict[str, Any]) -> int:
     settings = configuration.validate(ClimatologyConfig, config, "climatology")
     if settings.out is not None:
         check_output(Path(settings.out), ConfigError)
-    text = _as_yaml(learn_climatology(settings), settings)
-    if settings.out is None:
-        print(text, end="")
-        return 0
-    write_atomically(Path(settings.out), text.encode(), ConfigError)
-    print(f"wrote {settings.out}: {settings.episodes} episodes of {settings.ticks} ticks")
+    with results_only() as out:
+        text = _as_yaml(learn_climatology(settings), settings)
+        if settings.out is None:
+            print(text, end="", file=out)
+        else:
+            write_atomically(Path(settings.out), text.encode(), ConfigError)
+            print(f"wrote {settings.out}: {settings.episodes} episodes of {settings.ticks} ticks", file=out)
     return 0
 
 

@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TextIO
 
 from rich.console import Console
 
 from gridpilot import configuration
+from gridpilot.stdout import results_only
 from gridpilot.tournament.report_command import leaderboard_json, print_leaderboard, write_results
 from gridpilot.tournament.rows import MATCH_KEY
 from gridpilot.tournament.run import Inspect, Judge, Played, play_configured, play_tournament
@@ -29,7 +30,8 @@ def main(argv: list[str]) -> int:
 
     def play_and_show(config: dict[str, Any]) -> int:
         started, console = time.monotonic(), Console(stderr=True)
-        return _show(play_configured(config, console), started, console)
+        with results_only() as out:
+            return _show(play_configured(config, console), started, console, out)
 
     return configuration.run("tournament", argv, play_and_show)
 
@@ -39,10 +41,11 @@ def run_tournament(
 ) -> int:
     """Play a tournament as :func:`~gridpilot.tournament.run.play_tournament` does, and show it on stdout; return 0."""
     started, console = time.monotonic(), console or Console(stderr=True)
-    return _show(play_tournament(config, play, inspect, judge=judge, console=console), started, console)
+    with results_only() as out:
+        return _show(play_tournament(config, play, inspect, judge=judge, console=console), started, console, out)
 
 
-def _show(played: Played, started: float, console: Console) -> int:
+def _show(played: Played, started: float, console: Console, out: TextIO) -> int:
     """Rank what was asked for. The run's own files are those of all its episodes."""
     settings, folder, manifest, rows, whole = played
     board = rank(rows)
@@ -53,9 +56,9 @@ def _show(played: Played, started: float, console: Console) -> int:
         text = f"these are the first {settings.episodes} of the {count} episodes of {folder}, whose files stay as they are"
         console.print(text, markup=False, highlight=False, soft_wrap=True)
     if settings.as_json:
-        print(leaderboard_json(board, manifest))
+        print(leaderboard_json(board, manifest), file=out)
         return 0
-    print_leaderboard(board, manifest)
+    print_leaderboard(board, manifest, out)
     matches = len(rows.drop_duplicates(MATCH_KEY))
-    print(f"rows    {folder / 'parts'}\n{report}{matches:,} matches in {time.monotonic() - started:.1f} s")
+    print(f"rows    {folder / 'parts'}\n{report}{matches:,} matches in {time.monotonic() - started:.1f} s", file=out)
     return 0
