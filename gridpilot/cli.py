@@ -69,7 +69,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         with _interrupts_that_arrive():
             code = _dispatch(arguments, label)
         sys.stdout.flush()  # a reader that has gone away or a full disk shows here at the latest
-        if argv is None and sys.stdout is sys.__stdout__ and sys.stdout.fileno() == 1:
+        if argv is None and sys.stdout is sys.__stdout__ and sys.stdout.fileno() == 1:  # type: ignore[union-attr]
             os.dup2(2, 1)  # what others' code prints while the interpreter ends is no result
         return code
     except BrokenPipeError:

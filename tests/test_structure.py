@@ -37,6 +37,7 @@ RANK = {room: rank for rank, rooms in enumerate(ORDER) for room in rooms}
 # What may be imported from everywhere; but the market does without configuration.
 SHARED = {
     "errors",
+    "columns",
     "configuration",
     "file_access",
     "files",
@@ -46,6 +47,7 @@ SHARED = {
     "progress",
     "provenance",
     "suggestions",
+    "sweep",
     "workers",
 }
 

@@ -17,6 +17,7 @@ from gridpilot.prices.load import load_prices
 from gridpilot.prices.simulate import paths
 from gridpilot.progress import Progress
 from gridpilot.stdout import results_only
+from gridpilot.sweep import Found
 
 __all__ = ["SimulationConfig", "main", "write_paths"]
 
@@ -44,7 +45,7 @@ def main(argv: Sequence[str]) -> int:
     return run("simulate_prices", list(argv), _simulate)
 
 
-def _simulate(config: dict[str, Any]) -> int:
+def _simulate(config: dict[str, Any]) -> Found:
     try:
         settings = SimulationConfig.model_validate(config)
     except ValidationError as error:
@@ -59,7 +60,7 @@ def _simulate(config: dict[str, Any]) -> int:
             print(json.dumps(done), file=out)
         else:
             print(f"wrote {rows} rows, {settings.episodes} episodes of {settings.ticks} ticks, to {settings.out}", file=out)
-    return 0
+    return Found({"rows": f"{rows:,}", "file": str(settings.out)})
 
 
 def write_paths(model: PriceModel, seed: int, episodes: int, ticks: int, history: int, out: Path) -> int:
