@@ -14,6 +14,7 @@ from gridpilot.agents.base import Agent, BatchAgent
 from gridpilot.agents.deadline import Overdue, deadline
 from gridpilot.agents.view import View
 from gridpilot.errors import AgentError, GridPilotError
+from gridpilot.file_access import where_raised
 from gridpilot.market.bids import Bid
 from gridpilot.market.observation import MarketInfo, Observation, Outcome
 from gridpilot.market.site import Site
@@ -171,13 +172,14 @@ class LocalSeatPlayers(SeatPlayers):
 
 
 def describe(error: BaseException) -> str:
-    """One line or so about what an agent raised, whose own wording may fail in turn."""
+    """One line or so about what an agent raised, whose own wording may fail in turn, and where in its file."""
     kind = "" if isinstance(error, GridPilotError | Overdue) else f"{type(error).__name__}: "
     try:
         text = str(error)
     except _FAILURE as worse:
         text = f"(its message raised {type(worse).__name__})"
-    return f"{kind}{text}"[:300]
+    place = "" if isinstance(error, Overdue) else where_raised(error)  # where time runs out is another place each time
+    return f"{kind}{text}"[:300] + place
 
 
 def _refusal(error: BaseException) -> Refusal:

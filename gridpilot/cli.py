@@ -20,7 +20,7 @@ from typing import Final
 
 from gridpilot import __version__
 from gridpilot.errors import ConfigError, GridPilotError
-from gridpilot.plain_text import print_whatever_it_takes
+from gridpilot.stdout import print_whatever_it_takes
 from gridpilot.suggestions import did_you_mean
 
 __all__ = ["COMMANDS", "main"]
@@ -69,6 +69,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         with _interrupts_that_arrive():
             code = _dispatch(arguments, label)
         sys.stdout.flush()  # a reader that has gone away or a full disk shows here at the latest
+        if argv is None and sys.stdout is sys.__stdout__ and sys.stdout.fileno() == 1:  # type: ignore[union-attr]
+            os.dup2(2, 1)  # what others' code prints while the interpreter ends is no result
         return code
     except BrokenPipeError:
         # `gridpilot ... | head` has read enough. The interpreter must not fail when it flushes stdout once more at its end.

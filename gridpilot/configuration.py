@@ -11,7 +11,7 @@ import os
 import shlex
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -19,6 +19,7 @@ from typing import Any, Final, TypeVar
 import hydra
 import yaml
 from hydra import compose, initialize_config_module
+from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from omegaconf import OmegaConf
@@ -28,6 +29,7 @@ from pydantic import BaseModel, ValidationError
 from gridpilot.errors import ConfigError
 from gridpilot.overrides import HELP, CommandLine, quoted, read_command_line, shell_quoted
 from gridpilot.suggestions import did_you_mean, expected_one_of, listed
+from gridpilot.sweep import Job, Main, code_of, run_all
 
 __all__ = ["composed", "run", "validate"]
 
@@ -52,14 +54,14 @@ def composed(config_name: str, overrides: Sequence[str] = (), *, package: str = 
     return {str(key): value for key, value in values.items()}
 
 
-def run(config_name: str, argv: Sequence[str], main: Callable[[dict[str, Any]], int], *, package: str = CONFIG_PACKAGE) -> int:
+def run(config_name: str, argv: Sequence[str], main: Main, *, package: str = CONFIG_PACKAGE) -> int:
     """Compose ``config_name`` with the overrides ``argv`` and call ``main`` with the resolved configuration.
 
     ``config_name``  a yaml file of ``package``, without its extension.
-    ``argv``         Hydra's command line: overrides and options such as ``-m`` (one call of ``main`` a combination, one after the
-                     other, ended by the first that raises), ``--cfg job``, ``--help``, ``--config-dir``. A group of ``PARTS`` takes a
-                     dotted path or a mapping with ``name`` as well: ``prices=my_file.MyModel prices.level=2``.
-    ``main``         gets plain dicts, lists and scalars, and returns an exit code.
+    ``argv``         Hydra's command line: overrides and options such as ``-m`` (one call of ``main`` a combination, see
+                     :func:`gridpilot.sweep.run_all`), ``--cfg job``, ``--help``, ``--config-dir``. A group's choice can be a file given by
+                     its path; one of ``PARTS`` can be a dotted path or a mapping with ``name`` as well: ``prices=my_file.MyModel``.
+    ``main``         gets plain dicts, lists and scalars, and returns an exit code, or :class:`gridpilot.sweep.Found`.
 
     Returns the largest exit code. Raises :class:`~gridpilot.errors.ConfigError` for an unknown key, an unknown choice, bad syntax
     or a missing value, before ``main`` is called; what ``main`` raises comes out unchanged.
@@ -67,32 +69,38 @@ def run(config_name: str, argv: Sequence[str], main: Callable[[dict[str, Any]], 
     if {"-h", "--help"}.intersection(argv):
         print(_help(config_name, package))
         return 0
-    codes: list[int] = []
-    failures: list[BaseException] = []
+    with tempfile.TemporaryDirectory(prefix="gridpilot-") as folder:
+        line = read_command_line(argv, package, Path(folder))
+        jobs = _composed_jobs(config_name, line, package)
+    if line.multirun:
+        return run_all(jobs, main)
+    return max((code_of(main(job.config)) for job in jobs), default=0)  # none with --cfg, which prints
+
+
+def _composed_jobs(config_name: str, line: CommandLine, package: str) -> list[Job]:
+    """What is to be run, composed and resolved."""
+    jobs: list[Job] = []
+    failures: list[ConfigError] = []
 
     def task(config: Any) -> None:
-        if failures:
-            return
         # Hydra would add lines of its own to an exception, so that none may reach it.
         try:
             values = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
-            codes.append(main({str(key): value for key, value in dict(values).items()}))  # type: ignore[arg-type]
         except OmegaConfBaseException as error:
             failures.append(ConfigError(_one_line(error)))
             failures[-1].__cause__ = error
-        except BaseException as error:
-            failures.append(error)
+        else:
+            assert isinstance(values, dict)
+            jobs.append(Job(tuple(HydraConfig.get().overrides.task), {str(key): value for key, value in values.items()}))
 
-    with tempfile.TemporaryDirectory(prefix="gridpilot-") as folder:
-        line = read_command_line(argv, package, Path(folder))
-        with _command_line(config_name, line):
-            try:
-                hydra.main(config_path=f"pkg://{package}", config_name=config_name, version_base=None)(task)()
-            except (HydraException, OmegaConfBaseException, yaml.YAMLError, ValueError, OSError) as error:
-                raise ConfigError(_explain(error, config_name, line, package)) from error
+    with _command_line(config_name, line):
+        try:
+            hydra.main(config_path=f"pkg://{package}", config_name=config_name, version_base=None)(task)()
+        except (HydraException, OmegaConfBaseException, yaml.YAMLError, ValueError, OSError) as error:
+            raise ConfigError(_explain(error, config_name, line, package)) from error
     if failures:
         raise failures[0]
-    return max(codes, default=0)
+    return jobs
 
 
 def validate(model: type[Model], data: Mapping[str, Any], where: str) -> Model:

@@ -19,7 +19,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, Final
 
-__all__ = ["FilesRead", "is_installed", "read_at_import", "refuse_other_files", "watch_files"]
+__all__ = ["FilesRead", "is_installed", "read_at_import", "refuse_other_files", "watch_files", "where_raised"]
 
 _SYSTEM: Final = ("/proc", "/dev", "/sys", "/run", "/etc", "/lib", "/lib64", "/usr/lib", "/usr/share", "/System", "/Library")
 _CACHES: Final = (".nbi", ".nbc", ".ttf", ".ttc", ".otf", ".afm", ".pfb")  # of compiled kernels; fonts
@@ -89,6 +89,18 @@ def is_installed(file: Path) -> bool:
     """Whether a file belongs to an installed package or to Python itself, and so is none of the user's."""
     installed = {"site-packages", "dist-packages"}.intersection(file.parts)
     return bool(installed) or file.is_relative_to(Path(sysconfig.get_path("stdlib")))
+
+
+def where_raised(error: BaseException) -> str:
+    """`` (my_file.py:12)``, the innermost line of the user's own files that ``error`` came through; nothing where there is none."""
+    found = ""
+    trace = error.__traceback__
+    while trace is not None:
+        name = trace.tb_frame.f_code.co_filename
+        if name.startswith(("<ipython", "<stdin")) or (os.path.isabs(name) and _is_users(name)):
+            found = f" ({os.path.basename(name)}:{trace.tb_lineno})"
+        trace = trace.tb_next
+    return found
 
 
 @contextlib.contextmanager

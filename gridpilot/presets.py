@@ -22,6 +22,7 @@ from typing import Any, Final, Generic, TypeVar
 import yaml
 
 from gridpilot.errors import ConfigError, GridPilotError
+from gridpilot.file_access import where_raised
 from gridpilot.suggestions import did_you_mean
 
 __all__ = ["Kind", "build", "described", "find", "is_file", "load_file", "load_preset", "named", "names", "registered"]
@@ -92,11 +93,11 @@ def load_file(group: str, name: str) -> dict[str, Any]:
             if (resources.files("gridpilot.conf") / group / f"{path.stem}.yaml").is_file()
             else ""
         )
-        raise ConfigError(f"{group}={name}: {path.absolute()} cannot be read: {error.strerror}{hint}") from error
+        raise ConfigError(f"{group}: {path} cannot be read: {error.strerror}{hint}") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{group}={name}: the file is not yaml: {' '.join(str(error).split()):.200}") from error
+        raise ConfigError(f"{group}: {path} is not yaml: {' '.join(str(error).split()):.200}") from error
     if not isinstance(loaded, dict):
-        raise ConfigError(f"{group}={name}: the file holds {loaded!r:.60}, expected keys and values")
+        raise ConfigError(f"{group}: {path} holds {type(loaded).__name__}, expected a mapping as in conf/{group}")
     return {str(key): value for key, value in loaded.items()}
 
 
@@ -141,7 +142,9 @@ def find(kind: Kind[Part], name: str) -> type[Part]:
             ) from missing
         raise error(f"{group} {name!r}: importing {module_name!r} failed: {missing}") from missing
     except Exception as failed:  # a user's file may fail in any way; the message says which
-        raise error(f"{group} {name!r}: importing {module_name!r} failed: {type(failed).__name__}: {failed}") from failed
+        raise error(
+            f"{group} {name!r}: importing {module_name!r} failed: {type(failed).__name__}: {failed}{where_raised(failed)}"
+        ) from failed
     found = getattr(module, class_name, None)
     if found is None:
         raise error(f"{group} {name!r}: {module_name!r} has no {class_name!r}")
@@ -172,8 +175,14 @@ def build(kind: Kind[Part], spec: str | Mapping[str, Any], params: Mapping[str, 
     except GridPilotError:
         raise
     except Exception as failed:  # a constructor may fail in any way
-        raise kind.error(f"{kind.group} {name!r}: {found.__name__} failed to start: {type(failed).__name__}: {failed}") from failed
+        raise kind.error(
+            f"{kind.group} {name!r}: {found.__name__} failed to start: {type(failed).__name__}: {failed}{where_raised(failed)}"
+        ) from failed
     return part
+
+
+def _told(failed: Exception) -> str:
+    return f"{type(failed).__name__}: {failed}{where_raised(failed)}"
 
 
 def _expected(kind: Kind[Any]) -> str:

@@ -18,7 +18,7 @@ import pytest
 import gridpilot
 from gridpilot.cli import COMMANDS, main
 from gridpilot.errors import BidError, ConfigError, GridPilotError
-from gridpilot.plain_text import print_whatever_it_takes
+from gridpilot.stdout import print_whatever_it_takes
 from tests.test_structure import ROOT
 
 

@@ -37,15 +37,18 @@ RANK = {room: rank for rank, rooms in enumerate(ORDER) for room in rooms}
 # What may be imported from everywhere; but the market does without configuration.
 SHARED = {
     "errors",
+    "columns",
     "configuration",
     "file_access",
     "files",
     "overrides",
-    "plain_text",
+    "stdout",
     "presets",
     "progress",
     "provenance",
     "suggestions",
+    "sweep",
+    "workers",
 }
 
 HEAVY = {

@@ -15,10 +15,14 @@ from rich.console import Console
 from gridpilot import configuration
 from gridpilot.backtest.config import member_specs, validate_backtest
 from gridpilot.backtest.output import results_json, run_folder, write_run
+from gridpilot.backtest.result import Backtest
 from gridpilot.backtest.run import backtest
-from gridpilot.backtest.table import render_table
+from gridpilot.backtest.summary import REFERENCE
+from gridpilot.backtest.table import percent, render_table
 from gridpilot.errors import ForecastError
 from gridpilot.files import RUNS, check_output
+from gridpilot.stdout import results_only
+from gridpilot.sweep import Found
 
 __all__ = ["main"]
 
@@ -28,23 +32,29 @@ def main(argv: list[str]) -> int:
     return configuration.run("backtest", argv, _run)
 
 
-def _run(config: dict[str, Any]) -> int:
+def _run(config: dict[str, Any]) -> Found:
     settings = validate_backtest(config)
     check_output(Path(settings.out or RUNS), ForecastError, folder=True)
     from gridpilot.presets import registered
 
     specs = member_specs(settings.members, registered("forecaster"))
     started = time.monotonic()
-    result = backtest(settings, specs)
-    folder = run_folder(result)
-    report = write_run(result, folder)
-    if settings.as_json:
-        print(results_json(result, folder))
-        return 0
-    width = Console().width
-    console = Console(highlight=False, soft_wrap=True, width=None if Console().is_terminal else max(width, 150))
-    console.print(render_table(result))
-    print(
-        f"scores  {folder / 'scores.parquet'}\nreport  {report}\n{len(result.runs)} members in {time.monotonic() - started:.1f} s"
-    )
-    return 0
+    with results_only() as out:
+        result = backtest(settings, specs)
+        folder = run_folder(result)
+        report = write_run(result, folder)
+        if settings.as_json:
+            print(results_json(result, folder), file=out)
+            return _found(result, folder)
+        width = Console(file=out).width
+        console = Console(file=out, highlight=False, soft_wrap=True, width=None if out.isatty() else max(width, 150))
+        console.print(render_table(result))
+        done = f"{len(result.runs)} members in {time.monotonic() - started:.1f} s"
+        print(f"scores  {folder / 'scores.parquet'}\nreport  {report}\n{done}", file=out)
+    return _found(result, folder)
+
+
+def _found(result: Backtest, folder: Path) -> Found:
+    """What the table of a sweep says: each member's skill, over channels and horizons, the best first, and where the run lies."""
+    skills = result.scores.groupby("member")["skill"].mean().drop(REFERENCE, errors="ignore").sort_values(ascending=False)
+    return Found({**{f"{name}, skill %": percent(skill) for name, skill in skills.items()}, "folder": str(folder)})

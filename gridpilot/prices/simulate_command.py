@@ -16,6 +16,8 @@ from gridpilot.prices.base import CHANNELS, PriceModel
 from gridpilot.prices.load import load_prices
 from gridpilot.prices.simulate import paths
 from gridpilot.progress import Progress
+from gridpilot.stdout import results_only
+from gridpilot.sweep import Found
 
 __all__ = ["SimulationConfig", "main", "write_paths"]
 
@@ -43,20 +45,22 @@ def main(argv: Sequence[str]) -> int:
     return run("simulate_prices", list(argv), _simulate)
 
 
-def _simulate(config: dict[str, Any]) -> int:
+def _simulate(config: dict[str, Any]) -> Found:
     try:
         settings = SimulationConfig.model_validate(config)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         key = ".".join(str(part) for part in first["loc"])
         raise ConfigError(f"simulate-prices: {key} is {first['input']!r}: {first['msg']}") from None
-    model = load_prices(settings.prices)
-    rows = write_paths(model, settings.seed, settings.episodes, settings.ticks, settings.history, settings.out)
-    if settings.json_:
-        print(json.dumps({"out": str(settings.out), "rows": rows, "episodes": settings.episodes, "ticks": settings.ticks}))
-    else:
-        print(f"wrote {rows} rows, {settings.episodes} episodes of {settings.ticks} ticks, to {settings.out}")
-    return 0
+    with results_only() as out:
+        model = load_prices(settings.prices)
+        rows = write_paths(model, settings.seed, settings.episodes, settings.ticks, settings.history, settings.out)
+        if settings.json_:
+            done = {"out": str(settings.out), "rows": rows, "episodes": settings.episodes, "ticks": settings.ticks}
+            print(json.dumps(done), file=out)
+        else:
+            print(f"wrote {rows} rows, {settings.episodes} episodes of {settings.ticks} ticks, to {settings.out}", file=out)
+    return Found({"rows": f"{rows:,}", "file": str(settings.out)})
 
 
 def write_paths(model: PriceModel, seed: int, episodes: int, ticks: int, history: int, out: Path) -> int:

@@ -16,6 +16,8 @@ from gridpilot import configuration
 from gridpilot.errors import ConfigError
 from gridpilot.files import check_output, write_atomically
 from gridpilot.market.units import TICKS_PER_DAY, TICKS_PER_WEEK
+from gridpilot.stdout import results_only
+from gridpilot.sweep import Found
 
 __all__ = ["learn_climatology", "main"]
 
@@ -46,17 +48,20 @@ def main(argv: Sequence[str]) -> int:
     return configuration.run("climatology", list(argv), _learn)
 
 
-def _learn(config: dict[str, Any]) -> int:
+def _learn(config: dict[str, Any]) -> Found:
     settings = configuration.validate(ClimatologyConfig, config, "climatology")
     if settings.out is not None:
         check_output(Path(settings.out), ConfigError)
-    text = _as_yaml(learn_climatology(settings), settings)
-    if settings.out is None:
-        print(text, end="")
-        return 0
-    write_atomically(Path(settings.out), text.encode(), ConfigError)
-    print(f"wrote {settings.out}: {settings.episodes} episodes of {settings.ticks} ticks")
-    return 0
+    with results_only() as out:
+        content = learn_climatology(settings)
+        text = _as_yaml(content, settings)
+        if settings.out is None:
+            print(text, end="", file=out)
+        else:
+            write_atomically(Path(settings.out), text.encode(), ConfigError)
+            print(f"wrote {settings.out}: {settings.episodes} episodes of {settings.ticks} ticks", file=out)
+    means = {name: float(np.mean([content[name][day] for day in ("weekday", "weekend")])) for name in ("energy", "premium")}
+    return Found({**{f"{name}, $/MWh": f"{1000.0 * mean:.2f}" for name, mean in means.items()}, "file": settings.out or "-"})
 
 
 def learn_climatology(settings: ClimatologyConfig) -> dict[str, Any]:

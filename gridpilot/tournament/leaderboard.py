@@ -11,7 +11,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from gridpilot.tournament.columns import Column, Form, fitted
+from gridpilot.columns import Column, Form, fitted
 from gridpilot.tournament.intervals import LEVEL, MIN_EPISODES, NO_BASE, SKEWED, Estimate
 from gridpilot.tournament.markets import MarketSummary
 from gridpilot.tournament.schedule import REFERENCE

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
+from typing import TextIO
 
 import pandas as pd
 from rich.console import Console
@@ -56,8 +57,9 @@ def leaderboard_json(board: Leaderboard, manifest: Manifest) -> str:
     return to_json(board, run, failed_audits(manifest))
 
 
-def print_leaderboard(board: Leaderboard, manifest: Manifest) -> None:
-    """Print the leaderboard to stdout, as wide as the terminal; 100 columns where there is none."""
-    console = Console() if sys.stdout.isatty() else Console(width=100)
+def print_leaderboard(board: Leaderboard, manifest: Manifest, out: TextIO | None = None) -> None:
+    """Print the leaderboard to ``out``, by default stdout, as wide as the terminal; 100 columns where there is none."""
+    out = out or sys.stdout
+    console = Console(file=out, width=None if out.isatty() else 100)
     mechanism = str(manifest["config"]["market"].get("mechanism", ""))
     console.print(render(board, width=console.width, mechanism=mechanism, suspects=failed_audits(manifest)))

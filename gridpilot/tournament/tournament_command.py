@@ -10,16 +10,21 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from typing import Any
+from pathlib import Path
+from typing import Any, TextIO
 
 from rich.console import Console
 
 from gridpilot import configuration
+from gridpilot.stdout import results_only
+from gridpilot.sweep import Found
+from gridpilot.tournament.leaderboard import money, percent
 from gridpilot.tournament.report_command import leaderboard_json, print_leaderboard, write_results
 from gridpilot.tournament.rows import MATCH_KEY
 from gridpilot.tournament.run import Inspect, Judge, Played, play_configured, play_tournament
 from gridpilot.tournament.runner import Play
-from gridpilot.tournament.statistics import rank
+from gridpilot.tournament.schedule import REFERENCE
+from gridpilot.tournament.statistics import Leaderboard, rank
 
 __all__ = ["main", "run_tournament"]
 
@@ -27,9 +32,10 @@ __all__ = ["main", "run_tournament"]
 def main(argv: list[str]) -> int:
     """Run the command with Hydra overrides. Raises what :func:`~gridpilot.tournament.run.play_tournament` raises."""
 
-    def play_and_show(config: dict[str, Any]) -> int:
+    def play_and_show(config: dict[str, Any]) -> Found:
         started, console = time.monotonic(), Console(stderr=True)
-        return _show(play_configured(config, console), started, console)
+        with results_only() as out:
+            return _show(play_configured(config, console), started, console, out)
 
     return configuration.run("tournament", argv, play_and_show)
 
@@ -39,10 +45,11 @@ def run_tournament(
 ) -> int:
     """Play a tournament as :func:`~gridpilot.tournament.run.play_tournament` does, and show it on stdout; return 0."""
     started, console = time.monotonic(), console or Console(stderr=True)
-    return _show(play_tournament(config, play, inspect, judge=judge, console=console), started, console)
+    with results_only() as out:
+        return _show(play_tournament(config, play, inspect, judge=judge, console=console), started, console, out).code
 
 
-def _show(played: Played, started: float, console: Console) -> int:
+def _show(played: Played, started: float, console: Console, out: TextIO) -> Found:
     """Rank what was asked for. The run's own files are those of all its episodes."""
     settings, folder, manifest, rows, whole = played
     board = rank(rows)
@@ -53,9 +60,25 @@ def _show(played: Played, started: float, console: Console) -> int:
         text = f"these are the first {settings.episodes} of the {count} episodes of {folder}, whose files stay as they are"
         console.print(text, markup=False, highlight=False, soft_wrap=True)
     if settings.as_json:
-        print(leaderboard_json(board, manifest))
-        return 0
-    print_leaderboard(board, manifest)
+        print(leaderboard_json(board, manifest), file=out)
+        return _found(board, folder)
+    print_leaderboard(board, manifest, out)
     matches = len(rows.drop_duplicates(MATCH_KEY))
-    print(f"rows    {folder / 'parts'}\n{report}{matches:,} matches in {time.monotonic() - started:.1f} s")
-    return 0
+    print(f"rows    {folder / 'parts'}\n{report}{matches:,} matches in {time.monotonic() - started:.1f} s", file=out)
+    return _found(board, folder)
+
+
+def _found(board: Leaderboard, folder: Path) -> Found:
+    """What the table of a sweep says: the best, what each earns, the market, and where the run lies."""
+    best = board.agents[0]
+    market = next(market for market in board.markets if market.lineup == "mixed")
+    return Found(
+        {
+            "best": best.agent,
+            f"vs {REFERENCE}, %": percent(best.gain_percent.value),
+            **{f"{agent.agent}, $": money(agent.profit.value) for agent in board.agents},
+            "price, $/MWh": "–" if market.mean_price is None else f"{1000.0 * market.mean_price:.2f}",
+            "failures": f"{sum(agent.failures for agent in board.agents):,}",
+            "folder": str(folder),
+        }
+    )

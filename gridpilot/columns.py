@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from rich import box
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-__all__ = ["Column", "Form", "fitted"]
+__all__ = ["Column", "Form", "fitted", "printed"]
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ def fitted(title: str, columns: Sequence[Column], spare: Sequence[str], width: i
     """The table of ``columns`` that fits ``width`` characters.
 
     ``spare`` names the columns in the order in which they take their next form, a name as often as it may. Where all that is not enough
-    the table is as narrow as it can be.
+    columns go from the right, but for the first two: a line of these may be longer than the terminal, and no figure is cut.
     """
     chosen = dict.fromkeys((column.name for column in columns), 0)
     table = _table(title, columns, chosen, styles)
@@ -47,7 +47,22 @@ def fitted(title: str, columns: Sequence[Column], spare: Sequence[str], width: i
         if name in chosen:
             chosen[name] += 1
             table = _table(title, columns, chosen, styles)
+    while len(table.columns) > 2 and ruler.measure(table).maximum > width:
+        last = max(i for i, column in enumerate(columns) if _form(column, chosen) is not None)
+        columns = columns[:last]
+        table = _table(title, columns, chosen, styles)
     return table
+
+
+def printed(console: Console, table: RenderableType) -> None:
+    """Print a table as wide as its figures need to be, on a narrower terminal too."""
+    console.print(table, width=max(console.width, Console(width=10_000).measure(table).minimum), crop=False)
+
+
+def _form(column: Column, chosen: Mapping[str, int]) -> Form | None:
+    """The form in which a column is shown, if it is."""
+    k = min(chosen[column.name], len(column.forms) - 1) if column.stays else chosen[column.name]
+    return column.forms[k] if k < len(column.forms) else None
 
 
 def _table(title: str, columns: Sequence[Column], chosen: dict[str, int], styles: Sequence[str] | None) -> Table:
@@ -56,15 +71,16 @@ def _table(title: str, columns: Sequence[Column], chosen: dict[str, int], styles
     )
     shown: list[Form] = []
     for column in columns:
-        k = min(chosen[column.name], len(column.forms) - 1) if column.stays else chosen[column.name]
-        if k < len(column.forms):
-            form = column.forms[k]
+        form = _form(column, chosen)
+        if form is not None:
+            widest = max((Text(cell).cell_len if isinstance(cell, str) else cell.cell_len for cell in form.cells), default=0)
             shown.append(form)
             table.add_column(
                 Text(form.head),
                 justify="left" if column.left else "right",
                 no_wrap=True,
                 overflow="ellipsis",
+                min_width=None if form.at_most else widest,
                 max_width=form.at_most,
             )
     for i, cells in enumerate(zip(*(form.cells for form in shown), strict=True)):
