@@ -40,6 +40,7 @@ CHECK_EVERY: Final = 12  # ticks between two looks whether inventory or limits h
 LATE_ROW: Final = 0.5  # ticks that a row may arrive late before its tick becomes a decision without one
 LATE_AGAIN: Final = 0.1  # and each further one: a row is visible within half a minute
 FRESH: Final = 1.5 * TICK  # greatest age of a row that a decision still counts as made in time
+FOREIGN: Final = "foreign_command"
 GIVE_UP: Final = 0.8  # of a tick's wall length, after which a command is not repeated any more
 
 
@@ -215,7 +216,10 @@ class Engine:
     def _cycle(self, trigger: Trigger, row: PriceRow) -> None:
         """Decide, write it down, send it, write down what came of it."""
         started = self._seen if trigger.kind == "row" else self.clock.monotonic()
-        decision = self.controller.decide(trigger.kind, trigger.at, trigger.causes)
+        causes = trigger.causes
+        if trigger.kind == "row" and self.sends and self.execution.certain and self._is_steered_by_others():
+            causes = (*causes, FOREIGN)
+        decision = self.controller.decide(trigger.kind, trigger.at, causes)
         fresh = trigger.kind == "row" and self.clock.now() - trigger.at <= FRESH
         command = f"{format_time(trigger.at)} {trigger.kind}"
         records = [("decision", {**decision.to_json(), "fresh": fresh})]
@@ -239,6 +243,24 @@ class Engine:
         else:
             result = Result("shadow", decision.counts, 0, 0.0, 0, "", (True,) * len(decision.counts))
         self._note(decision, result, command, fresh)
+
+    def _is_steered_by_others(self) -> bool:
+        """Whether other machines run than the venue last confirmed, though nothing was sent since; that is told and written down."""
+        before = self.execution.counts
+        try:
+            counts = self.execution.reconcile()
+        except VenueError as error:  # the command goes out all the same, and is read back
+            self._api("down", str(error))
+            return False
+        if counts == before:
+            return False
+        foreign = not self.execution.may_be_late(counts)
+        message = f"{counts_to_json(counts)} run, {counts_to_json(before)} were confirmed, and this engine sent nothing since"
+        self._reconcile(counts, f"{FOREIGN}: {message}" if foreign else "a command arrived late")
+        if foreign:
+            self.watch.mismatch(message)
+            self.watch.note(FOREIGN, f"somebody else commands the site: {message}")
+        return foreign
 
     def _carry_out(self, desired: tuple[Counts, ...], row: PriceRow, *, halting: bool, started: float) -> Result:
         def is_current() -> bool | None:
@@ -315,13 +337,17 @@ class Engine:
         except VenueError as error:
             self._api("down", str(error))
             return
+        self._reconcile(counts, "after a doubt")
+        self.watch.reconciled(counts_to_json(counts))
+
+    def _reconcile(self, counts: tuple[Counts, ...], message: str) -> None:
+        """Go on from what the venue reports to run."""
         self.controller.reconcile(counts)
         earned = self.ledger.rebook(self.controller.observer.row, counts, now=self.clock.now())
         if earned is not None:
             self.controller.book(earned)
             self.watch.earned(earned)
-        self._write([self._reconciliation("after a doubt", earned)])
-        self.watch.reconciled(counts_to_json(counts))
+        self._write([self._reconciliation(message, earned)])
 
     def _read_once_more(self) -> None:
         """A change that was given up may have arrived after all: then the last command is sent again, while its row lasts."""

@@ -222,6 +222,48 @@ def test_somebody_else_at_the_controls_is_noticed(tmp_path: Path) -> None:
         assert watch.reports[0].counts == ((1, 0, 0, 0, 0),)
 
 
+def test_a_command_of_somebody_else_between_two_rows_is_told(tmp_path: Path) -> None:
+    log = io.StringIO()
+    with OtherServer(rows=3) as server:
+        keys, clock = [server.key(), server.key()], TiedClock(server)
+        watch = Seen(clock.monotonic, log)
+        watch.on_report = lambda report: server.interfere(keys[1], (0, 3, 0, 0, 0)) if len(watch.reports) == 3 else None
+        _, records = run(mara(server, keys, clock, power_w=1_000_000), tmp_path / "j.db", rows=6, watch=watch)
+    assert [report.causes for report in watch.reports] == [(), (), (), ("foreign_command",), (), ()]
+    assert {(report.reason, report.status) for report in watch.reports} == {
+        ("agent", "applied")
+    }  # the next row's command puts it right
+    (told,) = [json.loads(line) for line in log.getvalue().splitlines() if json.loads(line)["event"] == "foreign_command"]
+    assert "somebody else commands the site" in told["message"]
+    messages = [record.body["message"] for record in records if record.kind == "reconciliation"]
+    assert [message.partition(":")[0] for message in messages] == ["at start", "foreign_command"]
+    assert watch.metrics.registry.get_sample_value("gridpilot_live_mismatches_total") == 1.0
+    with Journal(tmp_path / "j.db") as journal:
+        assert replay(journal).different == 0
+
+
+def test_a_command_of_its_own_that_arrives_late_is_nobody_else_s(tmp_path: Path) -> None:
+    with OtherServer(rows=3) as server:
+        key, clock = server.key(), TiedClock(server)
+        watch = Seen(clock.monotonic)
+        venue = mara(server, [key], clock)
+        late = [(0, 7, 0, 0, 0)]
+
+        def on_report(report: Any) -> None:
+            if len(watch.reports) == 2:  # as a change that was given up and is still on its way
+                loop.execution._under_way[0].append((late[0], clock.monotonic() + 600.0))
+                server.interfere(key, late[0])
+
+        watch.on_report = on_report
+        with Journal(tmp_path / "j.db") as journal:
+            loop, _ = engine(venue, journal, watch=watch, rows=4)
+            loop.run()
+            venue.close()
+            messages = [record.body["message"] for record in journal.records(kinds={"reconciliation"})]
+    assert [report.causes for report in watch.reports] == [()] * 4
+    assert messages == ["at start", "a command arrived late"]
+
+
 def test_two_sites_behind_one_connection(tmp_path: Path) -> None:
     with OtherServer(rows=3, power_w=700_000) as server:
         keys = [server.key(), server.key()]
