@@ -107,8 +107,9 @@ class Engine:
     def _begin(self) -> None:
         session = begin(
             self.venue, self.agents, self.config, self.journal, sends=self.sends, origin=self._origin,
-            is_stopping=lambda: bool(self._stopping),
+            is_stopping=lambda: bool(self._stopping), tell=lambda text: self.watch.note("waiting", text),
         )  # fmt: skip
+        self.venue.begun()
         self.accepted, self.controller, self.execution = session.accepted, session.controller, session.execution
         self.replica, self.ledger = session.replica, Ledger(session.controller.facility, session.recovery.booked)
         self._row_at, self._mark_at = (

@@ -7,9 +7,11 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import textwrap
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -25,6 +27,7 @@ from gridpilot.live.deployment import load_deployment
 from gridpilot.live.journal import Journal
 from gridpilot.live.open_venue import open_venue
 from gridpilot.presets import load_preset
+from tests.live.other_server import OtherServer
 from tests.live.test_deployment import write
 from tests.live.test_serve_command import serving
 
@@ -296,8 +299,43 @@ def test_what_is_wrong_is_told_in_a_line(
 
 
 def test_nobody_there(capsys: pytest.CaptureFixture[str]) -> None:
-    assert "http://127.0.0.1:9: GET /prices: no connection could be made" in failed(["live.url=http://127.0.0.1:9"], capsys)
-    assert "cannot start without the site" in failed(["live.url=http://127.0.0.1:9", "live.speed=3000"], capsys)
+    nobody = ["live.url=http://127.0.0.1:9", "live.patience=0.02"]
+    waiting = "gridpilot live: waiting up to 0.02 min (live.patience) for an answer: GET /"
+    assert "http://127.0.0.1:9: GET /prices: no connection could be made" in failed(nobody, capsys, before=waiting)
+    assert "cannot start without the site" in failed([*nobody, "live.speed=3000", "live.table=true"], capsys, before=waiting)
+
+
+def test_the_first_answers_may_take_longer_than_a_tick() -> None:
+    with OtherServer(rows=3, speed=200.0, tell_speed=True, slow_s=3.0) as server:  # a tick lasts a second and a half
+        key = server.key()
+        for endpoint in ("GET /prices", "GET /inventory", "GET /sites", "GET /machines"):
+            server.script(endpoint, "slow")
+        options = (
+            "agent=truthful",
+            f"live.url={server.url}",
+            "live.mode=live",
+            "live.rows=3",
+            "live.speed=200",
+            "live.table=false",
+        )
+        flown(*options, key=key)
+        assert len(server.puts) >= 3
+    assert read("outcome")[-1]["status"] == "applied"
+
+
+def test_a_server_that_starts_after_the_engine() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    with flying(
+        "agent=truthful", f"live.url=http://127.0.0.1:{port}", "live=stand_in", "live.rows=2", "live.table=false"
+    ) as engine:
+        until = time.monotonic() + 60.0
+        while "waiting up to 2 min" not in Path("log.txt").read_text():
+            assert time.monotonic() < until
+            time.sleep(0.1)
+        with serving("--port", str(port), "--speed", "300"):
+            assert engine.wait(timeout=60) == 0, Path("log.txt").read_text()
+    assert {each["status"] for each in read("outcome")} <= {"shadow", "held"}
 
 
 def test_a_key_that_is_refused_is_not_quoted(url: str) -> None:
@@ -319,11 +357,13 @@ def test_a_key_that_cannot_be_one_is_not_quoted(capsys: pytest.CaptureFixture[st
     assert "not a key" not in error
 
 
-def failed(overrides: Sequence[str], capsys: pytest.CaptureFixture[str]) -> str:
-    """The one line in which the command says why it does not run."""
+def failed(overrides: Sequence[str], capsys: pytest.CaptureFixture[str], before: str = "") -> str:
+    """The one line in which the command says why it does not run; ``before`` begins a line that may precede it."""
     assert cli.main(["live", *overrides]) == 2
     told = capsys.readouterr()
     assert told.out == ""
-    assert told.err.startswith("gridpilot live: error: ")
-    assert told.err.count("\n") == 1
-    return told.err
+    *earlier, last = told.err.splitlines()
+    assert last.startswith("gridpilot live: error: ")
+    assert len(earlier) == bool(before)
+    assert all(line.startswith(before) for line in earlier)
+    return last
