@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from gridpilot.agents.seating import AgentSpec
 from gridpilot.errors import RefusedError, VenueError
-from gridpilot.live.accepted_rows import RefusedRow
+from gridpilot.live.accepted_rows import BACKWARDS, RefusedRow, newest_of
 from gridpilot.live.api import TICK, Counts, PriceRow, format_time, parse_time
 from gridpilot.live.config import LiveConfig
 from gridpilot.live.controller import Decision
@@ -117,6 +117,7 @@ class Engine:
             session.recovery.mark_at,
         )  # newest row, and newest tick, that had its decision
         self._halt_at: datetime | None = None  # tick of the last command of the halt in force
+        self._went_back = False  # the feed ends before the newest row
         self._unread: list[PriceRow] = []  # accepted, and not yet told to anybody
         self._bad: RefusedRow | None = None  # the newest row, where it was refused
         self._checked = self._arrived = self._seen = self.clock.monotonic()
@@ -175,11 +176,28 @@ class Engine:
         return True
 
     def _take(self, entries: Sequence[Any]) -> None:
+        if self._has_gone_back(entries):
+            return  # rows of another feed: those of the same times are others, and none is newer
         merge = self.accepted.merge(entries, self.clock.now())
         self._unread += merge.accepted
         for refusal in merge.refused:
             self.journal.append([("refused_row", refused_row_to_json(refusal))], at=self.clock.now())
             self._refuse(refusal)
+
+    def _has_gone_back(self, entries: Sequence[Any]) -> bool:
+        """Whether the feed ends before rows that are known: the server was replaced, or its feed begun again."""
+        known, newest = self.accepted.newest, newest_of(entries)
+        back = known is not None and newest is not None and newest < known.at - BACKWARDS
+        if back and not self._went_back:
+            assert known is not None
+            assert newest is not None
+            self.watch.note(
+                "feed_went_back",
+                f"the newest row is of {format_time(newest)}, and {format_time(known.at)} was known: the server was replaced, or its feed "
+                "begun again; nothing is decided by its rows before they are newer, and another live.journal begins anew",
+            )
+        self._went_back = back
+        return back
 
     def _refuse(self, refusal: RefusedRow) -> None:
         self.watch.refused_row(refusal.reason, refusal.message)
@@ -202,7 +220,7 @@ class Engine:
             return Trigger("bad_row", self._bad.at, (self._bad.reason,))
         if not self._is_new(mark) or age < mark_age + LATE_AGAIN:
             return None
-        late = "api_down" if self._api_down else "feed_late"
+        late = "api_down" if self._api_down else "feed_went_back" if self._went_back else "feed_late"
         if age > limits.off_after:
             return Trigger("no_row", mark, ("feed_off", late))
         if age > limits.fallback_after:

@@ -13,8 +13,8 @@ from typing import Any, Final
 
 from gridpilot.agents.seating import AgentSpec
 from gridpilot.errors import LiveError
-from gridpilot.live.accepted_rows import AcceptedRows, RefusedRow
-from gridpilot.live.api import TICK, format_time
+from gridpilot.live.accepted_rows import BACKWARDS, AcceptedRows, RefusedRow
+from gridpilot.live.api import format_time
 from gridpilot.live.config import LiveConfig
 from gridpilot.live.controller import Controller
 from gridpilot.live.execution import Execution
@@ -28,7 +28,6 @@ from gridpilot.live.venue import Venue
 __all__ = ["Session", "begin"]
 
 FIRST_ASK: Final = 0.5  # of a tick's wall length, for an agent that begins
-BACKWARDS: Final = 2 * TICK  # that a feed may be behind the journal's rows: answers come late and out of order
 _FAR_FUTURE: Final = datetime.max.replace(tzinfo=UTC) - timedelta(days=2)
 _PACKAGES: Final = ("gridpilot", "numpy", "numba", "httpx2")
 

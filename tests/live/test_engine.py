@@ -142,6 +142,36 @@ def test_a_feed_that_stops_leads_step_by_step_to_everything_off(tmp_path: Path) 
         assert replay(journal).different == 0
 
 
+def test_a_feed_that_goes_back_is_a_cause_of_its_own(tmp_path: Path) -> None:
+    log = io.StringIO()
+    with OtherServer(rows=30) as server, Journal(tmp_path / "j.db") as journal:
+        key = server.key()
+        clock = TiedClock(server)
+        venue = mara(server, [key], clock)
+        watch = Seen(clock.monotonic, log)
+        loop, _ = engine(venue, journal, rows=4, watch=watch)
+
+        def on_report(report: Any) -> None:
+            if len(watch.reports) == 2:
+                server.advance_rows(-20)  # replaced by one that begins again
+            if len(watch.reports) == 10:
+                server.advance_rows(20)  # and put back
+
+        watch.on_report = on_report
+        loop.run()
+        venue.close()
+        seen = [(report.kind, report.reason, report.causes) for report in watch.reports]
+        assert seen[2] == ("no_row", "last_good", ("feed_went_back",))
+        assert seen[3:7] == [("no_row", "last_good", ("feed_stale", "feed_went_back"))] * 4
+        assert seen[7:10] == [("no_row", "off", ("feed_off", "feed_went_back"))] * 3
+        assert [each[:2] for each in seen[10:]] == [("row", "agent")] * 2
+        assert not list(journal.records(kinds={"refused_row"}))  # rows of another feed are none that are wrong
+        told = [json.loads(line) for line in log.getvalue().splitlines() if json.loads(line)["event"] == "feed_went_back"]
+        assert len(told) == 1
+        assert "the server was replaced, or its feed begun again" in told[0]["message"]
+        assert replay(journal).different == 0
+
+
 def test_an_api_that_is_down_and_comes_back(tmp_path: Path) -> None:
     with OtherServer(rows=3) as server:
         key = server.key()

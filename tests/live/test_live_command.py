@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import csv
+import itertools
 import json
 import os
 import re
@@ -25,6 +27,7 @@ from gridpilot.live.api import CLASSES
 from gridpilot.live.config import LiveConfig
 from gridpilot.live.deployment import load_deployment
 from gridpilot.live.journal import Journal
+from gridpilot.live.ledger import total_profit
 from gridpilot.live.open_venue import open_venue
 from gridpilot.presets import load_preset
 from tests.live.other_server import OtherServer
@@ -186,6 +189,54 @@ def is_halt(lines: list[str], process: subprocess.Popen[str]) -> bool:
     assert process.stdout is not None
     lines.append(process.stdout.readline())
     return bool(json.loads(lines[-1])["kind"] == "halt")
+
+
+def test_a_server_killed_for_ten_ticks_leaves_one_figure_of_profit(capsys: pytest.CaptureFixture[str]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = str(free.getsockname()[1])
+    options = ("--port", port, "--speed", "300", "--state", "state.json")
+    url = f"http://127.0.0.1:{port}"
+    engine_options = ("agent=truthful", "live=stand_in", f"live.url={url}", "live.mode=live", "live.metrics_port=0", "json=true")
+    lines: list[dict[str, Any]] = []
+    with contextlib.ExitStack() as stack:
+        with serving(*options) as (_, server):
+            key = register(url)
+            process = stack.enter_context(flying(*engine_options, key=key, level="DEBUG"))
+            assert process.stdout is not None
+            while sum(line["status"] == "applied" for line in lines) < 3:
+                lines.append(json.loads(process.stdout.readline()))
+            server.kill()
+        died = len(lines)
+        while len(lines) < died + 10:
+            lines.append(json.loads(process.stdout.readline()))
+        assert lines[-1]["causes"][-1] == "api_down"
+        with serving(*options):
+            while [line["status"] for line in lines[-3:]] != ["applied"] * 3:
+                lines.append(json.loads(process.stdout.readline()))
+            (found,) = re.findall(r"http://127\.0\.0\.1:(\d+)/metrics", Path("log.txt").read_text())
+            metrics = httpx2.get(f"http://127.0.0.1:{found}/metrics").text
+            process.send_signal(signal.SIGTERM)
+            rest, _ = process.communicate(timeout=30)
+    lines += [json.loads(line) for line in rest.splitlines()]
+    capsys.readouterr()
+    assert cli.main(["live", "status", "--json"]) == 0
+    status = json.loads(capsys.readouterr().out)
+    assert cli.main(["live", "export", "--out", "decisions.csv"]) == 0
+    with Path("decisions.csv").open(newline="") as file:
+        exported = sum(float(line["profit_api_dollars"]) for line in csv.DictReader(file))
+    with Journal(Path("runs/live.db"), read_only=True) as journal:
+        total = total_profit(journal)
+    told = float(re.findall(r"(?m)^gridpilot_live_profit_since_start_dollars (\S+)$", metrics)[0])
+    sums = list(itertools.accumulate(line["profit"] for line in lines))
+    assert any(told == pytest.approx(each, rel=1e-9) for each in sums[-5:])
+    assert total > 0.0
+    assert sums[-1] == pytest.approx(total, rel=1e-9)
+    assert status["profit"] == pytest.approx(total, rel=1e-9)
+    assert exported == pytest.approx(total, rel=1e-9)
+    assert sum(body["state"]["day_profit"] for body in read("outcome")[-1:]) == pytest.approx(total, rel=1e-9)  # of one day
+    gone = [line for line in lines[died:] if line["kind"] == "no_row"]
+    assert len(gone) >= 9
+    assert {line["profit"] for line in gone} == {0.0}
 
 
 def test_an_agent_of_the_working_folder() -> None:
