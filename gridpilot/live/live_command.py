@@ -90,10 +90,10 @@ def _pilot(settings: LiveRun) -> Pilot:
     agent = dict(settings.agent)
     pilot = Pilot(str(agent.pop("name", "")), agent, settings.live.risk, "", {})
     if settings.deployment is not None:
-        from gridpilot.live.deployment import load_deployment
+        from gridpilot.live.deployment import load_deployment, remarks_on
 
         deployment = load_deployment(settings.deployment)
-        for warning in deployment.warnings:
+        for warning in (*deployment.warnings, *remarks_on(deployment.risk)):
             print(f"gridpilot live: {settings.deployment}: {warning}", file=sys.stderr)
         origin = {"deployment": deployment.label, "fingerprint": deployment.fingerprint}
         params = dict(deployment.agent["params"])

@@ -20,6 +20,7 @@ from typing import Any
 
 import httpx2
 import pytest
+from pydantic import SecretStr
 
 from gridpilot import cli
 from gridpilot.errors import GridPilotError
@@ -29,6 +30,7 @@ from gridpilot.live.deployment import load_deployment
 from gridpilot.live.journal import Journal
 from gridpilot.live.ledger import total_profit
 from gridpilot.live.open_venue import open_venue
+from gridpilot.live.running import registered
 from gridpilot.presets import load_preset
 from tests.live.other_server import OtherServer
 from tests.live.test_deployment import write
@@ -302,6 +304,7 @@ def test_a_deployment() -> None:
     assert session["agent"]["params"] == {"low": 0.7}
     assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
     assert files_with("planted-key") == []
+    assert f"gridpilot live: {folder}: max_loss_per_day is null: no loss, however large" in Path("log.txt").read_text()
 
 
 def test_simulated_exported_and_replayed(capsys: pytest.CaptureFixture[str]) -> None:
@@ -399,6 +402,21 @@ def test_a_key_that_is_refused_is_not_quoted(url: str) -> None:
     assert log.splitlines()[-1].startswith("gridpilot live: error: mara: cannot start without the site: GET /sites: status 401")
     assert key not in out
     assert files_with(key) == []
+
+
+def test_a_second_engine_with_the_same_key_does_not_start(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = "6f1c2b9e-0d57-4a41-9a4c-0f3d2f6b8e11"
+    monkeypatch.setenv("MARA_API_KEY", f"another, {key}")
+    nobody = ["live.url=http://127.0.0.1:9", "live.patience=0.01", "live.journal=second.db"]
+    with registered(Path("first.db"), "mara", "http://127.0.0.1:9", "live", [SecretStr(key)]):
+        for mode in ("live", "shadow"):
+            error = failed([*nobody, f"live.mode={mode}"], capsys)
+            assert "another engine has the same key: 127.0.0.1:9 (pid" in error
+            assert key not in error
+        flown("live=simulated", "live.rows=2", "live.journal=simulated.db")  # has no use for a key
+    assert not Path("second.db").exists()
 
 
 def test_a_key_that_cannot_be_one_is_not_quoted(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
