@@ -6,21 +6,20 @@ as data, are decisions of their own, at most one a tick. Nothing is sent in shad
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
 from gridpilot.agents.seating import AgentSpec
 from gridpilot.errors import RefusedError, VenueError
 from gridpilot.live.accepted_rows import BACKWARDS, RefusedRow, newest_of
+from gridpilot.live.agenda import Agenda, Trigger
 from gridpilot.live.api import TICK, Counts, PriceRow, format_time, parse_time
 from gridpilot.live.config import LiveConfig
 from gridpilot.live.controller import Decision
-from gridpilot.live.cycle_report import CycleReport, DecisionKind
+from gridpilot.live.cycle_report import CycleReport
 from gridpilot.live.execution import Result
-from gridpilot.live.journal import HaltState, Journal
+from gridpilot.live.journal import Journal
 from gridpilot.live.journal_json import (
     counts_from_json,
     counts_to_json,
@@ -37,21 +36,9 @@ from gridpilot.live.watch import Watch
 __all__ = ["Engine"]
 
 CHECK_EVERY: Final = 12  # ticks between two looks whether inventory or limits have changed
-LATE_ROW: Final = 0.5  # ticks that a row may arrive late before its tick becomes a decision without one
-LATE_AGAIN: Final = 0.1  # and each further one: a row is visible within half a minute
 FRESH: Final = 1.5 * TICK  # greatest age of a row that a decision still counts as made in time
 FOREIGN: Final = "foreign_command"
 GIVE_UP: Final = 0.8  # of a tick's wall length, after which a command is not repeated any more
-
-
-@dataclass(frozen=True)
-class Trigger:
-    """What calls for a decision."""
-
-    kind: DecisionKind
-    at: datetime
-    causes: tuple[str, ...]
-    held: bool = False  # decided and journalled, but not sent
 
 
 class Engine:
@@ -112,15 +99,13 @@ class Engine:
         self.venue.begun()
         self.accepted, self.controller, self.execution = session.accepted, session.controller, session.execution
         self.replica, self.ledger = session.replica, Ledger(session.controller.facility, session.recovery.booked)
-        self._row_at, self._mark_at = (
-            session.recovery.row_at,
-            session.recovery.mark_at,
-        )  # newest row, and newest tick, that had its decision
-        self._halt_at: datetime | None = None  # tick of the last command of the halt in force
+        recovery = session.recovery
+        self.agenda = Agenda(
+            self.config.risk, self.timing.tick, row_at=recovery.row_at, mark_at=recovery.mark_at, now_wall=self.clock.monotonic()
+        )
         self._went_back = False  # the feed ends before the newest row
         self._unread: list[PriceRow] = []  # accepted, and not yet told to anybody
-        self._bad: RefusedRow | None = None  # the newest row, where it was refused
-        self._checked = self._arrived = self._seen = self.clock.monotonic()
+        self._checked = self._seen = self.clock.monotonic()
         self._look_again: float | None = None  # when to read back once more, after a command that did not go smoothly
         self._intent: tuple[dict[str, Any], PriceRow] | None = None  # the last command, and the row it is for
         newest = self.accepted.newest
@@ -147,7 +132,8 @@ class Engine:
         self.watch.skew(self.venue.skew_s)
         if self.clock.monotonic() - self._checked > CHECK_EVERY * self.timing.tick and self._has_changed():
             return
-        trigger = self._trigger(newest, now, halt, newer)
+        late = "api_down" if self._api_down else "feed_went_back" if self._went_back else "feed_late"
+        trigger = self.agenda.due(newest, now, self.clock.monotonic(), halted=halt.halted, newer=newer, late=late)
         if trigger is not None:
             self._cycle(trigger, newest)
         elif self.sends and not self.execution.certain:
@@ -172,7 +158,7 @@ class Engine:
         self._write([("rows", {"rows": [row_to_json(row) for row in rows]})])
         if self.controller.observer.newest == before:
             return False
-        self._arrived, self._bad = self.clock.monotonic(), None
+        self.agenda.arrive(self.clock.monotonic())
         return True
 
     def _take(self, entries: Sequence[Any]) -> None:
@@ -201,36 +187,7 @@ class Engine:
 
     def _refuse(self, refusal: RefusedRow) -> None:
         self.watch.refused_row(refusal.reason, refusal.message)
-        newest = self.accepted.newest
-        if refusal.at is not None and newest is not None and newest.at < refusal.at <= self.clock.now() + 2 * TICK:
-            self._bad = refusal
-
-    def _trigger(self, newest: PriceRow, now: datetime, halt: HaltState, newer: bool) -> Trigger | None:
-        """What there is to decide now, if anything."""
-        limits, age = self.config.risk, (now - newest.at) / TICK
-        mark_age = max(0, math.floor(age))
-        mark = newest.at + mark_age * TICK  # of the tick that it is
-        if halt.halted:
-            due = self._halt_at is None or newer or mark > self._halt_at
-            return Trigger("halt", mark, ("halted",)) if due else None
-        self._halt_at = None
-        if age <= limits.fallback_after and (self._row_at is None or newest.at > self._row_at):
-            return Trigger("row", newest.at, ())
-        if self._bad is not None and self._bad.at is not None and self._is_new(self._bad.at) and age <= limits.off_after:
-            return Trigger("bad_row", self._bad.at, (self._bad.reason,))
-        if not self._is_new(mark) or age < mark_age + LATE_AGAIN:
-            return None
-        late = "api_down" if self._api_down else "feed_went_back" if self._went_back else "feed_late"
-        if age > limits.off_after:
-            return Trigger("no_row", mark, ("feed_off", late))
-        if age > limits.fallback_after:
-            return Trigger("no_row", mark, ("feed_stale", late))
-        # A server whose clock is behind is always late by it: what counts is the rhythm in which its rows arrive.
-        overdue = self.clock.monotonic() - self._arrived > (1.0 + LATE_ROW) * self.timing.tick
-        return Trigger("no_row", mark, (late,), held=True) if overdue and age > 1.0 else None
-
-    def _is_new(self, at: datetime) -> bool:
-        return self._mark_at is None or at > self._mark_at
+        self.agenda.refuse(refusal, self.accepted.newest, self.clock.now())
 
     def _cycle(self, trigger: Trigger, row: PriceRow) -> None:
         """Decide, write it down, send it, write down what came of it."""
@@ -248,13 +205,8 @@ class Engine:
             records.append(("intent", intent))
             self._intent = (intent, row)
         self.journal.append(records, at=self.clock.now())
-        self._mark_at = trigger.at if self._is_new(trigger.at) else self._mark_at
-        if trigger.kind == "row":
-            self._row_at = trigger.at
-            self._rows += 1
-        elif trigger.kind == "halt":
-            self._halt_at = trigger.at
-            self._row_at = max(row.at, self._row_at or row.at)  # a row that came under a halt stays without the agent's decision
+        self.agenda.decided(trigger, row)
+        self._rows += trigger.kind == "row"
         if send:
             result = self._carry_out(decision.counts, row, halting=trigger.kind == "halt", started=started)
         elif trigger.held:
@@ -442,12 +394,11 @@ class Engine:
     def _is_done(self) -> bool:
         if self.config.rows is not None and self._rows >= self.config.rows:
             return True
-        newest = self.accepted.newest
-        return self.venue.exhausted and newest is not None and self._row_at is not None and self._row_at >= newest.at
+        return self.venue.exhausted and self.agenda.is_empty(self.accepted.newest)
 
     def _wait(self) -> None:
         """Until the next look at the prices: sparingly while no row is due, closely when one is."""
         if self._stopping or self._unread or self._is_done():
             return
-        due = self._arrived + 0.9 * self.timing.tick - self.clock.monotonic()
+        due = self.agenda.arrived + 0.9 * self.timing.tick - self.clock.monotonic()
         self.clock.sleep(min(self.timing.poll_early, max(due, self.timing.poll)) if due > 0.0 else self.timing.poll)
