@@ -193,7 +193,9 @@ class Engine:
         """Decide, write it down, send it, write down what came of it."""
         started = self._seen if trigger.kind == "row" else self.clock.monotonic()
         causes = trigger.causes
-        if trigger.kind == "row" and self.sends and self.execution.certain and self._is_steered_by_others():
+        # The first command of a halt waits for nothing; the later ones find out who switches on what is to be off.
+        off = trigger.kind == "halt" and self.controller.observer.counts == self.controller.facility.off
+        if self.sends and (trigger.kind == "row" or off) and self.execution.certain and self._is_steered_by_others():
             causes = (*causes, FOREIGN)
         decision = self.controller.decide(trigger.kind, trigger.at, causes)
         fresh = trigger.kind == "row" and self.clock.now() - trigger.at <= FRESH

@@ -272,6 +272,30 @@ def test_a_command_of_somebody_else_between_two_rows_is_told(tmp_path: Path) -> 
         assert replay(journal).different == 0
 
 
+def test_who_switches_on_what_is_halted_is_told(tmp_path: Path) -> None:
+    with OtherServer(rows=3) as server, Journal(tmp_path / "j.db") as journal:
+        key, clock = server.key(), TiedClock(server)
+        venue = mara(server, [key], clock)
+        loop, watch = engine(venue, journal, rows=50)
+
+        def on_report(report: Any) -> None:
+            if len(watch.reports) == 2:
+                journal.append([("halt", {"why": "smoke"})], at=clock.now())
+            if len(watch.reports) == 4:
+                server.interfere(key, (0, 7, 0, 0, 0))
+            if len(watch.reports) == 6:
+                loop.stop("seen enough")
+
+        watch.on_report = on_report
+        loop.run()
+        venue.close()
+        seen = [(report.kind, report.causes, report.status) for report in watch.reports[2:]]
+        plain = ("halt", ("halted",), "applied")
+        assert seen == [plain, plain, ("halt", ("halted", "foreign_command"), "applied"), plain]
+        assert server.machines(key) == OFF
+        assert replay(journal).different == 0
+
+
 def test_a_command_of_its_own_that_arrives_late_is_nobody_else_s(tmp_path: Path) -> None:
     with OtherServer(rows=3) as server:
         key, clock = server.key(), TiedClock(server)
