@@ -29,6 +29,7 @@ from gridpilot.live.journal_json import (
     state_to_json,
 )
 from gridpilot.live.ledger import Earned, Ledger
+from gridpilot.live.memory import release_compiler
 from gridpilot.live.session import begin
 from gridpilot.live.venue import Venue
 from gridpilot.live.watch import Watch
@@ -97,6 +98,7 @@ class Engine:
             is_stopping=lambda: bool(self._stopping), tell=lambda text: self.watch.note("waiting", text),
         )  # fmt: skip
         self.venue.begun()
+        release_compiler()
         self.accepted, self.controller, self.execution = session.accepted, session.controller, session.execution
         self.replica, self.ledger = session.replica, Ledger(session.controller.facility, session.recovery.booked)
         recovery = session.recovery
