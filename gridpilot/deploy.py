@@ -28,7 +28,7 @@ from gridpilot.errors import FAILURES, DeploymentError
 from gridpilot.file_access import is_installed, watch_files
 from gridpilot.files import check_output
 from gridpilot.live.config import RiskLimits
-from gridpilot.live.deployment import DEPLOYMENT_NAME, load_deployment
+from gridpilot.live.deployment import DEPLOYMENT_NAME, load_deployment, remarks_on
 from gridpilot.live.deployment_writer import pack_agent, write_deployment
 from gridpilot.market.site import Site
 from gridpilot.setup import load_preset, load_setup
@@ -96,7 +96,7 @@ def main(argv: list[str]) -> int:
         check=lambda temporary: _load_elsewhere(temporary, folder),
     )
     unneeded = [code for code in despite if code not in {check.code for check in failed}]
-    remarks = [*notes, *([f"--despite {','.join(unneeded)} was not needed"] if unneeded else [])]
+    remarks = [*notes, *remarks_on(limits), *([f"--despite {','.join(unneeded)} was not needed"] if unneeded else [])]
     fingerprint = hashlib.sha256((folder / DEPLOYMENT_NAME).read_bytes()).hexdigest()
     if arguments.json:
         made = {"folder": str(folder), "fingerprint": fingerprint, "agent": record.label, "run": run, "notes": remarks}

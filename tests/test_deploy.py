@@ -310,6 +310,7 @@ def test_what_was_not_needed_and_what_should_be_known(place: Path, quick: None, 
     assert deploy.main(arguments) == 0
     out = capsys.readouterr().out
     assert "note     --despite timeouts,code was not needed" in out
+    assert "note     max_loss_per_day is null: no loss, however large, switches the site off" in out
     assert "note     zero_intelligence is not in the winner set, which is " in out
     assert "gridpilot live 'deployment=a site'" in out
     with pytest.raises(DeploymentError, match="a site exists, and a deployment is never changed"):

@@ -14,10 +14,11 @@ from gridpilot.live.api import PRICE_FIELDS, TICK, PriceRow, parse_time
 from gridpilot.live.config import PriceBand, RiskLimits
 from gridpilot.market.units import CHANNELS
 
-__all__ = ["AcceptedRows", "Merge", "RefusedRow"]
+__all__ = ["BACKWARDS", "AcceptedRows", "Merge", "RefusedRow", "newest_of"]
 
 REFERENCE_ROWS: Final = 5  # accepted rows whose median a new price is compared with
 LONGEST: Final = 3.0  # a gap widens the band of a jump by the square root of its ticks, as a random walk spreads, up to this power
+BACKWARDS: Final = 2 * TICK  # that a feed may be behind the rows known: answers come late and out of order
 AHEAD: Final = 2 * TICK  # a row may be this far in the engine's future: clocks differ
 
 
@@ -37,6 +38,18 @@ class Merge:
 
     accepted: tuple[PriceRow, ...]  # oldest first
     refused: tuple[RefusedRow, ...]  # each told once, however often it is read
+
+
+def newest_of(entries: Iterable[Any]) -> datetime | None:
+    """Time of the newest row of a reading, good or bad; None where no time can be read."""
+    newest = None
+    for entry in entries:
+        try:
+            at = entry.at if isinstance(entry, PriceRow) else parse_time(entry["timestamp"])
+        except (ValueError, TypeError, KeyError):  # what is wrong with it is told when it is judged
+            continue
+        newest = at if newest is None else max(newest, at)
+    return newest
 
 
 class AcceptedRows:

@@ -75,6 +75,7 @@ class LiveConfig(BaseModel):
     history: PositiveInt
     deadline: PositiveFloat | None
     timeout: PositiveFloat | None
+    patience: PositiveFloat
     requests_per_tick: Annotated[int, Field(ge=10)]
     metrics_port: Annotated[int, Field(ge=0, le=65535)] | None
     table: bool | None
@@ -97,10 +98,16 @@ class Timing:
     deadline: float  # of the agent's decision
     poll: float  # between two looks for a new row that is due
     poll_early: float  # between two looks while none is due
+    start: float | None = None  # that the first answers may take; None: a tick
+
+    @property
+    def patience(self) -> float:
+        """Wall seconds that the first answers may take."""
+        return self.tick if self.start is None else self.start
 
     @classmethod
-    def of(cls, speed: float, *, timeout: float | None = None, deadline: float | None = None) -> Timing:
-        """The defaults at ``speed`` engine seconds a wall second; ``timeout`` and ``deadline`` replace them where given."""
+    def of(cls, speed: float, *, timeout: float | None = None, deadline: float | None = None, start: float | None = None) -> Timing:
+        """The defaults at ``speed`` engine seconds a wall second; ``timeout``, ``deadline`` and ``start`` replace them where given."""
         tick = TICK.total_seconds() / speed
         fifth = tick / 5.0
         return cls(
@@ -114,4 +121,5 @@ class Timing:
             deadline=deadline if deadline is not None else min(10.0, fifth),
             poll=max(0.005, min(2.0, tick / 60.0)),
             poll_early=max(0.005, min(15.0, tick / 15.0)),
+            start=start,
         )

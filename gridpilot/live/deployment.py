@@ -35,7 +35,7 @@ from gridpilot.market.site import Site
 from gridpilot.provenance import code_hash
 from gridpilot.setup import MarketConfig
 
-__all__ = ["DEPLOYMENT_NAME", "FORMAT", "POLICY", "Deployment", "DeploymentRecord", "Override", "load_deployment"]
+__all__ = ["DEPLOYMENT_NAME", "FORMAT", "POLICY", "Deployment", "DeploymentRecord", "Override", "load_deployment", "remarks_on"]
 
 DEPLOYMENT_NAME: Final = "deployment.json"
 POLICY: Final = "policy"
@@ -122,6 +122,13 @@ def load_deployment(folder: Path) -> Deployment:
         fingerprint=hashlib.sha256(text).hexdigest(),
         warnings=_warnings(record),
     )
+
+
+def remarks_on(risk: RiskLimits) -> list[str]:
+    """What whoever deploys or runs these limits should know of those that are not set."""
+    if risk.max_loss_per_day is not None:
+        return []
+    return ["max_loss_per_day is null: no loss, however large, switches the site off"]
 
 
 def _record(folder: Path, text: bytes) -> DeploymentRecord:

@@ -6,21 +6,20 @@ as data, are decisions of their own, at most one a tick. Nothing is sent in shad
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
 from gridpilot.agents.seating import AgentSpec
 from gridpilot.errors import RefusedError, VenueError
-from gridpilot.live.accepted_rows import RefusedRow
+from gridpilot.live.accepted_rows import BACKWARDS, RefusedRow, newest_of
+from gridpilot.live.agenda import Agenda, Trigger
 from gridpilot.live.api import TICK, Counts, PriceRow, format_time, parse_time
 from gridpilot.live.config import LiveConfig
 from gridpilot.live.controller import Decision
-from gridpilot.live.cycle_report import CycleReport, DecisionKind
+from gridpilot.live.cycle_report import CycleReport
 from gridpilot.live.execution import Result
-from gridpilot.live.journal import HaltState, Journal
+from gridpilot.live.journal import Journal
 from gridpilot.live.journal_json import (
     counts_from_json,
     counts_to_json,
@@ -30,6 +29,7 @@ from gridpilot.live.journal_json import (
     state_to_json,
 )
 from gridpilot.live.ledger import Earned, Ledger
+from gridpilot.live.memory import release_compiler
 from gridpilot.live.session import begin
 from gridpilot.live.venue import Venue
 from gridpilot.live.watch import Watch
@@ -37,20 +37,9 @@ from gridpilot.live.watch import Watch
 __all__ = ["Engine"]
 
 CHECK_EVERY: Final = 12  # ticks between two looks whether inventory or limits have changed
-LATE_ROW: Final = 0.5  # ticks that a row may arrive late before its tick becomes a decision without one
-LATE_AGAIN: Final = 0.1  # and each further one: a row is visible within half a minute
 FRESH: Final = 1.5 * TICK  # greatest age of a row that a decision still counts as made in time
+FOREIGN: Final = "foreign_command"
 GIVE_UP: Final = 0.8  # of a tick's wall length, after which a command is not repeated any more
-
-
-@dataclass(frozen=True)
-class Trigger:
-    """What calls for a decision."""
-
-    kind: DecisionKind
-    at: datetime
-    causes: tuple[str, ...]
-    held: bool = False  # decided and journalled, but not sent
 
 
 class Engine:
@@ -106,18 +95,19 @@ class Engine:
     def _begin(self) -> None:
         session = begin(
             self.venue, self.agents, self.config, self.journal, sends=self.sends, origin=self._origin,
-            is_stopping=lambda: bool(self._stopping),
+            is_stopping=lambda: bool(self._stopping), tell=lambda text: self.watch.note("waiting", text),
         )  # fmt: skip
+        self.venue.begun()
+        release_compiler()
         self.accepted, self.controller, self.execution = session.accepted, session.controller, session.execution
         self.replica, self.ledger = session.replica, Ledger(session.controller.facility, session.recovery.booked)
-        self._row_at, self._mark_at = (
-            session.recovery.row_at,
-            session.recovery.mark_at,
-        )  # newest row, and newest tick, that had its decision
-        self._halt_at: datetime | None = None  # tick of the last command of the halt in force
+        recovery = session.recovery
+        self.agenda = Agenda(
+            self.config.risk, self.timing.tick, row_at=recovery.row_at, mark_at=recovery.mark_at, now_wall=self.clock.monotonic()
+        )
+        self._went_back = False  # the feed ends before the newest row
         self._unread: list[PriceRow] = []  # accepted, and not yet told to anybody
-        self._bad: RefusedRow | None = None  # the newest row, where it was refused
-        self._checked = self._arrived = self._seen = self.clock.monotonic()
+        self._checked = self._seen = self.clock.monotonic()
         self._look_again: float | None = None  # when to read back once more, after a command that did not go smoothly
         self._intent: tuple[dict[str, Any], PriceRow] | None = None  # the last command, and the row it is for
         newest = self.accepted.newest
@@ -144,7 +134,8 @@ class Engine:
         self.watch.skew(self.venue.skew_s)
         if self.clock.monotonic() - self._checked > CHECK_EVERY * self.timing.tick and self._has_changed():
             return
-        trigger = self._trigger(newest, now, halt, newer)
+        late = "api_down" if self._api_down else "feed_went_back" if self._went_back else "feed_late"
+        trigger = self.agenda.due(newest, now, self.clock.monotonic(), halted=halt.halted, newer=newer, late=late)
         if trigger is not None:
             self._cycle(trigger, newest)
         elif self.sends and not self.execution.certain:
@@ -169,53 +160,46 @@ class Engine:
         self._write([("rows", {"rows": [row_to_json(row) for row in rows]})])
         if self.controller.observer.newest == before:
             return False
-        self._arrived, self._bad = self.clock.monotonic(), None
+        self.agenda.arrive(self.clock.monotonic())
         return True
 
     def _take(self, entries: Sequence[Any]) -> None:
+        if self._has_gone_back(entries):
+            return  # rows of another feed: those of the same times are others, and none is newer
         merge = self.accepted.merge(entries, self.clock.now())
         self._unread += merge.accepted
         for refusal in merge.refused:
             self.journal.append([("refused_row", refused_row_to_json(refusal))], at=self.clock.now())
             self._refuse(refusal)
 
+    def _has_gone_back(self, entries: Sequence[Any]) -> bool:
+        """Whether the feed ends before rows that are known: the server was replaced, or its feed begun again."""
+        known, newest = self.accepted.newest, newest_of(entries)
+        back = known is not None and newest is not None and newest < known.at - BACKWARDS
+        if back and not self._went_back:
+            assert known is not None
+            assert newest is not None
+            self.watch.note(
+                "feed_went_back",
+                f"the newest row is of {format_time(newest)}, and {format_time(known.at)} was known: the server was replaced, or its feed "
+                "begun again; nothing is decided by its rows before they are newer, and another live.journal begins anew",
+            )
+        self._went_back = back
+        return back
+
     def _refuse(self, refusal: RefusedRow) -> None:
         self.watch.refused_row(refusal.reason, refusal.message)
-        newest = self.accepted.newest
-        if refusal.at is not None and newest is not None and newest.at < refusal.at <= self.clock.now() + 2 * TICK:
-            self._bad = refusal
-
-    def _trigger(self, newest: PriceRow, now: datetime, halt: HaltState, newer: bool) -> Trigger | None:
-        """What there is to decide now, if anything."""
-        limits, age = self.config.risk, (now - newest.at) / TICK
-        mark_age = max(0, math.floor(age))
-        mark = newest.at + mark_age * TICK  # of the tick that it is
-        if halt.halted:
-            due = self._halt_at is None or newer or mark > self._halt_at
-            return Trigger("halt", mark, ("halted",)) if due else None
-        self._halt_at = None
-        if age <= limits.fallback_after and (self._row_at is None or newest.at > self._row_at):
-            return Trigger("row", newest.at, ())
-        if self._bad is not None and self._bad.at is not None and self._is_new(self._bad.at) and age <= limits.off_after:
-            return Trigger("bad_row", self._bad.at, (self._bad.reason,))
-        if not self._is_new(mark) or age < mark_age + LATE_AGAIN:
-            return None
-        late = "api_down" if self._api_down else "feed_late"
-        if age > limits.off_after:
-            return Trigger("no_row", mark, ("feed_off", late))
-        if age > limits.fallback_after:
-            return Trigger("no_row", mark, ("feed_stale", late))
-        # A server whose clock is behind is always late by it: what counts is the rhythm in which its rows arrive.
-        overdue = self.clock.monotonic() - self._arrived > (1.0 + LATE_ROW) * self.timing.tick
-        return Trigger("no_row", mark, (late,), held=True) if overdue and age > 1.0 else None
-
-    def _is_new(self, at: datetime) -> bool:
-        return self._mark_at is None or at > self._mark_at
+        self.agenda.refuse(refusal, self.accepted.newest, self.clock.now())
 
     def _cycle(self, trigger: Trigger, row: PriceRow) -> None:
         """Decide, write it down, send it, write down what came of it."""
         started = self._seen if trigger.kind == "row" else self.clock.monotonic()
-        decision = self.controller.decide(trigger.kind, trigger.at, trigger.causes)
+        causes = trigger.causes
+        # The first command of a halt waits for nothing; the later ones find out who switches on what is to be off.
+        off = trigger.kind == "halt" and self.controller.observer.counts == self.controller.facility.off
+        if self.sends and (trigger.kind == "row" or off) and self.execution.certain and self._is_steered_by_others():
+            causes = (*causes, FOREIGN)
+        decision = self.controller.decide(trigger.kind, trigger.at, causes)
         fresh = trigger.kind == "row" and self.clock.now() - trigger.at <= FRESH
         command = f"{format_time(trigger.at)} {trigger.kind}"
         records = [("decision", {**decision.to_json(), "fresh": fresh})]
@@ -225,13 +209,8 @@ class Engine:
             records.append(("intent", intent))
             self._intent = (intent, row)
         self.journal.append(records, at=self.clock.now())
-        self._mark_at = trigger.at if self._is_new(trigger.at) else self._mark_at
-        if trigger.kind == "row":
-            self._row_at = trigger.at
-            self._rows += 1
-        elif trigger.kind == "halt":
-            self._halt_at = trigger.at
-            self._row_at = max(row.at, self._row_at or row.at)  # a row that came under a halt stays without the agent's decision
+        self.agenda.decided(trigger, row)
+        self._rows += trigger.kind == "row"
         if send:
             result = self._carry_out(decision.counts, row, halting=trigger.kind == "halt", started=started)
         elif trigger.held:
@@ -239,6 +218,24 @@ class Engine:
         else:
             result = Result("shadow", decision.counts, 0, 0.0, 0, "", (True,) * len(decision.counts))
         self._note(decision, result, command, fresh)
+
+    def _is_steered_by_others(self) -> bool:
+        """Whether other machines run than the venue last confirmed, though nothing was sent since; that is told and written down."""
+        before = self.execution.counts
+        try:
+            counts = self.execution.reconcile()
+        except VenueError as error:  # the command goes out all the same, and is read back
+            self._api("down", str(error))
+            return False
+        if counts == before:
+            return False
+        foreign = not self.execution.may_be_late(counts)
+        message = f"{counts_to_json(counts)} run, {counts_to_json(before)} were confirmed, and this engine sent nothing since"
+        self._reconcile(counts, f"{FOREIGN}: {message}" if foreign else "a command arrived late")
+        if foreign:
+            self.watch.mismatch(message)
+            self.watch.note(FOREIGN, f"somebody else commands the site: {message}")
+        return foreign
 
     def _carry_out(self, desired: tuple[Counts, ...], row: PriceRow, *, halting: bool, started: float) -> Result:
         def is_current() -> bool | None:
@@ -315,13 +312,17 @@ class Engine:
         except VenueError as error:
             self._api("down", str(error))
             return
+        self._reconcile(counts, "after a doubt")
+        self.watch.reconciled(counts_to_json(counts))
+
+    def _reconcile(self, counts: tuple[Counts, ...], message: str) -> None:
+        """Go on from what the venue reports to run."""
         self.controller.reconcile(counts)
         earned = self.ledger.rebook(self.controller.observer.row, counts, now=self.clock.now())
         if earned is not None:
             self.controller.book(earned)
             self.watch.earned(earned)
-        self._write([self._reconciliation("after a doubt", earned)])
-        self.watch.reconciled(counts_to_json(counts))
+        self._write([self._reconciliation(message, earned)])
 
     def _read_once_more(self) -> None:
         """A change that was given up may have arrived after all: then the last command is sent again, while its row lasts."""
@@ -397,12 +398,11 @@ class Engine:
     def _is_done(self) -> bool:
         if self.config.rows is not None and self._rows >= self.config.rows:
             return True
-        newest = self.accepted.newest
-        return self.venue.exhausted and newest is not None and self._row_at is not None and self._row_at >= newest.at
+        return self.venue.exhausted and self.agenda.is_empty(self.accepted.newest)
 
     def _wait(self) -> None:
         """Until the next look at the prices: sparingly while no row is due, closely when one is."""
         if self._stopping or self._unread or self._is_done():
             return
-        due = self._arrived + 0.9 * self.timing.tick - self.clock.monotonic()
+        due = self.agenda.arrived + 0.9 * self.timing.tick - self.clock.monotonic()
         self.clock.sleep(min(self.timing.poll_early, max(due, self.timing.poll)) if due > 0.0 else self.timing.poll)

@@ -64,6 +64,12 @@ class Execution:
             self._known[i], self._in_doubt[i] = self.venue.machines(i), None
         return self.counts
 
+    def may_be_late(self, counts: Sequence[Counts]) -> bool:
+        """Whether ``counts (N,)`` may come from a command of this engine's whose answer never came."""
+        now = self.venue.clock.monotonic()
+        late = [[sent for sent, until in under_way if until > now] for under_way in self._under_way]
+        return any(each in sent for each, sent in zip(counts, late, strict=True))
+
     def carry_out(
         self, desired: Sequence[Counts], *, is_current: Callable[[], bool | None], started: float, until: float
     ) -> Result:

@@ -141,18 +141,15 @@ def _write(journal: Journal, why: str) -> tuple[HaltState, HaltState]:
 
 
 def _halt_all(engines: Sequence[RunningEngine], why: str, timeout: float) -> list[Halted]:
-    """Write every halt first, then wait for all of them together."""
+    """Write every halt, and wait for all of them together."""
     started, results = time.monotonic(), [Halted(engine.journal, engine.name) for engine in engines]
-    for result in results:
-        try:
-            with Journal(Path(result.journal)) as journal:
-                before, state = _write(journal, why)
-                result.why, result.new = state.why, not before.halted
-                result.before_w = power_of(journal)
-        except JournalError as error:  # of one engine, which must not keep the others running
-            result.problem = f"the halt cannot be written: {error}"
     while waiting := [result for result in results if not (result.confirmed or result.problem)]:
         late = time.monotonic() - started > timeout
+        for result in waiting:
+            try:
+                _order(result, why)
+            except JournalError as error:  # of one engine, which must not keep the others running
+                result.problem = f"the halt cannot be written: {error}"
         alive = running_engines()
         for result in waiting:
             path = Path(result.journal)
@@ -163,19 +160,34 @@ def _halt_all(engines: Sequence[RunningEngine], why: str, timeout: float) -> lis
     return results
 
 
+def _order(result: Halted, why: str) -> None:
+    """Write the halt, as soon as the engine has made its journal: nobody else makes one."""
+    path = Path(result.journal)
+    if result.why or not path.exists():
+        return
+    with Journal(path) as journal:
+        before, state = _write(journal, why)
+        result.why, result.new, result.before_w = state.why, not before.halted, power_of(journal)
+
+
 def _look(result: Halted, *, late: bool, ended: bool) -> None:
     """See whether the engine has confirmed that everything is off."""
-    try:
-        with Journal(Path(result.journal), read_only=True) as journal:
-            status, message = _outcome(journal)
-            result.after_w = power_of(journal)
-    except JournalError as error:
-        result.problem = str(error)
+    status = message = ""
+    if result.why and not result.problem:
+        try:
+            with Journal(Path(result.journal), read_only=True) as journal:
+                status, message = _outcome(journal)
+                result.after_w = power_of(journal)
+        except JournalError as error:
+            result.problem = str(error)
+    if result.problem:
         return
     if status in CONFIRMED:
         result.confirmed = CONFIRMED[status]
     elif ended:
         result.problem = "the engine ended before it confirmed: machines stay as they are, and it obeys once it runs again"
+    elif late and not result.why:
+        result.problem = "the engine still waits for its venue and has no journal yet, so the halt could not be written"
     elif late:
         told = f"; its last command: {status}{f', {message}' if message else ''}" if status else "; it has sent nothing since"
         result.problem = f"no confirmation in time{told}. The halt stands, and the engine goes on trying"

@@ -10,6 +10,7 @@ import signal
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Annotated, Any, Final
@@ -89,10 +90,10 @@ def _pilot(settings: LiveRun) -> Pilot:
     agent = dict(settings.agent)
     pilot = Pilot(str(agent.pop("name", "")), agent, settings.live.risk, "", {})
     if settings.deployment is not None:
-        from gridpilot.live.deployment import load_deployment
+        from gridpilot.live.deployment import load_deployment, remarks_on
 
         deployment = load_deployment(settings.deployment)
-        for warning in deployment.warnings:
+        for warning in (*deployment.warnings, *remarks_on(deployment.risk)):
             print(f"gridpilot live: {settings.deployment}: {warning}", file=sys.stderr)
         origin = {"deployment": deployment.label, "fingerprint": deployment.fingerprint}
         params = dict(deployment.agent["params"])
@@ -112,6 +113,7 @@ def _operate(live: LiveConfig, pilot: Pilot, keys: Sequence[SecretStr], *, lines
     from gridpilot.live.logs import configure
     from gridpilot.live.metrics import Metrics, MetricsServer
     from gridpilot.live.open_venue import find_venue, open_venue
+    from gridpilot.live.patience import insist, never, say
     from gridpilot.live.running import registered
     from gridpilot.live.watch import Watch
     from gridpilot.market.compilation import start_without_blas
@@ -143,7 +145,8 @@ def _operate(live: LiveConfig, pilot: Pilot, keys: Sequence[SecretStr], *, lines
             print(f"gridpilot live: http://127.0.0.1:{server.port}/metrics and /health", file=sys.stderr)
         table = None
         if shown:
-            sites = tuple(site.name for site in venue.open().sites)
+            ask = partial(insist, clock=venue.clock, patience=venue.timing.patience, is_stopping=never, tell=say)
+            sites = tuple(site.name for site in ask(venue.open, f"{venue.name}: cannot start without the site").sites)
             table = LiveTable(Heading(venue.name, venue.address, pilot.name, sites, venue.clock.speed, live.mode))
             stack.enter_context(table)
         watch = Watch(log, metrics, monotonic=wall, table=table, lines=lines, **limits)

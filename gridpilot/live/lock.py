@@ -23,7 +23,7 @@ def lock_path(journal: Path) -> Path:
 def is_locked(path: Path) -> bool:
     """Whether some process holds the file at ``path`` locked; one that cannot be opened is not."""
     try:
-        handle = os.open(path, os.O_RDONLY)
+        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
     except OSError:
         return False
     try:

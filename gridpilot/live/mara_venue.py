@@ -7,13 +7,14 @@ from typing import Any, ClassVar, Final, Self
 
 from pydantic import SecretStr
 
-from gridpilot.errors import ConfigError, LiveError, VenueError
+from gridpilot.errors import ConfigError, LiveError
 from gridpilot.live.api import Counts, Inventory, build_site
 from gridpilot.live.client import MaraClient
 from gridpilot.live.clock import Clock, SystemClock
 from gridpilot.live.config import LiveConfig, Timing
 from gridpilot.live.facility import Facility
 from gridpilot.live.http_connection import check_url, is_loopback
+from gridpilot.live.patience import insist, never, say
 from gridpilot.live.venue import Venue
 
 __all__ = ["MaraVenue"]
@@ -41,8 +42,11 @@ class MaraVenue(Venue):
     def configured(cls, live: LiveConfig, keys: Sequence[SecretStr]) -> Self:
         """The API at ``live.url``."""
         speed = _speed(live)
-        clock, timing = SystemClock(speed), Timing.of(speed, timeout=live.timeout, deadline=live.deadline)
-        client = MaraClient(live.url, keys, timing=timing, clock=clock, requests_per_tick=live.requests_per_tick)
+        patience = 60.0 * live.patience
+        clock, timing = SystemClock(speed), Timing.of(speed, timeout=live.timeout, deadline=live.deadline, start=patience)
+        # Until the first answers have come, calls may take as long as at speed 1: a server that starts knows no hurry.
+        at_first = Timing.of(1.0, timeout=live.timeout, start=patience)
+        client = MaraClient(live.url, keys, timing=at_first, clock=clock, requests_per_tick=live.requests_per_tick)
         limit = None if live.power_kw is None else round(live.power_kw * 1000.0)
         venue = cls(client, len(keys), clock=clock, timing=timing, power_w=limit)
         venue.address = live.url
@@ -93,6 +97,10 @@ class MaraVenue(Venue):
         clock = () if skew is None or abs(skew) <= SKEW_S else (f"the server's clock is off by {skew:.0f} s",)
         return (*no_key, *clock, *self._unlike)
 
+    def begun(self) -> None:
+        """From now on calls keep to the tick."""
+        self.client.timing = self.timing
+
     def observe_calls(self, observer: Callable[[str, str, float], None]) -> None:
         """Tell ``observer`` each call's endpoint, result and wall seconds."""
         self.client.observer = observer
@@ -117,9 +125,10 @@ def _speed(live: LiveConfig) -> float:
         return live.speed
     if not loopback:
         return 1.0
-    with MaraClient(live.url, timing=Timing.of(1.0, timeout=live.timeout), clock=SystemClock()) as client:
+    clock = SystemClock()
+    with MaraClient(live.url, timing=Timing.of(1.0, timeout=live.timeout), clock=clock) as client:
         try:
-            client.prices()
-        except VenueError as error:
-            raise LiveError(f"live.url={live.url}: {error}; gridpilot serve-mara starts a stand-in there") from error
+            insist(client.prices, f"live.url={live.url}", clock, 60.0 * live.patience, is_stopping=never, tell=say)
+        except LiveError as error:
+            raise LiveError(f"{error}; gridpilot serve-mara starts a stand-in there") from error
         return client.speed() or 1.0

@@ -189,4 +189,13 @@ def _folders() -> list[Path]:
         folders += [USERS / str(os.geteuid()) / "gridpilot", SERVICE]
         if os.geteuid() == 0:
             folders += [*USERS.glob("*/gridpilot"), *Path(tempfile.gettempdir()).glob("gridpilot-*")]
-    return list({os.path.realpath(folder): folder for folder in folders if folder.is_dir()}.values())
+    return list({os.path.realpath(folder): folder for folder in folders if _is_trusted(folder)}.values())
+
+
+def _is_trusted(folder: Path) -> bool:
+    """Whether what is entered there may be believed: nobody else can have made this user's folder, and what is in /run root allowed."""
+    try:
+        owner = folder.stat().st_uid
+    except OSError:
+        return False
+    return folder == SERVICE or os.geteuid() == 0 or owner in (0, os.geteuid())

@@ -7,7 +7,7 @@ import ipaddress
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -22,6 +22,7 @@ from gridpilot.live.stand_in import faults as fault_rules
 from gridpilot.live.stand_in.faults import LONGEST_FAULT, Faults, Rule, load_faults, random_rule
 from gridpilot.live.stand_in.options import StandInOptions, describe_options, parse_options
 from gridpilot.live.stand_in.rows import RowSource
+from gridpilot.live.stand_in.state import KeptState, open_state
 
 __all__ = ["main"]
 
@@ -53,8 +54,8 @@ def main(argv: list[str]) -> int:
     if not 0 <= arguments.port <= 65535:
         raise ConfigError(f"--port is {arguments.port}, expected a number from 0 to 65535")
     rules = _rules(arguments)
-    feed = _feed(arguments, options)
-    _serve(arguments, options, feed, Faults(rules, arguments.fault_seed))
+    feed, state = _feed(arguments, options)
+    _serve(arguments, options, feed, Faults(rules, arguments.fault_seed), state)
     return 0
 
 
@@ -75,6 +76,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--history", metavar="N", help="rows that are there at the start (default 1)")
     parser.add_argument("--power", metavar="W", help="power of a site (default 1000000)")
     parser.add_argument("--seed", type=int, default=0, help="of the feed (default 0)")
+    parser.add_argument(
+        "--state", type=Path, metavar="FILE", help="keep sites, keys and rows in FILE, and go on with them when started again"
+    )
     parser.add_argument("--faults", type=Path, metavar="FILE", help="rules of faults, see below")
     parser.add_argument("--fault-rate", type=float, default=0.0, metavar="P", help="share of calls that fail at random (default 0)")
     parser.add_argument("--fault-seed", type=int, default=0, metavar="S", help="of all faults (default 0)")
@@ -111,34 +115,57 @@ def _rules(arguments: argparse.Namespace) -> tuple[Rule, ...]:
     return (*rules, random_rule(arguments.fault_rate, slow_s=arguments.fault_slow)) if arguments.fault_rate else rules
 
 
-def _feed(arguments: argparse.Namespace, options: StandInOptions) -> Sequence[PriceRow] | RowSource:
-    """The rows; at speed 1 the last one of the history is the one of now."""
+def _feed(arguments: argparse.Namespace, options: StandInOptions) -> tuple[Sequence[PriceRow] | RowSource, KeptState | None]:
+    """The rows, and the state that is kept; at speed 1 the last row of the history is the one of now, or was when it began."""
     now = datetime.now(UTC)
     newest = now.replace(minute=now.minute - now.minute % 5, second=0, microsecond=0)
     chosen: str = arguments.feed or ("mara_event" if arguments.file is None else "replay")
+    before = (options.history - 1) * TICK
     if chosen != "replay":
         if arguments.file is not None:
             raise ConfigError(f"--file is given with --feed {chosen}, expected --feed replay")
-        start = OPENING if arguments.speed != 1.0 else newest - (options.history - 1) * TICK
-        return partial(generate_rows, chosen, arguments.seed, start=start)
+        state = _state(arguments, options, chosen, OPENING if arguments.speed != 1.0 else newest - before, before)
+        return partial(generate_rows, chosen, arguments.seed, start=state[0]), state[1]
     if arguments.file is None:
         raise ConfigError("--feed replay needs a file of prices: --file FILE")
     rows = read_rows(arguments.file)
     if len(rows) < options.history:
         raise ConfigError(f"--history is {options.history}, expected at most the {len(rows)} rows of {arguments.file}")
-    if arguments.speed != 1.0:
-        return rows
-    moved = newest - rows[options.history - 1].at
-    return [replace(row, at=row.at + moved) for row in rows]
+    shown = rows[options.history - 1].at - rows[0].at
+    start, kept = _state(arguments, options, str(arguments.file), rows[0].at if arguments.speed != 1.0 else newest - shown, shown)
+    moved = start - rows[0].at
+    return [replace(row, at=row.at + moved) for row in rows], kept
 
 
-def _serve(arguments: argparse.Namespace, options: StandInOptions, feed: Sequence[PriceRow] | RowSource, faults: Faults) -> None:
+def _state(
+    arguments: argparse.Namespace, options: StandInOptions, feed: str, start: datetime, shown: timedelta
+) -> tuple[datetime, KeptState | None]:
+    """When the feed starts, and where that is kept; ``shown`` of it is there at the start."""
+    if arguments.state is None:
+        return start, None
+    server = {"feed": feed, "seed": arguments.seed, "speed": arguments.speed, **options.model_dump(mode="json")}
+    state = open_state(arguments.state, server, start, start + shown + timedelta(seconds=options.row_delay_s))
+    return state.start, state
+
+
+def _serve(
+    arguments: argparse.Namespace,
+    options: StandInOptions,
+    feed: Sequence[PriceRow] | RowSource,
+    faults: Faults,
+    state: KeptState | None,
+) -> None:
     from gridpilot.live.stand_in.app import create_app
     from gridpilot.live.stand_in.server import listen, make_server, run
 
     listener = listen(arguments.host, arguments.port)
     try:
-        app = create_app(options, feed, SystemClock(arguments.speed), faults)
+        clock = SystemClock(arguments.speed)
+        if state is not None:
+            clock.anchor(state.now(arguments.speed))
+        app = create_app(options, feed, clock, faults)
+        if state is not None:
+            state.keep(app.state.stand_in.sites)
         server = make_server(app, access_log=arguments.access_log)
     except BaseException:
         listener.close()

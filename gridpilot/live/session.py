@@ -7,18 +7,20 @@ import platform
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 from gridpilot.agents.seating import AgentSpec
-from gridpilot.errors import LiveError, UnavailableError, VenueError
-from gridpilot.live.accepted_rows import AcceptedRows, RefusedRow
-from gridpilot.live.api import TICK, format_time
+from gridpilot.errors import LiveError
+from gridpilot.live.accepted_rows import BACKWARDS, AcceptedRows, RefusedRow
+from gridpilot.live.api import format_time
 from gridpilot.live.config import LiveConfig
 from gridpilot.live.controller import Controller
 from gridpilot.live.execution import Execution
 from gridpilot.live.journal import Journal
 from gridpilot.live.journal_json import counts_to_json, facility_to_json, refused_row_to_json, row_to_json, state_to_json
+from gridpilot.live.patience import insist
 from gridpilot.live.recovery import Recovery, recover
 from gridpilot.live.replica import Replica
 from gridpilot.live.venue import Venue
@@ -26,11 +28,8 @@ from gridpilot.live.venue import Venue
 __all__ = ["Session", "begin"]
 
 FIRST_ASK: Final = 0.5  # of a tick's wall length, for an agent that begins
-BACKWARDS: Final = 2 * TICK  # that a feed may be behind the journal's rows: answers come late and out of order
 _FAR_FUTURE: Final = datetime.max.replace(tzinfo=UTC) - timedelta(days=2)
 _PACKAGES: Final = ("gridpilot", "numpy", "numba", "httpx2")
-
-Answer = TypeVar("Answer")
 
 
 @dataclass(frozen=True)
@@ -55,19 +54,22 @@ def begin(
     sends: bool,
     origin: dict[str, Any],
     is_stopping: Callable[[], bool],
+    tell: Callable[[str], None],
 ) -> Session:
     """Open the venue, read prices and, where commands will be sent, the machines that run; write the session down.
 
-    ``agents`` is one for each site, or one for all. ``origin`` says where they come from. Raises :class:`~gridpilot.errors.LiveError`
-    where the limit, the prices or the machines cannot be read within a tick.
+    ``agents`` is one for each site, or one for all. ``origin`` says where they come from, and ``tell`` is told what is waited
+    for. Raises :class:`~gridpilot.errors.LiveError` where the limit, the prices or the machines cannot be read within the venue's patience.
     """
     recovery = recover(journal, config.history)
-    facility = _insist(venue, venue.open, "the site", is_stopping)
-    accepted, refused = _first_rows(venue, config, journal.path, recovery, is_stopping)
-    execution = Execution(venue, facility)
-    running = (
-        _insist(venue, execution.reconcile, "the machines that run", is_stopping) if sends else recovery.state(facility).counts
+    ask = partial(insist, clock=venue.clock, patience=venue.timing.patience, is_stopping=is_stopping, tell=tell)
+    without = f"{venue.name}: cannot start without"
+    facility = ask(venue.open, f"{without} the site")
+    accepted, refused = _first_rows(
+        venue, config, journal.path, recovery, lambda: ask(venue.prices, f"{without} prices"), is_stopping
     )
+    execution = Execution(venue, facility)
+    running = ask(execution.reconcile, f"{without} the machines that run") if sends else recovery.state(facility).counts
     state = recovery.state(facility, running)
     specs = tuple(agents) * len(facility.sites) if len(agents) == 1 else tuple(agents)
     if len(specs) != len(facility.sites):
@@ -108,12 +110,17 @@ def begin(
 
 
 def _first_rows(
-    venue: Venue, config: LiveConfig, journal: Path, recovery: Recovery, is_stopping: Callable[[], bool]
+    venue: Venue,
+    config: LiveConfig,
+    journal: Path,
+    recovery: Recovery,
+    ask: Callable[[], Sequence[Any]],
+    is_stopping: Callable[[], bool],
 ) -> tuple[AcceptedRows, tuple[RefusedRow, ...]]:
     """The rows known so far; an accelerated clock is set to the newest one that can be believed."""
-    until = venue.clock.monotonic() + venue.timing.tick
+    until = venue.clock.monotonic() + venue.timing.patience
     while True:
-        entries = _insist(venue, venue.prices, "prices", is_stopping)
+        entries = ask()
         trial = AcceptedRows(config.risk, config.history)
         trial.merge(entries, _FAR_FUTURE)
         if trial.newest is not None:
@@ -132,20 +139,3 @@ def _first_rows(
             reasons = "; ".join(f"{refusal.reason}: {refusal.message}" for refusal in merge.refused[:3])
             raise LiveError(f"{venue.name}: no price row that can be used, expected at least one; {reasons or 'the feed is empty'}")
         venue.clock.sleep(venue.timing.poll)
-
-
-def _insist(venue: Venue, ask: Callable[[], Answer], what: str, is_stopping: Callable[[], bool]) -> Answer:
-    """Ask until there is an answer, for a tick at the most, or until the engine is to stop."""
-    clock, timing = venue.clock, venue.timing
-    until, wait, first = clock.monotonic() + timing.tick, timing.backoff, ""
-    while True:
-        try:
-            return ask()
-        except UnavailableError as error:
-            first = first or str(error)  # later ones may only say that the venue is left alone
-            if is_stopping() or clock.monotonic() >= until:
-                raise LiveError(f"{venue.name}: cannot start without {what}: {first}") from error
-            clock.sleep(max(wait, min(error.retry_after or 0.0, timing.longest_wait)))
-            wait = min(2.0 * wait, timing.longest_wait)
-        except VenueError as error:
-            raise LiveError(f"{venue.name}: cannot start without {what}: {error}") from error

@@ -85,6 +85,9 @@ class Venue(ABC):
         """What an operator should know about the connection, such as a clock that is off."""
         return ()
 
+    def begun(self) -> None:  # noqa: B027 - most venues answer as quickly the first time
+        """The first answers have come: from now on calls keep to the tick."""
+
     def observe_calls(self, observer: Callable[[str, str, float], None]) -> None:  # noqa: B027 - most venues make no calls
         """Tell ``observer`` each call's endpoint, result and wall seconds."""
 

@@ -142,6 +142,36 @@ def test_a_feed_that_stops_leads_step_by_step_to_everything_off(tmp_path: Path) 
         assert replay(journal).different == 0
 
 
+def test_a_feed_that_goes_back_is_a_cause_of_its_own(tmp_path: Path) -> None:
+    log = io.StringIO()
+    with OtherServer(rows=30) as server, Journal(tmp_path / "j.db") as journal:
+        key = server.key()
+        clock = TiedClock(server)
+        venue = mara(server, [key], clock)
+        watch = Seen(clock.monotonic, log)
+        loop, _ = engine(venue, journal, rows=4, watch=watch)
+
+        def on_report(report: Any) -> None:
+            if len(watch.reports) == 2:
+                server.advance_rows(-20)  # replaced by one that begins again
+            if len(watch.reports) == 10:
+                server.advance_rows(20)  # and put back
+
+        watch.on_report = on_report
+        loop.run()
+        venue.close()
+        seen = [(report.kind, report.reason, report.causes) for report in watch.reports]
+        assert seen[2] == ("no_row", "last_good", ("feed_went_back",))
+        assert seen[3:7] == [("no_row", "last_good", ("feed_stale", "feed_went_back"))] * 4
+        assert seen[7:10] == [("no_row", "off", ("feed_off", "feed_went_back"))] * 3
+        assert [each[:2] for each in seen[10:]] == [("row", "agent")] * 2
+        assert not list(journal.records(kinds={"refused_row"}))  # rows of another feed are none that are wrong
+        told = [json.loads(line) for line in log.getvalue().splitlines() if json.loads(line)["event"] == "feed_went_back"]
+        assert len(told) == 1
+        assert "the server was replaced, or its feed begun again" in told[0]["message"]
+        assert replay(journal).different == 0
+
+
 def test_an_api_that_is_down_and_comes_back(tmp_path: Path) -> None:
     with OtherServer(rows=3) as server:
         key = server.key()
@@ -220,6 +250,72 @@ def test_somebody_else_at_the_controls_is_noticed(tmp_path: Path) -> None:
         venue.close()
         assert [report.status for report in watch.reports] == ["unknown"]
         assert watch.reports[0].counts == ((1, 0, 0, 0, 0),)
+
+
+def test_a_command_of_somebody_else_between_two_rows_is_told(tmp_path: Path) -> None:
+    log = io.StringIO()
+    with OtherServer(rows=3) as server:
+        keys, clock = [server.key(), server.key()], TiedClock(server)
+        watch = Seen(clock.monotonic, log)
+        watch.on_report = lambda report: server.interfere(keys[1], (0, 3, 0, 0, 0)) if len(watch.reports) == 3 else None
+        _, records = run(mara(server, keys, clock, power_w=1_000_000), tmp_path / "j.db", rows=6, watch=watch)
+    assert [report.causes for report in watch.reports] == [(), (), (), ("foreign_command",), (), ()]
+    assert {(report.reason, report.status) for report in watch.reports} == {
+        ("agent", "applied")
+    }  # the next row's command puts it right
+    (told,) = [json.loads(line) for line in log.getvalue().splitlines() if json.loads(line)["event"] == "foreign_command"]
+    assert "somebody else commands the site" in told["message"]
+    messages = [record.body["message"] for record in records if record.kind == "reconciliation"]
+    assert [message.partition(":")[0] for message in messages] == ["at start", "foreign_command"]
+    assert watch.metrics.registry.get_sample_value("gridpilot_live_mismatches_total") == 1.0
+    with Journal(tmp_path / "j.db") as journal:
+        assert replay(journal).different == 0
+
+
+def test_who_switches_on_what_is_halted_is_told(tmp_path: Path) -> None:
+    with OtherServer(rows=3) as server, Journal(tmp_path / "j.db") as journal:
+        key, clock = server.key(), TiedClock(server)
+        venue = mara(server, [key], clock)
+        loop, watch = engine(venue, journal, rows=50)
+
+        def on_report(report: Any) -> None:
+            if len(watch.reports) == 2:
+                journal.append([("halt", {"why": "smoke"})], at=clock.now())
+            if len(watch.reports) == 4:
+                server.interfere(key, (0, 7, 0, 0, 0))
+            if len(watch.reports) == 6:
+                loop.stop("seen enough")
+
+        watch.on_report = on_report
+        loop.run()
+        venue.close()
+        seen = [(report.kind, report.causes, report.status) for report in watch.reports[2:]]
+        plain = ("halt", ("halted",), "applied")
+        assert seen == [plain, plain, ("halt", ("halted", "foreign_command"), "applied"), plain]
+        assert server.machines(key) == OFF
+        assert replay(journal).different == 0
+
+
+def test_a_command_of_its_own_that_arrives_late_is_nobody_else_s(tmp_path: Path) -> None:
+    with OtherServer(rows=3) as server:
+        key, clock = server.key(), TiedClock(server)
+        watch = Seen(clock.monotonic)
+        venue = mara(server, [key], clock)
+        late = [(0, 7, 0, 0, 0)]
+
+        def on_report(report: Any) -> None:
+            if len(watch.reports) == 2:  # as a change that was given up and is still on its way
+                loop.execution._under_way[0].append((late[0], clock.monotonic() + 600.0))
+                server.interfere(key, late[0])
+
+        watch.on_report = on_report
+        with Journal(tmp_path / "j.db") as journal:
+            loop, _ = engine(venue, journal, watch=watch, rows=4)
+            loop.run()
+            venue.close()
+            messages = [record.body["message"] for record in journal.records(kinds={"reconciliation"})]
+    assert [report.causes for report in watch.reports] == [()] * 4
+    assert messages == ["at start", "a command arrived late"]
 
 
 def test_two_sites_behind_one_connection(tmp_path: Path) -> None:

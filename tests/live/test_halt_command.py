@@ -146,9 +146,14 @@ def test_an_engine_that_does_not_obey_is_no_success(capsys: pytest.CaptureFixtur
 
 def test_one_journal_that_cannot_be_written_does_not_keep_the_others_running(capsys: pytest.CaptureFixture[str]) -> None:
     Path("none.db").write_text("no journal" * 1000)
-    with registered(Path("none.db"), "replay", None, "live", ()), registered(Path("new.db"), "replay", None, "live", ()):
+    Journal(Path("new.db")).close()
+    with contextlib.ExitStack() as stack:
+        for name in ("none.db", "new.db", "not yet.db"):
+            stack.enter_context(registered(Path(name), "replay", None, "live", ()))
         code, out, _ = call(capsys, "halt", "--all", "--timeout", "0")
     assert code == 1
     assert "the halt cannot be written: journal" in out
+    assert "still waits for its venue and has no journal yet" in out
+    assert not Path("not yet.db").exists()  # an engine makes its own
     with Journal(Path("new.db"), read_only=True) as journal:
         assert journal.halt.halted

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import contextlib
+import csv
+import itertools
 import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import textwrap
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import httpx2
 import pytest
+from pydantic import SecretStr
 
 from gridpilot import cli
 from gridpilot.errors import GridPilotError
@@ -23,8 +28,11 @@ from gridpilot.live.api import CLASSES
 from gridpilot.live.config import LiveConfig
 from gridpilot.live.deployment import load_deployment
 from gridpilot.live.journal import Journal
+from gridpilot.live.ledger import total_profit
 from gridpilot.live.open_venue import open_venue
+from gridpilot.live.running import registered
 from gridpilot.presets import load_preset
+from tests.live.other_server import OtherServer
 from tests.live.test_deployment import write
 from tests.live.test_serve_command import serving
 
@@ -185,6 +193,54 @@ def is_halt(lines: list[str], process: subprocess.Popen[str]) -> bool:
     return bool(json.loads(lines[-1])["kind"] == "halt")
 
 
+def test_a_server_killed_for_ten_ticks_leaves_one_figure_of_profit(capsys: pytest.CaptureFixture[str]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = str(free.getsockname()[1])
+    options = ("--port", port, "--speed", "300", "--state", "state.json")
+    url = f"http://127.0.0.1:{port}"
+    engine_options = ("agent=truthful", "live=stand_in", f"live.url={url}", "live.mode=live", "live.metrics_port=0", "json=true")
+    lines: list[dict[str, Any]] = []
+    with contextlib.ExitStack() as stack:
+        with serving(*options) as (_, server):
+            key = register(url)
+            process = stack.enter_context(flying(*engine_options, key=key, level="DEBUG"))
+            assert process.stdout is not None
+            while sum(line["status"] == "applied" for line in lines) < 3:
+                lines.append(json.loads(process.stdout.readline()))
+            server.kill()
+        died = len(lines)
+        while len(lines) < died + 10:
+            lines.append(json.loads(process.stdout.readline()))
+        assert lines[-1]["causes"][-1] == "api_down"
+        with serving(*options):
+            while [line["status"] for line in lines[-3:]] != ["applied"] * 3:
+                lines.append(json.loads(process.stdout.readline()))
+            (found,) = re.findall(r"http://127\.0\.0\.1:(\d+)/metrics", Path("log.txt").read_text())
+            metrics = httpx2.get(f"http://127.0.0.1:{found}/metrics").text
+            process.send_signal(signal.SIGTERM)
+            rest, _ = process.communicate(timeout=30)
+    lines += [json.loads(line) for line in rest.splitlines()]
+    capsys.readouterr()
+    assert cli.main(["live", "status", "--json"]) == 0
+    status = json.loads(capsys.readouterr().out)
+    assert cli.main(["live", "export", "--out", "decisions.csv"]) == 0
+    with Path("decisions.csv").open(newline="") as file:
+        exported = sum(float(line["profit_api_dollars"]) for line in csv.DictReader(file))
+    with Journal(Path("runs/live.db"), read_only=True) as journal:
+        total = total_profit(journal)
+    told = float(re.findall(r"(?m)^gridpilot_live_profit_since_start_dollars (\S+)$", metrics)[0])
+    sums = list(itertools.accumulate(line["profit"] for line in lines))
+    assert any(told == pytest.approx(each, rel=1e-9) for each in sums[-5:])
+    assert total > 0.0
+    assert sums[-1] == pytest.approx(total, rel=1e-9)
+    assert status["profit"] == pytest.approx(total, rel=1e-9)
+    assert exported == pytest.approx(total, rel=1e-9)
+    assert sum(body["state"]["day_profit"] for body in read("outcome")[-1:]) == pytest.approx(total, rel=1e-9)  # of one day
+    gone = [line for line in lines[died:] if line["kind"] == "no_row"]
+    assert len(gone) >= 9
+    assert {line["profit"] for line in gone} == {0.0}
+
+
 def test_an_agent_of_the_working_folder() -> None:
     Path("my_file.py").write_text(
         "from gridpilot.agents.truthful import Truthful\n\nclass MyAgent(Truthful):\n    pass\n", encoding="utf-8"
@@ -248,6 +304,7 @@ def test_a_deployment() -> None:
     assert session["agent"]["params"] == {"low": 0.7}
     assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
     assert files_with("planted-key") == []
+    assert f"gridpilot live: {folder}: max_loss_per_day is null: no loss, however large" in Path("log.txt").read_text()
 
 
 def test_simulated_exported_and_replayed(capsys: pytest.CaptureFixture[str]) -> None:
@@ -296,8 +353,43 @@ def test_what_is_wrong_is_told_in_a_line(
 
 
 def test_nobody_there(capsys: pytest.CaptureFixture[str]) -> None:
-    assert "http://127.0.0.1:9: GET /prices: no connection could be made" in failed(["live.url=http://127.0.0.1:9"], capsys)
-    assert "cannot start without the site" in failed(["live.url=http://127.0.0.1:9", "live.speed=3000"], capsys)
+    nobody = ["live.url=http://127.0.0.1:9", "live.patience=0.02"]
+    waiting = "gridpilot live: waiting up to 0.02 min (live.patience) for an answer: GET /"
+    assert "http://127.0.0.1:9: GET /prices: no connection could be made" in failed(nobody, capsys, before=waiting)
+    assert "cannot start without the site" in failed([*nobody, "live.speed=3000", "live.table=true"], capsys, before=waiting)
+
+
+def test_the_first_answers_may_take_longer_than_a_tick() -> None:
+    with OtherServer(rows=3, speed=200.0, tell_speed=True, slow_s=3.0) as server:  # a tick lasts a second and a half
+        key = server.key()
+        for endpoint in ("GET /prices", "GET /inventory", "GET /sites", "GET /machines"):
+            server.script(endpoint, "slow")
+        options = (
+            "agent=truthful",
+            f"live.url={server.url}",
+            "live.mode=live",
+            "live.rows=3",
+            "live.speed=200",
+            "live.table=false",
+        )
+        flown(*options, key=key)
+        assert len(server.puts) >= 3
+    assert read("outcome")[-1]["status"] == "applied"
+
+
+def test_a_server_that_starts_after_the_engine() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    with flying(
+        "agent=truthful", f"live.url=http://127.0.0.1:{port}", "live=stand_in", "live.rows=2", "live.table=false"
+    ) as engine:
+        until = time.monotonic() + 60.0
+        while "waiting up to 2 min" not in Path("log.txt").read_text():
+            assert time.monotonic() < until
+            time.sleep(0.1)
+        with serving("--port", str(port), "--speed", "300"):
+            assert engine.wait(timeout=60) == 0, Path("log.txt").read_text()
+    assert {each["status"] for each in read("outcome")} <= {"shadow", "held"}
 
 
 def test_a_key_that_is_refused_is_not_quoted(url: str) -> None:
@@ -312,6 +404,21 @@ def test_a_key_that_is_refused_is_not_quoted(url: str) -> None:
     assert files_with(key) == []
 
 
+def test_a_second_engine_with_the_same_key_does_not_start(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = "6f1c2b9e-0d57-4a41-9a4c-0f3d2f6b8e11"
+    monkeypatch.setenv("MARA_API_KEY", f"another, {key}")
+    nobody = ["live.url=http://127.0.0.1:9", "live.patience=0.01", "live.journal=second.db"]
+    with registered(Path("first.db"), "mara", "http://127.0.0.1:9", "live", [SecretStr(key)]):
+        for mode in ("live", "shadow"):
+            error = failed([*nobody, f"live.mode={mode}"], capsys)
+            assert "another engine has the same key: 127.0.0.1:9 (pid" in error
+            assert key not in error
+        flown("live=simulated", "live.rows=2", "live.journal=simulated.db")  # has no use for a key
+    assert not Path("second.db").exists()
+
+
 def test_a_key_that_cannot_be_one_is_not_quoted(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MARA_API_KEY", "not a key")
     error = failed(["live.mode=live", "live.speed=600"], capsys)
@@ -319,11 +426,13 @@ def test_a_key_that_cannot_be_one_is_not_quoted(capsys: pytest.CaptureFixture[st
     assert "not a key" not in error
 
 
-def failed(overrides: Sequence[str], capsys: pytest.CaptureFixture[str]) -> str:
-    """The one line in which the command says why it does not run."""
+def failed(overrides: Sequence[str], capsys: pytest.CaptureFixture[str], before: str = "") -> str:
+    """The one line in which the command says why it does not run; ``before`` begins a line that may precede it."""
     assert cli.main(["live", *overrides]) == 2
     told = capsys.readouterr()
     assert told.out == ""
-    assert told.err.startswith("gridpilot live: error: ")
-    assert told.err.count("\n") == 1
-    return told.err
+    *earlier, last = told.err.splitlines()
+    assert last.startswith("gridpilot live: error: ")
+    assert len(earlier) == bool(before)
+    assert all(line.startswith(before) for line in earlier)
+    return last

@@ -6,6 +6,7 @@ import json
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -92,8 +93,83 @@ def feed_at(now: datetime, arguments: list[str], monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(serve_command, "datetime", Then)
     monkeypatch.setattr(serve_command, "_serve", lambda *given: seen.extend(given))
     assert main(arguments) == 0
-    _, _, feed, faults = seen
+    _, _, feed, faults, _ = seen
     return list(feed(12) if callable(feed) else feed), faults
+
+
+def test_a_server_that_is_killed_goes_on_where_it_would_be() -> None:
+    options = ("--speed", "300", "--seed", "4", "--state", "state.json", "--history", "3")
+    with serving(*options) as (url, process), httpx2.Client(base_url=url) as http:
+        made = http.post("/sites", json={"name": "a site"}).json()
+        key = {"X-Api-Key": made["api_key"]}
+        http.put("/machines", headers=key, json={"hydro_miners": 7})
+        http.post("/sites", json={"name": "another"})
+        before = http.get("/prices").json()
+        process.kill()
+    assert Path("state.json").stat().st_mode & 0o077 == 0
+    time.sleep(1.0)
+    with serving(*options) as (url, _), httpx2.Client(base_url=url) as http:
+        after = http.get("/prices").json()
+        assert after[-len(before) :] == before  # newest first
+        assert len(after) >= len(before) + 1  # a second is a tick
+        assert after == [entry(row) for row in generate_rows("mara_event", 4, len(after))][::-1]
+        machines = http.get("/machines", headers=key).json()
+        assert (machines["hydro_miners"], machines["id"]) == (7, 1)
+        assert http.get("/sites", headers=key).json()["name"] == "a site"
+        third = http.post("/sites", json={"name": "third"}).json()
+        assert http.put("/machines", headers={"X-Api-Key": third["api_key"]}, json={}).json()["id"] == 3
+
+
+@pytest.mark.parametrize("speed", ["1", "300"])
+def test_the_start_of_a_feed_is_kept(speed: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_prices(6)
+    for source in (["--feed", "mara_event"], ["--file", "rows.json"]):
+        Path("state.json").unlink(missing_ok=True)
+        arguments = [*source, "--speed", speed, "--history", "4", "--state", "state.json"]
+        first = kept_at(NOW, arguments, monkeypatch)
+        assert kept_at(NOW + timedelta(hours=3), arguments, monkeypatch)[:6] == first[:6]
+
+
+def kept_at(now: datetime, arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """The rows of a server with a state, which is written down."""
+    from gridpilot.live import serve_command
+    from gridpilot.live.api import INVENTORIES
+    from gridpilot.live.stand_in.sites import Sites
+
+    rows: list[Any] = []
+
+    def serve(_: Any, __: Any, feed: Any, ___: Any, state: Any) -> None:
+        rows.extend(feed(12) if callable(feed) else feed)
+        state.now(300.0)
+        state.keep(Sites(INVENTORIES["live"], 1, lambda: now))
+
+    class Then(datetime):
+        @classmethod
+        def now(cls, tz: Any = None) -> datetime:
+            return now
+
+    monkeypatch.setattr(serve_command, "datetime", Then)
+    monkeypatch.setattr(serve_command, "_serve", serve)
+    assert main(arguments) == 0
+    return rows
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("{", "is no state of serve-mara"),
+        ('{"format": 2}', "is no state of serve-mara: format 2, expected 1"),
+        ("[]", "is no state of serve-mara"),
+        (None, "was begun with seed 0, and 5 is asked for; expected the same, or a new name"),
+    ],
+)
+def test_a_state_that_does_not_fit_is_told(text: str | None, told: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    if text is None:
+        kept_at(NOW, ["--state", "state.json"], monkeypatch)
+    else:
+        Path("state.json").write_text(text)
+    with pytest.raises(ConfigError, match=told):
+        main(["--state", "state.json", "--seed", "5"])
 
 
 NOW = datetime(2026, 3, 1, 0, 3, 59, 7, tzinfo=UTC)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
@@ -48,6 +48,7 @@ class Sites:
         self.inventory = inventory
         self.puts: list[Put] = []  # every one that was applied, in order
         self._power_w, self._now = power_w, now
+        self.changed: Callable[[], None] = lambda: None  # called after each change, before it is answered
         self._by_key: dict[str, Site] = {}
 
     def __len__(self) -> int:
@@ -57,7 +58,16 @@ class Sites:
         """A new site with a fresh key, whatever its name."""
         site = Site(len(self) + 1, name, str(uuid.uuid4()), self._power_w, self._now())
         self._by_key[site.key] = site
+        self.changed()
         return site
+
+    def all(self) -> list[Site]:
+        """Every site, in the order of their numbers."""
+        return list(self._by_key.values())
+
+    def restore(self, sites: Iterable[Site]) -> None:
+        """Take sites as they were kept."""
+        self._by_key.update((site.key, site) for site in sites)
 
     def find(self, key: str | None) -> Site | None:
         """The site of a key."""
@@ -72,6 +82,7 @@ class Sites:
             raise OverCapError(f"the machines draw more than the site's {site.power_w} W")
         site.counts, site.updated_at = counts, self._now()
         self.puts.append(Put(site.updated_at, site.number, counts, power_w))
+        self.changed()
 
     def watts(self, counts: Counts) -> list[int]:
         """``(5,)`` W of each class."""
