@@ -128,5 +128,5 @@ def test_recorded_prices_by_path_or_frame_make_the_same_market(recorded: pd.Data
         gridpilot.build_market(prices=quarter)
     with pytest.raises(ConfigError, match="expected a name, a path, a mapping or a data frame"):
         gridpilot.build_market(prices=3.0)  # type: ignore[arg-type]
-    with pytest.raises(ConfigError, match=r"market=gone\.yaml: .*gone\.yaml cannot be read: No such file"):
+    with pytest.raises(ConfigError, match=r"gone\.yaml cannot be read: No such file"):
         gridpilot.build_market("gone.yaml")

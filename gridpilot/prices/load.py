@@ -21,7 +21,6 @@ __all__ = ["PRICES", "load_prices", "price_parameters"]
 
 PRICES: Final = presets.Kind("prices", PriceModel, PriceError, "gridpilot.PriceModel")  # type: ignore[type-abstract]
 
-_RECORDED: Final = (".csv", ".tsv", ".txt", ".parquet", ".pq", ".gz")
 _UNITS: Final = dict(zip(CHANNELS, ("$/kWh", "$/PH/s/h", "$/Mtok"), strict=True))
 
 
@@ -49,14 +48,7 @@ def price_parameters(spec: str | Path | Mapping[str, Any] | pd.DataFrame) -> str
         return dict(spec) if kept is None or isinstance(kept, str | Path) else _replayed_frame(kept, spec)
     if not isinstance(spec, str | Path):
         return _own_columns(spec)
-    path = Path(spec)
-    if path.suffix.lower() in (".yaml", ".yml"):
-        return presets.described("prices", spec)
-    if path.suffix.lower() in _RECORDED:
-        from gridpilot.prices.replay import replayed
-
-        return {"name": "replay", **replayed(path)}
-    return str(spec)
+    return presets.load_file("prices", str(spec)) if presets.is_file(str(spec), "prices") else str(spec)
 
 
 def _own_columns(frame: Any) -> dict[str, Any]:
