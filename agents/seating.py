@@ -123,11 +123,20 @@ class Seating:
         for single in self._single:
             single.players.close()
 
-    def reset(self, root: int, episodes: npt.ArrayLike) -> None:
-        """Begin the episodes ``(B,)`` that the arena has started; every agent's seed is its seat's stream of its episode."""
+    def reset(self, root: int | npt.NDArray[np.uint64], episodes: npt.ArrayLike) -> None:
+        """Begin the episodes ``(B,)`` that the arena has started; every agent's seed is its seat's stream of its episode.
+
+        ``root`` is that of all markets, or ``(B,)`` of each.
+        """
         arena = self.arena
         seeds = np.empty((arena.n_markets, arena.n_sites), dtype=np.uint64)
-        _agent_seeds(np.uint64(root), np.asarray(episodes, dtype=np.int64), seeds)
+        numbers = np.asarray(episodes, dtype=np.int64)
+        roots = np.unique(np.asarray(root, dtype=np.uint64))
+        for one in roots:
+            markets = slice(None) if len(roots) == 1 else np.flatnonzero(np.asarray(root) == one)
+            own = np.empty_like(seeds[markets])
+            _agent_seeds(one, numbers[markets], own)
+            seeds[markets] = own
         self.failures[:] = 0
         self.first_error.clear()
         self._failed: dict[int, int] = {}  # agents on arrays that failed, and how: their orders are in no known state

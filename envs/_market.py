@@ -12,6 +12,8 @@ import numpy.typing as npt
 from gymnasium import spaces
 from gymnasium.error import ResetNeeded
 
+from gridpilot.agents.base import Agent
+from gridpilot.agents.by_value import entry_of
 from gridpilot.agents.registry import find_agent
 from gridpilot.agents.seating import AgentSpec, Seating
 from gridpilot.envs._kernels import (
@@ -22,17 +24,20 @@ from gridpilot.envs._kernels import (
     settle,
 )
 from gridpilot.errors import AgentError, BidError, ConfigError
-from gridpilot.market.arena import Arena
+from gridpilot.market.arena import Arena, Scenario
 from gridpilot.market.encoding import n_fields
 from gridpilot.setup import MarketSetup, load_setup
+from gridpilot.suggestions import did_you_mean
 
 __all__ = ["DEFAULT_OPPONENTS", "Opponents", "SeatedMarkets", "action_space", "as_actions", "find_setup", "observation_space"]
 
-Opponents = str | AgentSpec | Sequence[str | AgentSpec]
+Opponent = str | AgentSpec | type[Agent] | Agent
+Opponents = Opponent | Sequence[Opponent]
 DEFAULT_OPPONENTS: Opponents = ("truthful", "threshold")
 
 _PARALLEL_FROM = 64  # markets, as in the arena: below it nothing starts a thread, so that processes may be forked
 _OBSERVATION_BOUND = 10.0
+_OPTIONS = ("episode", "reset_mask")
 
 
 def find_setup(setup: MarketSetup | None, **choices: Any) -> MarketSetup:
@@ -69,15 +74,24 @@ def as_actions(action: Any, shape: tuple[int, ...] | None, out: npt.NDArray[np.f
 
 
 def _specs(opponents: Opponents) -> dict[str, AgentSpec]:
-    """The opponents by a label of their own, in order."""
-    listed = [opponents] if isinstance(opponents, str | AgentSpec) else list(opponents)
+    """The opponents by a label of their own, in order. An instance plays as it was when it was handed over, anew at each seat."""
+    one = isinstance(opponents, str | AgentSpec | type | Agent)
+    listed = [opponents] if one else list(opponents)  # type: ignore[arg-type]
     specs = {}
     for i, opponent in enumerate(listed):
-        if not isinstance(opponent, str | AgentSpec):
-            raise AgentError(f"env: opponents[{i}] is {opponent!r}, expected the name of an agent or an AgentSpec")
-        spec = AgentSpec(opponent, {}) if isinstance(opponent, str) else opponent
-        find_agent(spec.target)
-        specs[f"{i} {spec.target}"] = spec
+        if isinstance(opponent, type | Agent):
+            entry = entry_of(opponent)
+            spec = AgentSpec(entry.pop("name"), entry)
+            label = (opponent if isinstance(opponent, type) else type(opponent)).__name__
+        elif isinstance(opponent, str | AgentSpec):
+            spec = AgentSpec(opponent, {}) if isinstance(opponent, str) else opponent
+            find_agent(spec.target)
+            label = spec.target
+        else:
+            raise AgentError(
+                f"env: opponents[{i}] is {opponent!r:.100}, expected the name of an agent, a class or an instance of one, or an AgentSpec"
+            )
+        specs[f"{i} {label}"] = spec
     return specs
 
 
@@ -111,8 +125,10 @@ class SeatedMarkets:
         self.results = np.zeros((len(RESULTS), n_markets, n_learners))
         self.refused = np.zeros((n_markets, n_learners), dtype=np.bool_)
         self.root: int | None = None
+        self.roots = np.zeros(n_markets, dtype=np.uint64)  # by market
+        self._own_roots = False  # whether each market has one of its own
         self.episodes = np.zeros(n_markets, dtype=np.int64)
-        self._next_episode = 0
+        self._next_episodes = np.arange(n_markets)
         self._n_fields = n_fields(self.arena.arrays.n_classes)
 
     def _labels(self, names: Sequence[str]) -> list[list[str]]:
@@ -133,26 +149,53 @@ class SeatedMarkets:
         """Whether the episode is over."""
         return self.arena.done
 
-    def reset(self, seed: int | None, options: Mapping[str, Any] | None, random: Any) -> None:
+    def reset(self, seed: int | Sequence[int | None] | None, options: Mapping[str, Any] | None, random: Any) -> None:
         """Begin the next episodes, market b the n-th reset's episode ``n B + b``.
 
         ``seed`` sets the root and starts counting from 0; without one the root stays, or is drawn by ``random()``, a numpy generator,
-        when there is none. ``options["episode"]``, a number or ``(B,)`` of them, picks the episode of market 0 (the others follow) or
-        of all, and counting goes on from there. Other options are ignored.
+        when there is none. A list of them, one a market, gives each market a root and a count of its own, as environments one by one have
+        them: its n-th reset plays episode n. ``options["episode"]``, a number or ``(B,)`` of them, picks the episode of market 0 (the
+        others follow) or of all, and counting goes on from there. ``options["reset_mask"]`` may say that all markets begin anew: they move
+        together, so that none can begin alone. Raises :class:`~gridpilot.errors.ConfigError` for any other option.
         """
-        if seed is not None:
-            self.root, self._next_episode = int(seed), 0
-        elif self.root is None:
-            self.root = int(random().integers(2**63))
         n_markets = self.arena.n_markets
-        wanted = (options or {}).get("episode")
-        if wanted is None:
-            wanted = self._next_episode
-        self.episodes = _episodes(wanted, n_markets)
-        self._next_episode = int(self.episodes.max()) + 1
-        self.arena.start(self.setup.scenario(self.root, self.episodes))
+        options = _checked_options(options, n_markets)
+        if seed is not None:
+            self._seed(seed, random)
+        elif self.root is None:
+            self._seed(int(random().integers(2**63)), random)
+        wanted = options.get("episode")
+        self.episodes = self._next_episodes.copy() if wanted is None else _episodes(wanted, n_markets)
+        self._next_episodes = self.episodes + 1 if self._own_roots else np.arange(n_markets) + int(self.episodes.max()) + 1
+        self.arena.start(self._scenario())
         self.arena.orders.clear()
-        self.seating.reset(self.root, self.episodes)
+        self.seating.reset(self.roots, self.episodes)
+
+    def _seed(self, seed: int | Sequence[int | None], random: Any) -> None:
+        n_markets = self.arena.n_markets
+        one = isinstance(seed, int | np.integer)
+        seeds: list[Any] = [seed] * n_markets if one else list(seed)  # type: ignore[arg-type]
+        if len(seeds) != n_markets or not all(s is None or (isinstance(s, int | np.integer) and s >= 0) for s in seeds):
+            raise ConfigError(f"env: seed is {seed!r:.100}, expected a whole number >= 0, or one for each of {n_markets} markets")
+        fresh = self.root is None
+        for b, own in enumerate(seeds):
+            if own is not None or fresh:
+                self.roots[b] = int(random().integers(2**63)) if own is None else own
+                self._next_episodes[b] = b if one else 0
+        self.root, self._own_roots = int(self.roots[0]), not one
+
+    def _scenario(self) -> Scenario:
+        """What happens in the markets' episodes."""
+        if not self._own_roots:
+            return self.setup.scenario(int(self.roots[0]), self.episodes)
+        each = [self.setup.scenario(int(root), [episode]) for root, episode in zip(self.roots, self.episodes, strict=True)]
+        return Scenario(
+            np.concatenate([one.prices for one in each], axis=1),
+            np.concatenate([one.ambient for one in each], axis=1),
+            np.concatenate([one.capacity for one in each], axis=1),
+            np.concatenate([one.start for one in each]),
+            each[0].history,
+        )
 
     def play(self) -> None:
         """Play one tick with ``actions``, filled by the caller. Raises ``gymnasium.error.ResetNeeded`` outside an episode."""
@@ -186,6 +229,28 @@ class SeatedMarkets:
         out = np.empty((*self.seats.shape, self._n_fields), dtype=np.float32)
         arena.encode(self.seats, out)
         return out
+
+
+def _checked_options(options: Mapping[str, Any] | None, n_markets: int) -> Mapping[str, Any]:
+    if options is not None and not isinstance(options, Mapping):
+        raise ConfigError(f"env: options is {options!r:.100}, expected a mapping")
+    options = options or {}
+    for key in options:
+        if key not in _OPTIONS:
+            hint = did_you_mean(key, _OPTIONS) or f"known options are {', '.join(_OPTIONS)}"
+            raise ConfigError(f"env: unknown option {key!r:.100} of reset; {hint}")
+    if "reset_mask" in options:
+        mask = np.asarray(options["reset_mask"])
+        if mask.dtype != np.bool_ or mask.shape != (n_markets,):
+            raise ConfigError(
+                f"env: options['reset_mask'] is {options['reset_mask']!r:.100}, expected a truth value for each of {n_markets} markets"
+            )
+        if not mask.all():
+            raise ConfigError(
+                f"env: options['reset_mask'] leaves out {int((~mask).sum())} of {n_markets} markets, expected all of them: markets side by "
+                "side move tick by tick together, so that none can begin alone; environments of one market can"
+            )
+    return options
 
 
 def _episodes(wanted: Any, n_markets: int) -> npt.NDArray[np.int64]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -55,7 +55,9 @@ class MarketVectorEnv(VectorEnv[Observations, Actions, npt.NDArray[Any]]):
     Other arguments are those of :class:`~gridpilot.envs.market_env.MarketEnv`.
 
     The n-th ``reset`` (automatic ones count) plays episode ``n num_envs + b`` in market b. ``reset(seed=s)`` sets the root to s and n to 0;
-    ``options={"episode": e}`` picks the episodes, by that of market 0 or by an array ``(num_envs,)``.
+    a list of seeds gives each market a root of its own, as environments one by one would have them, and its n-th reset plays episode n.
+    ``options={"episode": e}`` picks the episodes, by that of market 0 or by an array ``(num_envs,)``. Markets move together, so that
+    ``options={"reset_mask": mask}`` has to name all of them; a mask of some, and any other option, is refused.
     """
 
     metadata: dict[str, Any] = {  # noqa: RUF012 - as Gymnasium declares it
@@ -106,12 +108,16 @@ class MarketVectorEnv(VectorEnv[Observations, Actions, npt.NDArray[Any]]):
         self._renderer = Renderer()
         self._traces = [Trace(self.markets.arena, b, [int(n)]) for b, n in enumerate(numbers)] if render_mode else []
 
-    def reset(self, *, seed: int | None = None, options: Mapping[str, Any] | None = None) -> tuple[Observations, dict[str, Any]]:
+    def reset(
+        self, *, seed: int | Sequence[int | None] | None = None, options: Mapping[str, Any] | None = None
+    ) -> tuple[Observations, dict[str, Any]]:
         """Begin episodes in all markets."""
-        super().reset(seed=seed)
+        super().reset(seed=int(seed) if isinstance(seed, int | np.integer) else None)
         return self._begin(seed, options)
 
-    def _begin(self, seed: int | None, options: Mapping[str, Any] | None) -> tuple[Observations, dict[str, Any]]:
+    def _begin(
+        self, seed: int | Sequence[int | None] | None, options: Mapping[str, Any] | None
+    ) -> tuple[Observations, dict[str, Any]]:
         markets = self.markets
         markets.reset(seed, options, lambda: self.np_random)
         self._over = False
@@ -119,7 +125,7 @@ class MarketVectorEnv(VectorEnv[Observations, Actions, npt.NDArray[Any]]):
             trace.start()
         info = {
             "episode_number": markets.episodes.copy(),
-            "root": np.full(self.num_envs, markets.root, dtype=np.uint64),
+            "root": markets.roots.copy(),
             "week_tick": markets.arena.scenario.start.copy(),
         }
         return markets.observe()[:, 0], self._with_masks(info)

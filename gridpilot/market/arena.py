@@ -69,7 +69,9 @@ class Orders(NamedTuple):
     storage_value: FloatArray  # (B, N) $/kWh; nan leaves the battery alone
     commitment: FloatArray  # (B, N, C) $/kWh >= 0; nan takes the default of gridpilot.market.physics.default_commitment
     shade: FloatArray  # (B, N, K) price of block k moves by shade x |price|
-    blocks: FloatArray  # (B, N, J, 2) kW, $/kWh, cut at what the plant can use; J = 0 until make_room
+    blocks: (
+        FloatArray  # (B, N, J, 2) kW, $/kWh, cut at what the plant can use; J grows with what is placed, or is what make_room says
+    )
 
     def clear(self) -> None:
         """Every seat bids its true curve with default values and leaves its battery alone."""
@@ -101,6 +103,7 @@ class Arena:
             np.zeros((b, n), dtype=np.int8), np.empty((b, n)), np.empty((b, n, c)), np.zeros((b, n, k)), np.zeros((b, n, 0, 2))
         )  # fmt: skip
         self.orders.clear()
+        self._room: int | None = None  # blocks that a seat may state; None: any number
         self.machine_kw = np.zeros((b, n, c))  # kW
         self.storage = np.zeros((b, n, 2))  # soc kWh, hall degC
         self.last_price = np.zeros(b)  # $/kWh
@@ -180,21 +183,30 @@ class Arena:
             encode_parallel(numba.get_num_threads(), *arguments)
 
     def make_room(self, stated_blocks: int) -> None:
-        """Give every seat room to state that many blocks."""
-        b, n, _, _ = self.orders.blocks.shape
-        self.orders = self.orders._replace(blocks=np.zeros((b, n, stated_blocks, 2)))
+        """Give every seat room to state that many blocks, and no more. Orders that fit are kept."""
+        self._room = stated_blocks
+        self._resize(stated_blocks)
+
+    def _resize(self, stated_blocks: int) -> None:
+        before = self.orders.blocks
+        blocks = np.zeros((*before.shape[:2], stated_blocks, 2))
+        kept = min(stated_blocks, before.shape[2])
+        blocks[:, :, :kept] = before[:, :, :kept]
+        self.orders = self.orders._replace(blocks=blocks)
 
     def place(self, market: int, seat: int, bid: Bid | None) -> None:
-        """Enter a stated bid for one seat; ``None`` is the zero bid. Raises :class:`MarketError` where it does not fit the plant."""
+        """Enter a stated bid for one seat; ``None`` is the zero bid. Without ``make_room`` there is room for any number of blocks.
+
+        Raises :class:`MarketError` where it does not fit the plant, or the room.
+        """
         orders = self.orders
         orders.storage_value[market, seat] = math.nan
         orders.commitment[market, seat] = math.nan
         if bid is None:
             orders.kind[market, seat] = NO_BID
             return
-        room = orders.blocks.shape[2]
-        if len(bid.blocks) > room:
-            raise MarketError(f"bid: {len(bid.blocks)} blocks, expected at most {room}")
+        if self._room is not None and len(bid.blocks) > self._room:
+            raise MarketError(f"bid: {len(bid.blocks)} blocks, expected at most {self._room}")
         if bid.commitment_value is not None:
             classes = len(self.sites[seat].fleet)
             if len(bid.commitment_value) != classes:
@@ -204,6 +216,9 @@ class Arena:
             orders.commitment[market, seat, :classes] = bid.commitment_value
         if bid.storage_value is not None:
             orders.storage_value[market, seat] = bid.storage_value
+        if len(bid.blocks) > orders.blocks.shape[2]:
+            self._resize(len(bid.blocks))
+            orders = self.orders
         orders.kind[market, seat] = STATED_BLOCKS
         orders.blocks[market, seat] = 0.0
         orders.blocks[market, seat, : len(bid.blocks)] = bid.blocks

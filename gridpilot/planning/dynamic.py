@@ -12,6 +12,7 @@ from gridpilot.market.plant import SiteState, value_curve
 from gridpilot.market.site import Site, pack_sites
 from gridpilot.planning.base import Outlook, Plan, Planner
 from gridpilot.planning.dynamic_kernels import follow, plan_one
+from gridpilot.planning.limits import soft_limits
 from gridpilot.planning.terminal import estimate_terminal, terminal_slopes
 
 __all__ = ["DynamicProgramme"]
@@ -58,6 +59,7 @@ class DynamicProgramme(Planner):
             storage_value=self._slope(slope[1], state.soc_kwh), commitment_value=commitment[1, 0, :fleet].copy(), objective=profit + end,
             ticks=np.ones(horizon, dtype=np.int64), grid_kw=path[:, 0], machine_kw=path[:, 6 : 6 + fleet], cooling_kw=path[:, 1],
             charge_kw=path[:, 2], discharge_kw=path[:, 3], soc_kwh=np.concatenate([[state.soc_kwh], path[:, 4]]), rung=self.name,
+            reasons=soft_limits(self._arrays, state),
         )  # fmt: skip
 
     def bid_curve(self, state: SiteState, outlook: Outlook, points: int = 11) -> FloatArray:

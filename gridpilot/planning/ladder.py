@@ -21,7 +21,7 @@ from gridpilot.market.units import DT
 from gridpilot.planning.base import Outlook, Plan, Planner
 from gridpilot.planning.dynamic import DynamicProgramme
 from gridpilot.planning.last_resort import Myopic, Zero
-from gridpilot.planning.limits import check_state
+from gridpilot.planning.limits import check_state, soft_limits
 from gridpilot.planning.linear import LinearProgramme
 
 __all__ = ["Ladder", "find_flaws"]
@@ -76,7 +76,8 @@ class Ladder(Planner):
 
         answer, reasons = self._ask(lambda planner: planner.plan(state, outlook), flaws)
         plan: Plan = self._zero.plan(state) if answer is None else answer
-        return dataclasses.replace(plan, reasons=(*reasons, *plan.reasons))
+        untold = [reason for reason in soft_limits(self._arrays, state) if reason not in plan.reasons]  # by a planner of one's own
+        return dataclasses.replace(plan, reasons=(*reasons, *plan.reasons, *untold))
 
     def plan_safely(
         self,

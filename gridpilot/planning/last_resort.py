@@ -12,6 +12,7 @@ from gridpilot.market.plant import SiteState, default_commitment_value, dispatch
 from gridpilot.market.site import Site, pack_sites
 from gridpilot.market.units import DT
 from gridpilot.planning.base import Outlook, Plan, Planner
+from gridpilot.planning.limits import soft_limits
 
 __all__ = ["Myopic", "Zero"]
 
@@ -60,6 +61,7 @@ class Myopic(Planner):
             discharge_kw=np.array([done.discharge_kw]),
             soc_kwh=np.array([soc, done.state.soc_kwh]),
             rung=self.name,
+            reasons=soft_limits(self._arrays, state),
         )
 
     def bid_curve(self, state: SiteState, outlook: Outlook, points: int = 11) -> FloatArray:
@@ -85,7 +87,7 @@ class Zero(Planner):
 
     def reset(self, site: Site) -> None:
         """Take up ``site``."""
-        self._site = site
+        self._site, self._arrays = site, pack_sites([site])
 
     def plan(self, state: SiteState, outlook: Outlook | None = None) -> Plan:
         """Everything stands still for a tick."""
@@ -104,6 +106,7 @@ class Zero(Planner):
             discharge_kw=nothing,
             soc_kwh=np.array([soc, soc]),
             rung=self.name,
+            reasons=soft_limits(self._arrays, state),
         )
 
     def bid_curve(self, state: SiteState, outlook: Outlook | None = None, points: int = 11) -> FloatArray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -15,9 +16,11 @@ from gymnasium.error import ResetNeeded
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.wrappers.vector import RecordEpisodeStatistics
 
+from gridpilot import Agent, Bid, Observation
+from gridpilot.agents.threshold import Threshold
 from gridpilot.envs import MarketEnv, MarketVectorEnv
-from gridpilot.errors import BidError, ConfigError
-from gridpilot.setup import MarketSetup
+from gridpilot.errors import AgentError, BidError, ConfigError
+from gridpilot.setup import MarketSetup, load_setup
 from tests.envs.play import digest, draw_actions, play
 
 ID = "gridpilot.envs:GridPilot/Market-v0"
@@ -209,3 +212,93 @@ def test_actions_of_another_shape_are_an_error(setup: MarketSetup) -> None:
     envs.reset(seed=0)
     with pytest.raises(BidError, match=r"actions: has shape \(11,\).*expected an array of numbers of shape \(2, 11\)"):
         envs.step(np.zeros(11, dtype=np.float32))
+
+
+def test_a_list_of_seeds_is_environments_one_by_one() -> None:
+    setup, seeds = load_setup(ticks=6), [5, 3, 5, 11]
+    actions = np.random.default_rng(0).uniform(-1, 1, (3, 6, len(seeds), 11))
+    vector = MarketVectorEnv(len(seeds), setup, opponents=["zero_intelligence", "threshold"], autoreset="disabled")
+    singles = [MarketEnv(setup, opponents=["zero_intelligence", "threshold"]) for _ in seeds]
+    for episode, given in enumerate((seeds, None, [7, None, None, 2])):
+        observations, info = vector.reset(seed=given)
+        alone = [env.reset(seed=None if given is None else given[b]) for b, env in enumerate(singles)]
+        assert info["root"].tolist() == [one["root"] for _, one in alone]
+        assert info["episode_number"].tolist() == [one["episode_number"] for _, one in alone]
+        np.testing.assert_array_equal(observations, np.stack([one for one, _ in alone]))
+        for action in actions[episode]:
+            observations, rewards, *_ = vector.step(action)
+            alone = [env.step(action[b])[:2] for b, env in enumerate(singles)]  # type: ignore[misc]
+            np.testing.assert_array_equal(observations, np.stack([one for one, _ in alone]))
+            assert rewards.tolist() == [reward for _, reward in alone]
+    assert [vector.reset(seed=9)[1]["episode_number"].tolist(), vector.reset()[1]["episode_number"].tolist()] == [
+        [0, 1, 2, 3],
+        [4, 5, 6, 7],
+    ]
+
+
+@pytest.mark.parametrize("seed", [[1, 2, 3], [1, -1], [1, "2"], [], -4])
+def test_seeds_that_are_none_are_refused(seed: Any) -> None:
+    env = MarketVectorEnv(2, load_setup(ticks=3))
+    with pytest.raises((ConfigError, gymnasium.error.Error), match=r"seed|Seed"):
+        env.reset(seed=seed)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"reset_mask": np.array([True, False])}, "leaves out 1 of 2 markets"),
+        ({"reset_mask": np.array([False, False])}, "leaves out 2 of 2 markets"),
+        ({"reset_mask": np.array([True])}, "expected a truth value for each of 2 markets"),
+        ({"reset_mask": [1, 1]}, "expected a truth value"),
+        ({"episodes": 3}, "unknown option 'episodes' of reset; did you mean episode?"),
+        ({"low": 0.0, "high": 1.0}, "unknown option 'low' of reset; known options are episode, reset_mask"),
+        ([("episode", 3)], "expected a mapping"),
+    ],
+)
+def test_options_that_cannot_be_honoured_are_refused_and_nothing_moves(options: Any, words: str) -> None:
+    env = MarketVectorEnv(2, load_setup(ticks=6), autoreset="disabled")
+    env.reset(seed=1)
+    env.step(np.zeros((2, 11)))
+    before = env.markets.observe()
+    with pytest.raises(ConfigError, match=re.escape(words)):
+        env.reset(options=options)
+    assert env.markets.arena.tick == 1
+    np.testing.assert_array_equal(env.markets.observe(), before)
+    if isinstance(options, dict) and "reset_mask" not in options:
+        with pytest.raises(ConfigError, match=re.escape(words)):
+            MarketEnv(load_setup(ticks=6)).reset(options=options)
+
+
+def test_a_mask_of_all_markets_begins_the_next_episodes() -> None:
+    env = MarketVectorEnv(2, load_setup(ticks=2), autoreset="disabled")
+    env.reset(seed=1)
+    env.step(np.zeros((2, 11)))
+    _, _, terminated, truncated, _ = env.step(np.zeros((2, 11)))
+    _, info = env.reset(options={"reset_mask": terminated | truncated})
+    assert info["episode_number"].tolist() == [2, 3]
+
+
+class Eager(Agent):
+    def __init__(self, price: float = 0.2) -> None:
+        self.price = price
+
+    def bid(self, observation: Observation) -> Bid:
+        return Bid([(observation.site.grid_kw, self.price)])
+
+
+def test_opponents_are_names_classes_and_instances() -> None:
+    setup = load_setup(ticks=4)
+
+    def played(opponents: Any) -> bytes:
+        env = MarketVectorEnv(2, setup, opponents=opponents)
+        env.reset(seed=4)
+        return b"".join(np.concatenate([part.ravel() for part in env.step(np.zeros((2, 11)))[:2]]).tobytes() for _ in range(4))
+
+    assert played(Eager) == played([Eager]) == played(Eager()) == played([Eager(), Eager]) != played(Eager(price=0.01))
+    assert played("threshold") == played([Threshold]) == played(Threshold())
+    mixed = MarketEnv(setup, opponents=["truthful", Eager, Eager(price=0.1)])
+    assert sorted(mixed.markets.seating.first_error) == []
+    with pytest.raises(AgentError, match=r"opponents\[1\] is 3, expected the name of an agent, a class or an instance of one"):
+        MarketEnv(setup, opponents=["truthful", 3])  # type: ignore[list-item]
+    with pytest.raises(AgentError, match="is no agent"):
+        MarketEnv(setup, opponents=dict)  # type: ignore[arg-type]

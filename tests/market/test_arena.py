@@ -309,6 +309,25 @@ def test_bids_that_do_not_fit_the_plant_are_refused() -> None:
         arena.place(0, 0, Bid([(1, 3)], commitment_value=[0.0] * (classes + 1)))
 
 
+def test_without_make_room_any_bid_fits_and_those_before_it_are_kept() -> None:
+    roomy, growing = random_arena(0, 2, 3), random_arena(0, 2, 3)
+    roomy.make_room(40)
+    bids = [Bid([(5.0, 0.3)]), Bid([(1.0, 0.5 - 0.01 * k) for k in range(40)]), Bid([(2.0, 0.4), (2.0, 0.1)]), None]
+    for arena in (roomy, growing):
+        arena.start(random_scenario(7, 2, 5))
+        for (market, seat), bid in zip(((0, 0), (1, 2), (0, 1), (1, 0)), bids, strict=True):
+            arena.place(market, seat, bid)
+        arena.step()
+    assert growing.orders.blocks.shape == roomy.orders.blocks.shape
+    for name in STATE:
+        assert getattr(growing, name).tobytes() == getattr(roomy, name).tobytes()
+    growing.place(0, 0, Bid([(1.0, 0.5 - 0.01 * k) for k in range(45)]))
+    growing.make_room(50)
+    assert growing.orders.blocks[0, 0, 44].tolist() == pytest.approx([1.0, 0.06])
+    with pytest.raises(MarketError, match="51 blocks, expected at most 50"):
+        growing.place(0, 0, Bid([(1.0, 0.1)] * 51))
+
+
 def test_what_an_arena_refuses() -> None:
     arena = random_arena(0, 2, 3)
     with pytest.raises(MarketError, match="n_markets is 0"):

@@ -14,6 +14,7 @@ from gridpilot.market.plant import SiteState
 from gridpilot.market.site import pack_sites
 from gridpilot.planning.base import Outlook, Plan, Planner
 from gridpilot.planning.ladder import find_flaws
+from gridpilot.planning.last_resort import Myopic, Zero
 from gridpilot.planning.registry import PLANNER, build_planner
 from gridpilot.presets import find, names
 from tests.planning.worlds import World, ercot_like, random_world, standard_site
@@ -103,3 +104,19 @@ def test_a_copy_plans_the_same(name: str) -> None:
 def test_unknown_parameters_are_refused_by_name(name: str) -> None:
     with pytest.raises(PlanningError, match=f"planner '{name}': .*'foresight'.*takes"):
         build_planner({"name": name, "foresight": True})
+
+
+@pytest.mark.parametrize("name", [*names("planner"), "myopic", "zero"])
+@pytest.mark.parametrize(("soc", "theta"), [(0.4, 0.0), (1.5, 0.0), (1.0, 0.5), (2.0, 0.5)])
+def test_a_state_beyond_a_limit_is_among_the_reasons_of_every_planner(name: str, soc: float, theta: float) -> None:
+    """``soc`` 0.4 and 1.5 lie below and above the battery's limits, 1 and 2 are their ends; ``theta`` is degrees above the set point."""
+    site, outlook = standard_site(), Outlook(*ercot_like(0, HORIZON))
+    plant = pack_sites([site]).plant[0]
+    low, high = float(plant["soc_min"]), float(plant["soc_max"])
+    kwh = {0.4: low - 0.4 * max(low, 1.0), 1.5: high + 10.0, 1.0: low, 2.0: high}[soc]
+    state = SiteState(kwh, float(plant["set_point"]) + theta, np.zeros(len(site.fleet)))
+    planner: Planner = {"myopic": Myopic, "zero": Zero}[name]() if name in ("myopic", "zero") else build_planner(name)
+    planner.reset(site)
+    told = [reason.partition(":")[0] for reason in planner.plan(state, outlook).reasons]
+    expected = ["soc_outside_limits"] * (soc in (0.4, 1.5)) + ["hall_above_set_point"] * (theta > 0.0)
+    assert [reason for reason in told if reason in ("soc_outside_limits", "hall_above_set_point")] == expected
