@@ -29,7 +29,16 @@ from gridpilot.market.encoding import n_fields
 from gridpilot.setup import MarketSetup, load_setup
 from gridpilot.suggestions import did_you_mean
 
-__all__ = ["DEFAULT_OPPONENTS", "Opponents", "SeatedMarkets", "action_space", "as_actions", "find_setup", "observation_space"]
+__all__ = [
+    "DEFAULT_OPPONENTS",
+    "OPTIONS",
+    "Opponents",
+    "SeatedMarkets",
+    "action_space",
+    "as_actions",
+    "find_setup",
+    "observation_space",
+]
 
 Opponent = str | AgentSpec | type[Agent] | Agent
 Opponents = Opponent | Sequence[Opponent]
@@ -37,7 +46,7 @@ DEFAULT_OPPONENTS: Opponents = ("truthful", "threshold")
 
 _PARALLEL_FROM = 64  # markets, as in the arena: below it nothing starts a thread, so that processes may be forked
 _OBSERVATION_BOUND = 10.0
-_OPTIONS = ("episode", "reset_mask")
+OPTIONS = ("episode", "reset_mask")
 
 
 def find_setup(setup: MarketSetup | None, **choices: Any) -> MarketSetup:
@@ -236,8 +245,8 @@ def _checked_options(options: Mapping[str, Any] | None, n_markets: int) -> Mappi
         raise ConfigError(f"env: options is {options!r:.100}, expected a mapping")
     options = options or {}
     for key in options:
-        if key not in _OPTIONS:
-            hint = did_you_mean(key, _OPTIONS) or f"known options are {', '.join(_OPTIONS)}"
+        if key not in OPTIONS:
+            hint = did_you_mean(key, OPTIONS) or f"known options are {', '.join(OPTIONS)}"
             raise ConfigError(f"env: unknown option {key!r:.100} of reset; {hint}")
     if "reset_mask" in options:
         mask = np.asarray(options["reset_mask"])

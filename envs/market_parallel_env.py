@@ -15,6 +15,7 @@ from pettingzoo import ParallelEnv  # type: ignore[import-untyped]
 from gridpilot.envs._kernels import RESULTS
 from gridpilot.envs._market import (
     DEFAULT_OPPONENTS,
+    OPTIONS,
     Opponents,
     SeatedMarkets,
     action_space,
@@ -27,6 +28,7 @@ from gridpilot.envs.market_vector_env import seat_number
 from gridpilot.errors import BidError, ConfigError
 from gridpilot.market.clearing import Mechanism
 from gridpilot.setup import MarketSetup
+from gridpilot.suggestions import did_you_mean
 
 __all__ = ["MarketParallelEnv", "parallel_env"]
 
@@ -108,7 +110,9 @@ class MarketParallelEnv(ParallelEnv[str, Observation, Action]):  # type: ignore[
         markets = self.markets
         if seed is not None:
             self._np_random, _ = seeding.np_random(seed)
-        markets.reset(seed, options, lambda: self.np_random)
+        # PettingZoo's own checks give options that mean nothing here; what may be a slip of the pen is refused.
+        meant = {key: value for key, value in (options or {}).items() if key in OPTIONS or did_you_mean(key, OPTIONS)}
+        markets.reset(seed, meant, lambda: self.np_random)
         self.agents = list(self.possible_agents)
         if self._trace is not None:
             self._trace.start()

@@ -148,4 +148,14 @@ class MissingExtraError(GridPilotError, ImportError):
     """An optional dependency is needed and not installed."""
 
     def __init__(self, what: str, extra: str) -> None:
-        super().__init__(f"{what} needs an optional dependency: pip install 'gridpilot[{extra}]'")
+        import shlex
+        import sys
+        from pathlib import Path
+
+        clone = Path(__file__).resolve().parents[1]
+        if (clone / "pyproject.toml").is_file():
+            pip = ".venv/bin/pip" if Path(sys.prefix) == clone / ".venv" else f"{shlex.quote(sys.executable)} -m pip"
+            command = f"{pip} install -e '.[{extra}]' in {clone}"
+        else:
+            command = f"pip install 'gridpilot[{extra}]'"
+        super().__init__(f"{what} needs an optional dependency: {command}")
