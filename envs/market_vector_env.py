@@ -24,6 +24,7 @@ from gridpilot.envs._market import (
 from gridpilot.envs._render import RENDER_MODES, Renderer, Trace, check_render_mode
 from gridpilot.errors import ConfigError
 from gridpilot.market.clearing import Mechanism
+from gridpilot.memory import check_memory
 from gridpilot.setup import MarketSetup
 
 __all__ = ["MarketVectorEnv", "seat_number"]
@@ -95,6 +96,7 @@ class MarketVectorEnv(VectorEnv[Observations, Actions, npt.NDArray[Any]]):
             raise ConfigError(f"env: autoreset is {autoreset!r}, expected one of {', '.join(self._MODES)}")
         self.render_mode = check_render_mode(render_mode)
         n_sites = len(setup.sites)
+        check_memory(int(num_envs) * n_sites * 500, f"env: num_envs={num_envs:,}", ConfigError)
         numbers = np.arange(num_envs) % n_sites if seat == "rotate" else np.full(num_envs, seat_number(seat, n_sites))
         self.markets = SeatedMarkets(setup, numbers[:, None], opponents, time_limit)
         self.num_envs = int(num_envs)

@@ -84,6 +84,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OSError as error:
         _drop_output()
         return _fail(label, error)
+    except MemoryError as error:
+        return _fail(label, ConfigError(f"not enough memory: {error}" if str(error) else "not enough memory"))
     except UnicodeEncodeError as error:  # a name given in another encoding, on its way into a file
         return _fail(label, ConfigError(f"{error.object!r:.100} cannot be written as {error.encoding}, expected a name that can"))
 

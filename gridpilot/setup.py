@@ -17,6 +17,7 @@ from gridpilot.market.arena import Arena, MarketRules, Scenario
 from gridpilot.market.clearing import Mechanism
 from gridpilot.market.site import Battery, Cooling, MachineClass, Site
 from gridpilot.market.units import TICKS_PER_DAY
+from gridpilot.memory import check_memory
 from gridpilot.presets import described, load_preset
 from gridpilot.prices.load import load_prices
 from gridpilot.prices.weather_and_capacity import CapacityConfig, WeatherConfig
@@ -32,6 +33,7 @@ Built = TypeVar("Built")
 
 # A hall that never warms up, for sites without a heat model (``cooling: null``).
 _NO_HEAT: Final = Cooling(max_kw=0.0, capacity_kwh_per_c=1e12, loss_kw_per_c=0.0, set_point_c=1e6)
+_BYTES_A_SEAT: Final = 500  # of an arena: orders, states and outcomes
 _SITE_KEYS: Final = {"name", "fleet", "machines", "grid_kw", "ramp_up_kw", "boot_loss", "battery", "cooling"}
 
 
@@ -71,7 +73,8 @@ class MarketSetup:
     history: int = TICKS_PER_DAY  # ticks of prices known before its first one
 
     def arena(self, n_markets: int = 1) -> Arena:
-        """A new arena of ``n_markets`` of this market."""
+        """A new arena of ``n_markets`` of this market. Raises :class:`~gridpilot.errors.ConfigError` for more than the memory holds."""
+        check_memory(n_markets * len(self.sites) * _BYTES_A_SEAT, f"{n_markets:,} markets of {len(self.sites)} sites", ConfigError)
         return Arena(self.sites, self.rules, n_markets)
 
     def scenario(self, root: int, episodes: Any) -> Scenario:

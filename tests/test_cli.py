@@ -114,6 +114,8 @@ def test_arguments_come_from_the_process_by_default(command: Callable[..., None]
         (BidError("bid: block 1 has\n  price nan"), "bid: block 1 has price nan"),
         (ConfigError("unknown key 'x'"), "unknown key 'x'"),
         (GridPilotError(), "GridPilotError"),
+        (MemoryError("Unable to allocate 3 GiB"), "not enough memory: Unable to allocate 3 GiB"),
+        (MemoryError(), "not enough memory"),
         (OSError(errno.ENOSPC, "No space left on device"), "No space left on device"),
         (OSError(errno.ENOSPC, "No space left on device", "/runs/part.parquet"), "/runs/part.parquet: No space left on device"),
         (FileNotFoundError(errno.ENOENT, "No such file or directory", "market.json"), "market.json: No such file or directory"),

@@ -41,6 +41,7 @@ SHARED = {
     "configuration",
     "file_access",
     "files",
+    "memory",
     "overrides",
     "stdout",
     "presets",

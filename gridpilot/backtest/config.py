@@ -14,6 +14,7 @@ from gridpilot.backtest.summary import BEST, REFERENCE
 from gridpilot.configuration import validate
 from gridpilot.errors import ConfigError
 from gridpilot.forecasting.base import Forecaster
+from gridpilot.memory import check_memory
 from gridpilot.series.options import Dates, Decimal, Label, options_of
 from gridpilot.suggestions import did_you_mean
 
@@ -79,9 +80,14 @@ def validate_backtest(config: Mapping[str, Any]) -> BacktestConfig:
         for key in ("column", "time", "label", "dates", "zone", "pick", "decimal", "step_minutes"):
             if getattr(settings, key) not in (None, []):
                 raise ConfigError(f"backtest: {key}={getattr(settings, key)} belongs to a file, but no data=FILE is given")
+    paths = settings.scenarios * max(settings.horizons) / 5.0
+    check_memory(paths * 3 * 8, f"backtest: scenarios={settings.scenarios:,}", ConfigError)
     if max(settings.horizons) > 7 * 1440:
         raise ConfigError(f"backtest: horizons has {max(settings.horizons):g}, expected minutes up to {7 * 1440}, a week")
     return settings
+
+
+_BYTES_A_ROW = 100  # of a simulated series: three prices, and what they are made from
 
 
 def build_series(settings: BacktestConfig) -> PriceSeries:
@@ -96,6 +102,7 @@ def build_series(settings: BacktestConfig) -> PriceSeries:
         return series.last_rows(round((settings.days + warm_up) * series.steps_per_day))
     days = (settings.days or _DAYS) + (_WARM_UP_DAYS if settings.warm_up_days is None else settings.warm_up_days)
     rows = round(days * 288)
+    check_memory(rows * _BYTES_A_ROW, f"backtest: days={settings.days}, warm_up_days={settings.warm_up_days}", ConfigError)
     if settings.process is not None:
         from gridpilot.backtest.processes import simulate_process
 

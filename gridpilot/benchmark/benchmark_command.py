@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveInt, StrictBool
 
 from gridpilot import configuration
 from gridpilot.errors import ConfigError
+from gridpilot.memory import check_memory
 
 __all__ = ["SUITES", "main"]
 
@@ -42,6 +43,7 @@ def _run(config: dict[str, Any]) -> int:
     for suite in settings.suites:
         if suite not in SUITES:
             raise ConfigError(f"benchmark: there is no suite {suite!r}, expected some of {', '.join(SUITES)}")
+    check_memory(settings.markets * 8 * 5 * 8 * 4, f"benchmark: markets={settings.markets:,}", ConfigError)  # 8 sites of 5 blocks
     import numba
 
     before = numba.get_num_threads()

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from gridpilot.errors import PriceError
 from gridpilot.market.units import CHANNELS, TICKS_PER_WEEK
+from gridpilot.memory import check_memory
 
 __all__ = ["CHANNELS", "PriceModel", "check_paths", "check_request"]
 
@@ -58,6 +59,9 @@ class PriceModel(ABC):
         """
 
 
+_BYTES_A_TICK = 3 * 8 * 2  # three prices, in float64, as they are made and as they are used
+
+
 def check_request(root: Any, episodes: Any, ticks: Any, history: Any) -> tuple[np.uint64, IntArray, int, int]:
     """Return the arguments of ``simulate`` in the types its kernels expect, or raise :class:`~gridpilot.errors.PriceError`."""
     if isinstance(root, bool) or not isinstance(root, (int, np.integer)) or not 0 <= int(root) < 2**64:
@@ -70,6 +74,8 @@ def check_request(root: Any, episodes: Any, ticks: Any, history: Any) -> tuple[n
     for name, value in (("ticks", ticks), ("history", history)):
         if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 0:
             raise PriceError(f"{name} is {value!r}, expected a whole number >= 0")
+    what = f"prices of {numbers.size:,} episodes of {int(history) + int(ticks):,} ticks side by side"
+    check_memory(numbers.size * (int(history) + int(ticks)) * _BYTES_A_TICK, what, PriceError)
     return np.uint64(int(root)), np.ascontiguousarray(numbers, dtype=np.int64), int(ticks), int(history)
 
 

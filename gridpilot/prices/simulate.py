@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from gridpilot.errors import PriceError
 from gridpilot.market.units import TICKS_PER_DAY, TICKS_PER_WEEK
+from gridpilot.memory import check_memory
 from gridpilot.prices.base import CHANNELS, PriceModel, check_paths
 from gridpilot.prices.load import load_prices
 
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
 __all__ = ["paths", "simulate_prices"]
+
+
+_BYTES_A_ROW = 2 * 45  # of the columns, and of what they are made from
 
 
 def simulate_prices(
@@ -42,6 +46,9 @@ def simulate_prices(
     for name, value, least in (("episodes", episodes, 1), ("ticks", ticks, 1), ("history", history, 0)):
         if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
             raise PriceError(f"simulate_prices: {name} is {value!r}, expected a whole number of at least {least}")
+    check_memory(
+        episodes * (history + ticks) * _BYTES_A_ROW, f"simulate_prices: episodes={episodes:,}, ticks={ticks:,}", PriceError
+    )
     return pd.DataFrame(paths(load_prices(prices), seed, np.arange(episodes), ticks, history))
 
 

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from gridpilot.errors import ConfigError, PriceError
 from gridpilot.files import check_output, replacing
+from gridpilot.memory import check_disk
 from gridpilot.prices.base import CHANNELS, PriceModel
 from gridpilot.prices.load import load_prices
 from gridpilot.prices.simulate import paths
@@ -76,6 +77,8 @@ def write_paths(model: PriceModel, seed: int, episodes: int, ticks: int, history
     if out.suffix not in (".parquet", ".csv"):
         raise PriceError(f"out is {str(out)!r}, expected a name that ends in .parquet or .csv")
     check_output(out, PriceError)
+    rows = episodes * (history + ticks)
+    check_disk(rows * (25 if out.suffix == ".csv" else 8), out, f"episodes={episodes:,} of {history + ticks:,} ticks", PriceError)
     schema = pa.schema(
         [
             ("episode", pa.int64()),

@@ -16,6 +16,7 @@ from gridpilot import configuration
 from gridpilot.errors import ConfigError
 from gridpilot.files import check_output, write_atomically
 from gridpilot.market.units import TICKS_PER_DAY, TICKS_PER_WEEK
+from gridpilot.memory import check_memory
 from gridpilot.stdout import results_only
 from gridpilot.sweep import Found
 
@@ -24,6 +25,7 @@ __all__ = ["learn_climatology", "main"]
 FloatArray = npt.NDArray[np.float64]
 
 CHUNK = 250  # episodes played side by side
+_BYTES_A_TICK = 2 * 3 * 8  # two prices and the tick of the week, in parts and together
 
 
 class ClimatologyConfig(BaseModel):
@@ -68,6 +70,11 @@ def learn_climatology(settings: ClimatologyConfig) -> dict[str, Any]:
     """Mean energy price and premium by slot, for weekdays and weekends, and typical days: the content of a ``conf/climatology`` file."""
     if TICKS_PER_DAY % settings.slots:
         raise ConfigError(f"climatology: slots is {settings.slots}, expected a divisor of {TICKS_PER_DAY}")
+    check_memory(
+        settings.episodes * settings.ticks * _BYTES_A_TICK,
+        f"climatology: episodes={settings.episodes:,} of {settings.ticks:,} ticks",
+        ConfigError,
+    )
     energy, cleared, week_tick = _play(settings)  # (T, B)
     width = TICKS_PER_DAY // settings.slots
     slot = week_tick % TICKS_PER_DAY // width

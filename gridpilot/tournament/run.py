@@ -7,13 +7,14 @@ import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import pandas as pd
 from rich.console import Console
 
 from gridpilot.errors import TournamentError
 from gridpilot.files import RUNS, check_output, run_folder
+from gridpilot.memory import check_memory
 from gridpilot.presets import registered
 from gridpilot.progress import Progress
 from gridpilot.tournament.audits import audit_agents, failed_audits, with_audits
@@ -32,6 +33,12 @@ from gridpilot.tournament.runner import Play, Runner
 from gridpilot.tournament.schedule import CLAIRVOYANT_ROLES, Match, partition, schedule
 
 __all__ = ["Inspect", "Judge", "Played", "default_workers", "play_configured", "play_tournament"]
+
+# Low estimates of what they take in memory.
+_BYTES_A_MATCH: Final = 200
+_BYTES_A_ROW: Final = 400
+_BYTES_A_TICK: Final = 80  # of a market: prices, weather, capacity, what was cleared
+_BYTES_A_WORKER: Final = 100_000_000
 
 Judge = Callable[[Mapping[str, Mapping[str, Any]], float], dict[str, dict[str, Any]]]
 Inspect = Callable[[TournamentSpec], Inspection]
@@ -78,8 +85,11 @@ def play_tournament(
     check_output(Path(settings.out or RUNS), TournamentError, folder=True)
     if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())  # agents=[my_file.MyAgent] is a file in the current folder
+    ticks = settings.history + settings.ticks
+    check_memory(ticks * _BYTES_A_TICK, f"tournament: ticks={settings.ticks:,} and history={settings.history:,}", TournamentError)
     spec = settings.spec()
     found = inspect(spec)
+    _check_size(settings, found)
     manifest = build_manifest(settings, found, len(_matches(settings, found, settings.episode_numbers)))
     run = identity_of(manifest)
     folder = Path(settings.out) if settings.out else run_folder(_readable(settings), run_id(manifest))
@@ -107,6 +117,20 @@ def play_tournament(
         _say(console, f"{runner.resumed} of {due} matches had been played before; a new folder (out=...) plays all of them again")
     whole = settings.episodes == manifest["episodes"]["count"]
     return Played(settings, folder, manifest, rows[rows["episode"] < settings.episode_numbers.stop], whole)
+
+
+def _check_size(settings: TournamentConfig, found: Inspection) -> None:
+    """Refuse what would not fit into the memory before its matches are listed."""
+    matches = len(_matches(settings, found, range(1)))
+    rows = matches * found.seats
+    needed = settings.episodes * (matches * _BYTES_A_MATCH + rows * _BYTES_A_ROW)
+    what = f"tournament: episodes={settings.episodes:,}, with {matches:,} matches of {found.seats} seats each,"
+    check_memory(needed, what, TournamentError)
+    parts = -(-settings.episodes * matches // settings.chunk)
+    workers = min(settings.workers or 1, parts) if settings.backend == "processes" else 1
+    at_once = workers * min(settings.chunk, settings.episodes * matches)
+    needed = at_once * (settings.history + settings.ticks) * _BYTES_A_TICK + (workers - 1) * _BYTES_A_WORKER
+    check_memory(needed, f"tournament: workers={workers:,} with chunk={settings.chunk:,} matches at once in each", TournamentError)
 
 
 def _readable(settings: TournamentConfig) -> str:
