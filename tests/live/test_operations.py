@@ -344,6 +344,26 @@ def test_what_cannot_be_replayed_is_told(change: Any, told: str, copy: Path, cap
     assert told in out
 
 
+def test_a_journal_of_before_the_account_was_booked_is_replayed_by_its_states(
+    copy: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def without(kind: str, body: dict[str, Any]) -> dict[str, Any]:
+        return {name: value for name, value in body.items() if name != "earned"}
+
+    rewrite(copy, without)
+    assert call(capsys, "verify", "--replay", f"live.journal={copy}")[0] == 0
+
+    def lost(kind: str, body: dict[str, Any]) -> dict[str, Any]:
+        if kind == "session":
+            risk = {**body["config"]["risk"], "max_loss_per_day": 1.0}
+            return {**body, "config": {**body["config"], "risk": risk}}
+        return {**body, "state": {**body["state"], "day_profit": -5.0}} if kind == "outcome" else body
+
+    rewrite(copy, lost)
+    code, out, _ = call(capsys, "verify", "--replay", f"live.journal={copy}")
+    assert (code, "decisions come out otherwise, first 2025-06-21T12:05:00 row" in out) == (1, True)
+
+
 def test_an_agent_that_is_not_there_is_no_fault_of_the_journal(copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
     rewrite(copy, forge("session", 0, agents=[{"target": "gone.Agent", "params": {}}]))
     code, out, err = call(capsys, "verify", "--replay", f"live.journal={copy}")
