@@ -38,6 +38,8 @@ __all__ = ["Engine"]
 
 CHECK_EVERY: Final = 12  # ticks between two looks whether inventory or limits have changed
 FRESH: Final = 1.5 * TICK  # greatest age of a row that a decision still counts as made in time
+LOOK_S: Final = 1.0  # wall s between two looks for a halt while nothing else is to be done
+LOOKS: Final = 15  # at the most, in one such pause
 FOREIGN: Final = "foreign_command"
 GIVE_UP: Final = 0.8  # of a tick's wall length, after which a command is not repeated any more
 
@@ -67,7 +69,7 @@ class Engine:
         self._first_at: datetime | None = None  # first tick decided
         self._counted: datetime | None = None  # newest tick counted as fresh
         self._fresh = 0
-        self._api_down = False
+        self._api_down = self._halted = False
 
     def stop(self, why: str) -> None:
         """Finish the cycle and end; may be called by a signal handler."""
@@ -126,6 +128,7 @@ class Engine:
     def _turn(self) -> None:
         self.watch.heartbeat()
         halt = self.journal.halt
+        self._halted = halt.halted
         self.watch.halted(halt.why if halt.halted else None)
         newer = self._read()
         newest, now = self.accepted.newest, self.clock.now()
@@ -405,4 +408,9 @@ class Engine:
         if self._stopping or self._unread or self._is_done():
             return
         due = self.agenda.arrived + 0.9 * self.timing.tick - self.clock.monotonic()
-        self.clock.sleep(min(self.timing.poll_early, max(due, self.timing.poll)) if due > 0.0 else self.timing.poll)
+        pause = min(self.timing.poll_early, max(due, self.timing.poll)) if due > 0.0 else self.timing.poll
+        until, look = self.clock.monotonic() + pause, max(LOOK_S, pause / LOOKS)
+        while not self._stopping and (left := until - self.clock.monotonic()) > 0.0:
+            self.clock.sleep(min(left, look))
+            if left > look and self.journal.halt.halted != self._halted:
+                return  # a halt waits for no poll

@@ -18,6 +18,7 @@ import pytest
 from gridpilot.cli import main
 from gridpilot.live.api import INVENTORIES, TICK, format_time
 from gridpilot.live.journal import GENESIS, Journal, _canonical, _hash
+from gridpilot.live.lock import sole_engine
 from gridpilot.live.price_feed import read_rows
 from gridpilot.live.replay_venue import ReplayVenue
 from tests.live.loops import run
@@ -101,7 +102,9 @@ def status_lines(capsys: pytest.CaptureFixture[str], path: Path) -> dict[str, st
 def test_status_of_a_run_with_trouble(troubled: Path, capsys: pytest.CaptureFixture[str]) -> None:
     lines = status_lines(capsys, troubled)
     assert lines["agent"] == "truthful on mara https://mara.invalid"
-    assert lines["mode"] == "LIVE, as far as the journal tells running"
+    assert lines["mode"] == "LIVE, as far as the journal tells running, but no engine runs on it here"
+    with sole_engine(troubled):
+        assert status_lines(capsys, troubled)["mode"] == "LIVE, running"
     assert lines["newest row"].startswith("2025-06-21 14:45, ")  # the late one is older
     assert lines["newest row"].endswith(" days ago")
     assert lines["runs"] == "2 air, 2 hydro, 3 imm, 4 gpu, 15 asic; 292 of 1,000 kW; as the venue reports"
