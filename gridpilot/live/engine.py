@@ -13,6 +13,7 @@ from typing import Any, Final
 from gridpilot.agents.seating import AgentSpec
 from gridpilot.errors import RefusedError, VenueError
 from gridpilot.live.accepted_rows import BACKWARDS, RefusedRow, newest_of
+from gridpilot.live.account import Account
 from gridpilot.live.agenda import Agenda, Trigger
 from gridpilot.live.api import TICK, Counts, PriceRow, format_time, parse_time
 from gridpilot.live.config import LiveConfig
@@ -24,11 +25,8 @@ from gridpilot.live.journal_json import (
     counts_from_json,
     counts_to_json,
     refused_row_to_json,
-    result_to_json,
     row_to_json,
-    state_to_json,
 )
-from gridpilot.live.ledger import Earned, Ledger
 from gridpilot.live.memory import release_compiler
 from gridpilot.live.session import begin
 from gridpilot.live.venue import Venue
@@ -38,6 +36,8 @@ __all__ = ["Engine"]
 
 CHECK_EVERY: Final = 12  # ticks between two looks whether inventory or limits have changed
 FRESH: Final = 1.5 * TICK  # greatest age of a row that a decision still counts as made in time
+LOOK_S: Final = 1.0  # wall s between two looks for a halt while nothing else is to be done
+LOOKS: Final = 15  # at the most, in one such pause
 FOREIGN: Final = "foreign_command"
 GIVE_UP: Final = 0.8  # of a tick's wall length, after which a command is not repeated any more
 
@@ -67,7 +67,7 @@ class Engine:
         self._first_at: datetime | None = None  # first tick decided
         self._counted: datetime | None = None  # newest tick counted as fresh
         self._fresh = 0
-        self._api_down = False
+        self._api_down = self._halted = False
 
     def stop(self, why: str) -> None:
         """Finish the cycle and end; may be called by a signal handler."""
@@ -100,8 +100,8 @@ class Engine:
         self.venue.begun()
         release_compiler()
         self.accepted, self.controller, self.execution = session.accepted, session.controller, session.execution
-        self.replica, self.ledger = session.replica, Ledger(session.controller.facility, session.recovery.booked)
-        recovery = session.recovery
+        self.replica, recovery = session.replica, session.recovery
+        self.account = Account(session.controller, recovery.booked, self.clock.now)
         self.agenda = Agenda(
             self.config.risk, self.timing.tick, row_at=recovery.row_at, mark_at=recovery.mark_at, now_wall=self.clock.monotonic()
         )
@@ -126,6 +126,7 @@ class Engine:
     def _turn(self) -> None:
         self.watch.heartbeat()
         halt = self.journal.halt
+        self._halted = halt.halted
         self.watch.halted(halt.why if halt.halted else None)
         newer = self._read()
         newest, now = self.accepted.newest, self.clock.now()
@@ -262,8 +263,8 @@ class Engine:
         facility = self.controller.facility
         self.controller.settle(decision, result.counts)
         alternatives = facility.alternatives(self.controller.observer.prices)
-        earned = self._book(decision.at, result)
-        self._write([("outcome", self._outcome(decision.at, command, result, earned, alternatives["best"]))])
+        earned, outcome = self.account.outcome(decision.at, command, result, alternatives["best"])
+        self._write([outcome])
         self._first_at = self._first_at or decision.at
         if fresh and result.status in ("applied", "shadow") and decision.at != self._counted:
             self._fresh, self._counted = self._fresh + 1, decision.at
@@ -278,16 +279,6 @@ class Engine:
             round((decision.at - self._first_at) / TICK) + 1, self._fresh,
         )  # fmt: skip
         self.watch.cycle(report, result.message)
-
-    def _outcome(self, at: datetime, command: str, result: Result, earned: Earned, best: float) -> dict[str, Any]:
-        money = {"best": best, "earned": earned.to_json(), "state": state_to_json(self.controller.state)}
-        return {"at": format_time(at), "command": command, **result_to_json(result), **money}
-
-    def _book(self, at: datetime, result: Result) -> Earned:
-        row = self.controller.observer.row
-        earned = self.ledger.book(at, row, result.counts, result.confirmed, now=self.clock.now())
-        self.controller.book(earned)
-        return earned
 
     # Between decisions.
 
@@ -317,12 +308,10 @@ class Engine:
 
     def _reconcile(self, counts: tuple[Counts, ...], message: str) -> None:
         """Go on from what the venue reports to run."""
-        self.controller.reconcile(counts)
-        earned = self.ledger.rebook(self.controller.observer.row, counts, now=self.clock.now())
+        earned, record = self.account.found(counts, message)
         if earned is not None:
-            self.controller.book(earned)
             self.watch.earned(earned)
-        self._write([self._reconciliation(message, earned)])
+        self._write([record])
 
     def _read_once_more(self) -> None:
         """A change that was given up may have arrived after all: then the last command is sent again, while its row lasts."""
@@ -350,18 +339,9 @@ class Engine:
     def _conclude(self, intent: dict[str, Any], result: Result) -> None:
         """Write down what became of a command that no decision waits for."""
         self.controller.reconcile(result.counts)
-        at = parse_time(intent["at"])
-        earned = self._book(at, result)
+        earned, outcome = self.account.outcome(parse_time(intent["at"]), intent["command"], result, 0.0)
         self.watch.earned(earned)
-        outcome = self._outcome(at, intent["command"], result, earned, 0.0)
-        self._write([("outcome", outcome), self._reconciliation(result.message or "after a command was repeated")])
-
-    def _reconciliation(self, message: str, earned: Earned | None = None) -> tuple[str, dict[str, Any]]:
-        counts, power_w = self.controller.observer.counts, self.controller.facility.total_w(self.controller.observer.counts)
-        body = {"counts": counts_to_json(counts), "power_w": power_w, "message": message}
-        if earned is None:
-            return "reconciliation", body
-        return "reconciliation", {**body, "earned": earned.to_json(), "state": state_to_json(self.controller.state)}
+        self._write([outcome, self.account.standing(result.message or "after a command was repeated")])
 
     def _has_changed(self) -> bool:
         """Whether machines or limits have; a new session has begun then."""
@@ -405,4 +385,9 @@ class Engine:
         if self._stopping or self._unread or self._is_done():
             return
         due = self.agenda.arrived + 0.9 * self.timing.tick - self.clock.monotonic()
-        self.clock.sleep(min(self.timing.poll_early, max(due, self.timing.poll)) if due > 0.0 else self.timing.poll)
+        pause = min(self.timing.poll_early, max(due, self.timing.poll)) if due > 0.0 else self.timing.poll
+        until, look = self.clock.monotonic() + pause, max(LOOK_S, pause / LOOKS)
+        while not self._stopping and (left := until - self.clock.monotonic()) > 0.0:
+            self.clock.sleep(min(left, look))
+            if left > look and self.journal.halt.halted != self._halted:
+                return  # a halt waits for no poll

@@ -7,7 +7,7 @@ against replay.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -78,9 +78,14 @@ class Replica:
                 self._controller = None
 
     def _book(self, body: dict[str, Any]) -> None:
+        if self._controller is None:
+            return
         earned = earned_of(body)
-        if self._controller is not None and earned is not None:
+        if earned is not None:
             self._controller.book(earned)
+        elif "state" in body:  # of a version that kept the day's account in the state alone
+            then = state_from_json(body["state"])
+            self._controller.state = replace(self._controller.state, day=then.day, day_profit=then.day_profit)
 
     def _begin(self, body: dict[str, Any]) -> None:
         config = body["config"]

@@ -16,6 +16,7 @@ from gridpilot.live.api import parse_time
 from gridpilot.live.cycle_table import REASON_STYLES, money, short_name
 from gridpilot.live.journal import Journal
 from gridpilot.live.ledger import total_profit
+from gridpilot.live.lock import is_locked, lock_path
 from gridpilot.live.recovery import last_state
 
 __all__ = ["power_of", "print_status", "read_status"]
@@ -59,6 +60,7 @@ def read_status(journal: Journal) -> dict[str, Any]:
     return {
         "session": None if last is None else {key: last[key] for key in ("id", "mode", "venue", "url", "speed", "agent", "cap_w")},
         "running": session is not None and (stop is None or stop.seq < session.seq),
+        "engine_here": is_locked(lock_path(journal.path)),
         "stopped": None if stop is None or (session is not None and stop.seq < session.seq) else stop.body["why"],
         "newest_row": max((row[0] for each in rows for row in each["rows"]), default=None),
         "decision": None if decision is None else {k: decision[k] for k in ("at", "kind", "reason", "causes", "counts", "power_w")},
@@ -100,7 +102,9 @@ def _describe(status: dict[str, Any], path: Path) -> list[tuple[str, Text]]:
     if session is None:
         return [("journal", Text(f"{path}: no session yet")), ("halted", halted)]
     mode = Text(session["mode"].upper(), style="bold green" if session["mode"] == "live" else "bold blue")
-    state = "as far as the journal tells running" if status["running"] else f"stopped: {status['stopped']}"
+    state = f"stopped: {status['stopped']}"
+    if status["running"]:
+        state = "running" if status["engine_here"] else "as far as the journal tells running, but no engine runs on it here"
     lines = [
         ("agent", Text(f"{session['agent']['target'].rpartition('.')[2]} on {session['venue']} {session['url'] or ''}".rstrip())),
         ("mode", Text.assemble(mode, f", {state}")),

@@ -272,6 +272,33 @@ def test_a_command_of_somebody_else_between_two_rows_is_told(tmp_path: Path) -> 
         assert replay(journal).different == 0
 
 
+def test_a_halt_waits_for_no_poll(tmp_path: Path) -> None:
+    with OtherServer(rows=3) as server, Journal(tmp_path / "j.db") as journal:
+        key, clock = server.key(), TiedClock(server)
+        venue = mara(server, [key], clock)  # which is asked for prices every minute while no row is due
+        loop, watch = engine(venue, journal, rows=50)
+        ordered = list[float]()
+        sleep = clock.sleep
+
+        def sleep_and_halt(seconds: float) -> None:
+            sleep(seconds)
+            if len(watch.reports) == 2 and not ordered and clock.monotonic() % 300.0 > 100.0:
+                journal.append([("halt", {"why": "smoke"})], at=clock.now())
+                ordered.append(clock.monotonic())
+
+        def on_report(report: Any) -> None:
+            if report.kind == "halt":
+                ordered.append(clock.monotonic())
+                loop.stop("seen enough")
+
+        clock.sleep = sleep_and_halt  # type: ignore[method-assign]
+        watch.on_report = on_report
+        loop.run()
+        venue.close()
+        assert server.machines(key) == OFF
+        assert ordered[1] - ordered[0] <= 4.0  # a fifteenth of a minute; a second at the pace of the real API
+
+
 def test_who_switches_on_what_is_halted_is_told(tmp_path: Path) -> None:
     with OtherServer(rows=3) as server, Journal(tmp_path / "j.db") as journal:
         key, clock = server.key(), TiedClock(server)

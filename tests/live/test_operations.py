@@ -18,6 +18,7 @@ import pytest
 from gridpilot.cli import main
 from gridpilot.live.api import INVENTORIES, TICK, format_time
 from gridpilot.live.journal import GENESIS, Journal, _canonical, _hash
+from gridpilot.live.lock import sole_engine
 from gridpilot.live.price_feed import read_rows
 from gridpilot.live.replay_venue import ReplayVenue
 from tests.live.loops import run
@@ -101,7 +102,9 @@ def status_lines(capsys: pytest.CaptureFixture[str], path: Path) -> dict[str, st
 def test_status_of_a_run_with_trouble(troubled: Path, capsys: pytest.CaptureFixture[str]) -> None:
     lines = status_lines(capsys, troubled)
     assert lines["agent"] == "truthful on mara https://mara.invalid"
-    assert lines["mode"] == "LIVE, as far as the journal tells running"
+    assert lines["mode"] == "LIVE, as far as the journal tells running, but no engine runs on it here"
+    with sole_engine(troubled):
+        assert status_lines(capsys, troubled)["mode"] == "LIVE, running"
     assert lines["newest row"].startswith("2025-06-21 14:45, ")  # the late one is older
     assert lines["newest row"].endswith(" days ago")
     assert lines["runs"] == "2 air, 2 hydro, 3 imm, 4 gpu, 15 asic; 292 of 1,000 kW; as the venue reports"
@@ -342,6 +345,26 @@ def test_what_cannot_be_replayed_is_told(change: Any, told: str, copy: Path, cap
     code, out, err = call(capsys, "verify", "--replay", f"live.journal={copy}")
     assert (code, err) == (1, "")
     assert told in out
+
+
+def test_a_journal_of_before_the_account_was_booked_is_replayed_by_its_states(
+    copy: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def without(kind: str, body: dict[str, Any]) -> dict[str, Any]:
+        return {name: value for name, value in body.items() if name != "earned"}
+
+    rewrite(copy, without)
+    assert call(capsys, "verify", "--replay", f"live.journal={copy}")[0] == 0
+
+    def lost(kind: str, body: dict[str, Any]) -> dict[str, Any]:
+        if kind == "session":
+            risk = {**body["config"]["risk"], "max_loss_per_day": 1.0}
+            return {**body, "config": {**body["config"], "risk": risk}}
+        return {**body, "state": {**body["state"], "day_profit": -5.0}} if kind == "outcome" else body
+
+    rewrite(copy, lost)
+    code, out, _ = call(capsys, "verify", "--replay", f"live.journal={copy}")
+    assert (code, "decisions come out otherwise, first 2025-06-21T12:05:00 row" in out) == (1, True)
 
 
 def test_an_agent_that_is_not_there_is_no_fault_of_the_journal(copy: Path, capsys: pytest.CaptureFixture[str]) -> None:

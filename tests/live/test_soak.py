@@ -28,7 +28,7 @@ from tests.live.test_serve_command import serving
 
 SPEED = 300
 FAULTS = 0.05  # of all calls
-LIMIT_MIB = 200.0  # of the engine, with the linear planner and its replica
+LIMIT_MIB = 180.0  # of the engine, with the linear planner and its replica
 MIB = 10.0  # that a process may grow by in half a day
 
 
