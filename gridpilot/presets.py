@@ -21,6 +21,7 @@ from typing import Any, Final, Generic, TypeVar
 
 import yaml
 
+from gridpilot.documents import read_yaml
 from gridpilot.errors import ConfigError, GridPilotError
 from gridpilot.file_access import where_raised
 from gridpilot.suggestions import did_you_mean
@@ -86,7 +87,7 @@ def load_file(group: str, name: str) -> dict[str, Any]:
         replay = load_preset(group, "replay")
         return {**replay, **importlib.import_module(replay["name"].rpartition(".")[0]).replayed(path)}
     try:
-        loaded = yaml.safe_load(path.read_bytes())
+        text = path.read_bytes()
     except OSError as error:
         hint = (
             f"; did you mean {group}={path.stem}?"
@@ -94,8 +95,7 @@ def load_file(group: str, name: str) -> dict[str, Any]:
             else ""
         )
         raise ConfigError(f"{group}: {path} cannot be read: {error.strerror}{hint}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{group}: {path} is not yaml: {' '.join(str(error).split()):.200}") from error
+    loaded = read_yaml(text, f"{group}: {path}", ConfigError)
     if not isinstance(loaded, dict):
         raise ConfigError(f"{group}: {path} holds {type(loaded).__name__}, expected a mapping as in conf/{group}")
     return {str(key): value for key, value in loaded.items()}
