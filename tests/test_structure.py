@@ -42,6 +42,7 @@ SHARED = {
     "configuration",
     "file_access",
     "files",
+    "foreign_files",
     "overrides",
     "stdout",
     "presets",
