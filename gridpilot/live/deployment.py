@@ -202,8 +202,6 @@ def _import_from(policy: Path, files: list[str]) -> None:
     compile_elsewhere(policy)
     while str(policy) in sys.path:
         sys.path.remove(str(policy))
-    if str(Path.cwd()) not in sys.path:
-        sys.path.append(str(Path.cwd()))  # looking for an agent would put it first
     sys.path.insert(0, str(policy))
     sys.dont_write_bytecode = True
     importlib.invalidate_caches()
