@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -10,8 +11,9 @@ import yaml
 
 from gridpilot.errors import GridPilotError
 
-__all__ = ["read_json", "read_yaml"]
+__all__ = ["read_json", "read_yaml", "refuse_control_signs"]
 
+_CONTROL: Final = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 DEEPEST: Final = 60  # levels; what is deeper is no configuration, and what refers to itself has no end
 MOST: Final = 2_000_000  # values, each counted as often as it is referred to: a thousand bytes of aliases can stand for billions
 
@@ -38,6 +40,21 @@ def read_json(text: str | bytes, where: str, error: type[GridPilotError]) -> Any
         raise error(f"{where} is not JSON: {_one_line(problem)}") from problem
     except RecursionError as problem:
         raise error(_too_deep(where)) from problem
+
+
+def refuse_control_signs(content: Any, where: str, error: type[GridPilotError]) -> None:
+    """Raise ``error`` where a text or a key of ``content`` has signs that move a terminal's cursor; ends of lines and tabs are none."""
+    level: list[Any] = [content]
+    while level:
+        below: list[Any] = []
+        for value in level:
+            if isinstance(value, Mapping):
+                below += [*value.keys(), *value.values()]
+            elif isinstance(value, list | tuple):
+                below += value
+            elif isinstance(value, str) and _CONTROL.search(value):
+                raise error(f"{where} holds {value!r:.60}, with signs that steer a terminal; expected text")
+        level = below
 
 
 def _checked(content: Any, where: str, error: type[GridPilotError]) -> Any:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from gridpilot.documents import DEEPEST, MOST, read_json, read_yaml
+from gridpilot.documents import DEEPEST, MOST, read_json, read_yaml, refuse_control_signs
 from gridpilot.errors import ConfigError
 
 BOMB = "a0: &a0 [x, x, x, x, x, x, x, x, x]\n" + "".join(f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]\n" for i in range(1, 10))
@@ -50,3 +50,16 @@ def test_as_deep_as_allowed_is_allowed() -> None:
     text = "[" * DEEPEST + "]" * DEEPEST
     assert read_json(text, "f", ConfigError) == json.loads(text)
     assert read_yaml("a: &a [1, 2]\nb: [*a, *a]", "f", ConfigError)["b"] == [[1, 2], [1, 2]]
+
+
+@pytest.mark.parametrize(
+    "content", ["a\x1b[2J", {"b\x07": 1}, [{"c": ["\x9b31m"]}], {"d": ("right\u202eleft",)}, "back\x08space", "\r"]
+)
+def test_signs_that_steer_a_terminal_are_refused(content: Any) -> None:
+    with pytest.raises(ConfigError, match="signs that steer a terminal") as told:
+        refuse_control_signs(content, "f", ConfigError)
+    assert str(told.value).isprintable()
+
+
+def test_text_is_text() -> None:
+    refuse_control_signs({"a": ["line\nline\t", "\u00e9\u4e2d [red]x[/]", 3, None, {"b": 2.5}]}, "f", ConfigError)
