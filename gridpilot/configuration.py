@@ -27,6 +27,7 @@ from omegaconf.errors import OmegaConfBaseException
 from pydantic import BaseModel, ValidationError
 
 from gridpilot.errors import ConfigError
+from gridpilot.foreign_files import without_environment
 from gridpilot.overrides import HELP, CommandLine, quoted, read_command_line, shell_quoted
 from gridpilot.suggestions import did_you_mean, expected_one_of, listed
 from gridpilot.sweep import Job, Main, code_of, run_all
@@ -93,7 +94,7 @@ def _composed_jobs(config_name: str, line: CommandLine, package: str) -> list[Jo
             assert isinstance(values, dict)
             jobs.append(Job(tuple(HydraConfig.get().overrides.task), {str(key): value for key, value in values.items()}))
 
-    with _command_line(config_name, line):
+    with _command_line(config_name, line), without_environment():
         try:
             hydra.main(config_path=f"pkg://{package}", config_name=config_name, version_base=None)(task)()
         except (HydraException, OmegaConfBaseException, yaml.YAMLError, ValueError, OSError) as error:
@@ -170,7 +171,7 @@ def _explain(error: Exception, config_name: str, line: CommandLine, package: str
         group, _, choice = str(error.missing_cfg_file).rpartition("/")
         return f"{group}={choice}: no such choice, {did_you_mean(choice, error.options) or expected_one_of(sorted(error.options))}"
     if isinstance(error, yaml.YAMLError):
-        return f"a configuration file is not yaml: {_one_line(error)}"
+        return f"a configuration file is not YAML: {_one_line(error)}"
     _, groups = _known(config_name, line.search, package)
     set_keys = _keys(line.overrides)
     chosen = [override for override, key, sweep in set_keys if key in groups and not sweep]

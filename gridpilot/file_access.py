@@ -19,7 +19,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, Final
 
-__all__ = ["FilesRead", "is_installed", "read_at_import", "refuse_other_files", "watch_files", "where_raised"]
+__all__ = ["FilesRead", "is_installed", "read_at_import", "refuse_other_files", "search_here_last", "watch_files", "where_raised"]
 
 _SYSTEM: Final = ("/proc", "/dev", "/sys", "/run", "/etc", "/lib", "/lib64", "/usr/lib", "/usr/share", "/System", "/Library")
 _CACHES: Final = (".nbi", ".nbc", ".ttf", ".ttc", ".otf", ".afm", ".pfb")  # of compiled kernels; fonts
@@ -30,6 +30,23 @@ _IMPORTING: Final = "<frozen importlib._bootstrap>"
 _observers: list[Callable[[str, bool], None]] = []  # of the contexts that are open: absolute path, whether it is read as it is
 _installed: list[bool] = []
 _at_import: dict[str, set[str]] = {}  # like sys.modules, it says what this process has imported: code file -> files read meanwhile
+
+
+_here: list[str] = []  # the working folder, where this module has put it on the path
+
+
+def search_here_last() -> None:
+    """Let modules be found in the working folder as well, after all that is installed.
+
+    So a file there takes no library's place, whatever its name is. For code that somebody has named by its dotted path, and no other.
+    """
+    here = os.getcwd()
+    for before in _here:  # that of an earlier call
+        if before != here and before in sys.path:
+            sys.path.remove(before)
+    if here not in sys.path and "" not in sys.path:
+        sys.path.append(here)
+        _here[:] = [here]
 
 
 class FilesRead:

@@ -9,13 +9,14 @@ import contextlib
 import glob
 import os
 import re
+import secrets
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
 from gridpilot.errors import GridPilotError
 
-__all__ = ["RUNS", "check_output", "replacing", "run_folder", "sync", "write_atomically"]
+__all__ = ["RUNS", "beside", "check_output", "replacing", "run_folder", "sync", "write_atomically"]
 
 RUNS: Final = Path("runs")
 """Where commands keep what they have run, unless told otherwise."""
@@ -58,27 +59,32 @@ def _obstacle(path: Path, folder: bool, new_folders: bool) -> str:
         place = place.parent
     if not place.is_dir():
         return f"{str(place)!r} is a file, expected a folder" if place.exists() else f"there is no folder {str(place)!r}"
-    probe = place / f".{'gridpilot' if folder else path.name}.{os.getpid()}"
-    os.close(os.open(probe, os.O_WRONLY | os.O_CREAT, 0o600))  # what a folder allows, only trying tells
+    probe = beside(place / "gridpilot")
+    os.close(os.open(probe, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600))  # what a folder allows, only trying tells
     probe.unlink()
     return ""
 
 
 def write_atomically(path: Path, content: bytes, error: type[GridPilotError]) -> None:
     """Write a whole file or none; its folder is made where there is none. Raises ``error``, for a full disk too."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as problem:
+        raise error(f"cannot write {path}: {problem.strerror or problem}") from problem
     with replacing(path, error) as temporary:
-        temporary.parent.mkdir(parents=True, exist_ok=True)
         temporary.write_bytes(content)
 
 
 @contextlib.contextmanager
 def replacing(path: Path, error: type[GridPilotError]) -> Iterator[Path]:
-    """A file beside ``path`` to be written in the block, which takes its place at the end, or is gone where the block raises.
+    """A new file beside ``path`` to be written in the block, which takes its place at the end, or is gone where the block raises.
 
+    Its name cannot be guessed, and it is made by no link: who can write into the folder could else have another file overwritten.
     Raises ``error``, naming the path and the reason, for any ``OSError`` of the block's too.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary = beside(path)
     try:
+        os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o666))
         yield temporary
         sync(temporary)
         temporary.replace(path)
@@ -88,6 +94,11 @@ def replacing(path: Path, error: type[GridPilotError]) -> Iterator[Path]:
     finally:
         with contextlib.suppress(OSError):  # renamed, never made, or in no folder; an error on its way is the one to tell
             temporary.unlink()
+
+
+def beside(path: Path) -> Path:
+    """A hidden name in the folder of ``path`` that nobody can guess."""
+    return path.with_name(f".{path.name[:100]}.{secrets.token_hex(8)}")
 
 
 def sync(path: Path) -> None:

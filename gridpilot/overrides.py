@@ -18,6 +18,7 @@ from typing import Final
 import yaml
 
 from gridpilot.errors import ConfigError
+from gridpilot.foreign_files import address_of
 from gridpilot.presets import is_file, load_file
 
 __all__ = ["HELP", "CommandLine", "quoted", "read_command_line", "shell_quoted"]
@@ -66,7 +67,7 @@ def read_command_line(argv: Sequence[str], package: str, folder: Path) -> Comman
     overrides = _own_parts(_own_files(overrides, package, folder))
     # Files given by path take the first place, so that no folder's file of the same name does.
     folders = [*([folder] if any(folder.iterdir()) else []), *folders]
-    search = (f"hydra.searchpath=[{','.join(quoted(f'file://{one}') for one in folders)}]",) if folders else ()
+    search = (f"hydra.searchpath=[{','.join(quoted(address_of(one)) for one in folders)}]",) if folders else ()
     return CommandLine(tuple(options), tuple(overrides), search)
 
 

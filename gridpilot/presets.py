@@ -12,7 +12,6 @@ import copy
 import functools
 import importlib
 import inspect
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import resources
@@ -21,8 +20,9 @@ from typing import Any, Final, Generic, TypeVar
 
 import yaml
 
+from gridpilot.documents import read_yaml
 from gridpilot.errors import ConfigError, GridPilotError
-from gridpilot.file_access import where_raised
+from gridpilot.file_access import is_installed, search_here_last, where_raised
 from gridpilot.suggestions import did_you_mean
 
 __all__ = ["Kind", "build", "described", "find", "is_file", "load_file", "load_preset", "named", "names", "registered"]
@@ -86,7 +86,7 @@ def load_file(group: str, name: str) -> dict[str, Any]:
         replay = load_preset(group, "replay")
         return {**replay, **importlib.import_module(replay["name"].rpartition(".")[0]).replayed(path)}
     try:
-        loaded = yaml.safe_load(path.read_bytes())
+        text = path.read_bytes()
     except OSError as error:
         hint = (
             f"; did you mean {group}={path.stem}?"
@@ -94,8 +94,7 @@ def load_file(group: str, name: str) -> dict[str, Any]:
             else ""
         )
         raise ConfigError(f"{group}: {path} cannot be read: {error.strerror}{hint}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{group}: {path} is not yaml: {' '.join(str(error).split()):.200}") from error
+    loaded = read_yaml(text, f"{group}: {path}", ConfigError)
     if not isinstance(loaded, dict):
         raise ConfigError(f"{group}: {path} holds {type(loaded).__name__}, expected a mapping as in conf/{group}")
     return {str(key): value for key, value in loaded.items()}
@@ -129,8 +128,8 @@ def find(kind: Kind[Part], name: str) -> type[Part]:
     if not module_name:
         meant = did_you_mean(name, names(group))
         raise error(f"{group} {name!r}: {meant and meant + ' '}expected {_expected(kind)}")
-    if str(Path.cwd()) not in sys.path:
-        sys.path.insert(0, str(Path.cwd()))
+    if name not in names(group):
+        search_here_last()
     try:
         module = importlib.import_module(module_name)
     except GridPilotError:
@@ -147,7 +146,11 @@ def find(kind: Kind[Part], name: str) -> type[Part]:
         ) from failed
     found = getattr(module, class_name, None)
     if found is None:
-        raise error(f"{group} {name!r}: {module_name!r} has no {class_name!r}")
+        place = getattr(module, "__file__", None)
+        theirs = (
+            f" ({place}; a file of yours needs a name that no installed module has)" if place and is_installed(Path(place)) else ""
+        )
+        raise error(f"{group} {name!r}: {module_name!r} has no {class_name!r}{theirs}")
     if not (inspect.isclass(found) and issubclass(found, kind.base)):
         raise error(f"{group} {name!r}: {class_name} is not a subclass of {kind.public}")
     return found

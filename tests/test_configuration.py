@@ -351,10 +351,10 @@ def test_a_file_by_its_path_may_build_on_the_package_s(tmp_path: Path) -> None:
     ("content", "words"),
     [
         (None, ["plant: mine.yaml cannot be read: No such file or directory"]),
-        (b"name: [mine", ["plant: mine.yaml is not yaml"]),
+        (b"name: [mine", ["plant: mine.yaml is not YAML"]),
         (b"- a list", ["plant: mine.yaml holds list, expected a mapping"]),
         (b"", ["holds NoneType"]),
-        (b"\xff\xfe\x00", ["plant: mine.yaml is not yaml"]),
+        (b"\xff\xfe\x00", ["plant: mine.yaml is not YAML"]),
     ],
 )
 def test_a_file_by_its_path_that_cannot_be_used_is_named(content: bytes | None, words: list[str]) -> None:

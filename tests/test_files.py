@@ -10,7 +10,7 @@ import pytest
 
 from gridpilot import files
 from gridpilot.errors import PriceError
-from gridpilot.files import check_output, replacing, run_folder, write_atomically
+from gridpilot.files import beside, check_output, replacing, run_folder, write_atomically
 
 
 def test_writing_is_all_or_nothing(tmp_path: Path) -> None:
@@ -125,3 +125,25 @@ def test_a_run_is_found_by_its_identity_whatever_it_was_called() -> None:
     Path("runs/a file-9999999999").touch()
     assert run_folder("quick", "0123456789") == Path("runs/tournament-0123456789")
     assert run_folder("quick", "9999999999") == Path("runs/quick-9999999999")
+
+
+def test_no_link_that_somebody_planted_is_written_through(tmp_path: Path) -> None:
+    # The folder of somebody else's run may hold links under names that a temporary file could have.
+    precious = tmp_path / "precious"
+    precious.write_text("mine")
+    run = tmp_path / "run"
+    run.mkdir()
+    for name in (".file", ".gridpilot"):
+        for pid in range(os.getpid() - 50, os.getpid() + 50):
+            (run / f"{name}.{pid}").symlink_to(precious)
+    (run / "file").symlink_to(precious)
+    check_output(run / "file", PriceError)
+    check_output(run, PriceError, folder=True)
+    write_atomically(run / "file", b"new", PriceError)
+    assert precious.read_text() == "mine"
+    assert (run / "file").read_text() == "new"
+    assert not (run / "file").is_symlink()
+    names = {beside(run / "file").name for _ in range(50)}
+    assert len(names) == 50
+    assert all(name.startswith(".file.") for name in names)
+    assert len(beside(run / ("x" * 255)).name) < 200

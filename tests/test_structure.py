@@ -36,11 +36,13 @@ RANK = {room: rank for rank, rooms in enumerate(ORDER) for room in rooms}
 
 # What may be imported from everywhere; but the market does without configuration.
 SHARED = {
+    "documents",
     "errors",
     "columns",
     "configuration",
     "file_access",
     "files",
+    "foreign_files",
     "memory",
     "overrides",
     "stdout",

@@ -11,10 +11,10 @@ from typing import Any, Final
 import numba
 import numpy as np
 import numpy.typing as npt
-import yaml
 
 from gridpilot.agents.storage.base import StorageRule, Worth
 from gridpilot.agents.view import View
+from gridpilot.documents import read_yaml
 from gridpilot.errors import AgentError
 from gridpilot.forecasting.climatology import Climatology, recognise
 from gridpilot.market.clearing import PARALLEL_FROM
@@ -211,9 +211,10 @@ def _preset_climatology(name: str) -> Climatology:
 
 def _read_climatology(name: str) -> Climatology:
     try:
-        data = yaml.safe_load(Path(name).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        text = Path(name).read_bytes()
+    except OSError as error:
         raise AgentError(f"mpc: climatology {name!r} cannot be read: {error}") from error
+    data = read_yaml(text, f"mpc: climatology {name!r}", AgentError)
     if not isinstance(data, dict):
         raise AgentError(f"mpc: climatology {name!r} holds {data!r:.60}, expected a mapping with energy, premium and days")
     return Climatology.from_mapping(name, data)

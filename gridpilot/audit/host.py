@@ -35,6 +35,7 @@ from gridpilot.audit.state import ModulesState, ProcessState
 from gridpilot.audit.verdict import LAWS, Verdict
 from gridpilot.audit.watch import Watch, raw_memory
 from gridpilot.errors import GridPilotError
+from gridpilot.file_access import search_here_last
 
 __all__ = ["serve"]
 
@@ -51,8 +52,7 @@ def serve(request: Request) -> None:
     die_with_parent()
     answers = os.fdopen(os.dup(1), "wb", buffering=0)
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-    if os.getcwd() not in sys.path:
-        sys.path.insert(0, os.getcwd())
+    search_here_last()
     if request["elsewhere"]:
         _serve_plays(request, answers)
         return

@@ -145,6 +145,8 @@ class Controller:
         if not OFF_CAUSES.intersection(found):
             if bids is not None:
                 allocation = self.facility.allocate(bids, prices, limits_w)
+                if allocation.loss > 0.0:
+                    errors.append(f"machines were chosen within a budget: worth at most {allocation.loss:.2g} $ less than the best")
                 if self._passes(allocation.counts, found):
                     return self._decision(kind, at, given, "agent", found, errors, allocation.counts, bids, allocation)
             if self.state.last_good is None:

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import hashlib
 import importlib
-import json
 import os
 import sys
 from collections.abc import Mapping
@@ -23,14 +22,15 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, Final, Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict
 
 from gridpilot import __version__
 from gridpilot.agents.registry import build_agent
 from gridpilot.configuration import validate
+from gridpilot.documents import read_json, read_yaml
 from gridpilot.errors import DeploymentError, GridPilotError
 from gridpilot.live.config import RiskLimits
+from gridpilot.live.deployment_files import check_name, read_file, verified
 from gridpilot.market.site import Site
 from gridpilot.provenance import code_hash
 from gridpilot.setup import MarketConfig
@@ -41,7 +41,6 @@ DEPLOYMENT_NAME: Final = "deployment.json"
 POLICY: Final = "policy"
 FORMAT: Final = 1
 _PARTS: Final = ("agent.yaml", "site.yaml", "risk.yaml", "evaluation.json", "manifest.json")
-_NUMBA_CACHE: Final = (".nbi", ".nbc")
 
 
 class Override(BaseModel):
@@ -96,9 +95,9 @@ def load_deployment(folder: Path) -> Deployment:
     is not known, contents that make no sense, and an agent that cannot be built or is shown the future.
     """
     folder = folder.absolute()
-    text = _read(folder, DEPLOYMENT_NAME)
+    text = _text(folder)
     record = _record(folder, text)
-    contents = _verified(folder, record.files)
+    contents = _contents(folder, record.files)
     try:
         agent = _agent(folder, contents)
         _import_from(folder / POLICY, [name for name in contents if name.startswith(f"{POLICY}/") and name.endswith(".py")])
@@ -133,10 +132,7 @@ def remarks_on(risk: RiskLimits) -> list[str]:
 
 def _record(folder: Path, text: bytes) -> DeploymentRecord:
     where = folder / DEPLOYMENT_NAME
-    try:
-        data = json.loads(text)
-    except ValueError as error:
-        raise DeploymentError(f"{where} is not JSON: {error}") from error
+    data = read_json(text, str(where), DeploymentError)
     found = data.get("format") if isinstance(data, dict) else None
     if found != FORMAT:
         raise DeploymentError(f"{where} has format {found!r:.40}, expected {FORMAT}, which gridpilot {__version__} reads")
@@ -145,41 +141,30 @@ def _record(folder: Path, text: bytes) -> DeploymentRecord:
     except GridPilotError as error:
         raise DeploymentError(str(error)) from error
     for name in record.files:
-        if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
-            raise DeploymentError(f"{where} lists {name!r}, which is not within the folder")
+        check_name(name, where)
     for name in _PARTS:
         if name not in record.files:
             raise DeploymentError(f"{where} does not list {name}, expected the SHA-256 of every file")
     return record
 
 
-def _verified(folder: Path, files: Mapping[str, str]) -> dict[str, bytes]:
-    """The contents of every file, which are exactly what their hashes say."""
-    contents = {}
-    for name, digest in files.items():
-        contents[name] = _read(folder, name)
-        if hashlib.sha256(contents[name]).hexdigest() != digest:
-            raise DeploymentError(f"{folder / name} has been changed since it was deployed")
-    for path in sorted(folder.rglob("*")):
-        name = path.relative_to(folder).as_posix()
-        # Numba keeps compiled kernels beside their source, and compiles again where that has changed.
-        cached = path.parent.name == "__pycache__" and path.suffix in _NUMBA_CACHE
-        folder_itself = path.is_dir() and not path.is_symlink()  # what a link leads to would not be looked at
-        if not folder_itself and not cached and name not in (DEPLOYMENT_NAME, *files):
-            raise DeploymentError(f"{path} is not part of the deployment; take it away, or deploy again with it")
-    return contents
-
-
-def _read(folder: Path, name: str) -> bytes:
+def _contents(folder: Path, files: Mapping[str, str]) -> dict[str, bytes]:
     try:
-        return (folder / name).read_bytes()
+        return verified(folder, DEPLOYMENT_NAME, files)
     except (FileNotFoundError, NotADirectoryError) as error:
-        if name != DEPLOYMENT_NAME:
-            raise DeploymentError(f"{folder / name} is missing, it was part of the deployment") from error
-        state = f"holds no {name}" if folder.is_dir() else "is no folder" if folder.exists() else "does not exist"
+        raise DeploymentError(f"{error.filename} is missing, it was part of the deployment") from error
+    except OSError as error:
+        raise DeploymentError(f"{error.filename or folder} cannot be read: {error.strerror}") from error
+
+
+def _text(folder: Path) -> bytes:
+    try:
+        return read_file(folder, DEPLOYMENT_NAME)
+    except (FileNotFoundError, NotADirectoryError) as error:
+        state = f"holds no {DEPLOYMENT_NAME}" if folder.is_dir() else "is no folder" if folder.exists() else "does not exist"
         raise DeploymentError(f"{folder} {state}, expected a folder written by gridpilot deploy") from error
     except OSError as error:
-        raise DeploymentError(f"{folder / name} cannot be read: {error.strerror}") from error
+        raise DeploymentError(f"{folder / DEPLOYMENT_NAME} cannot be read: {error.strerror}") from error
 
 
 def _agent(folder: Path, contents: Mapping[str, bytes]) -> dict[str, Any]:
@@ -212,10 +197,11 @@ def _import_from(policy: Path, files: list[str]) -> None:
     for name, module in list(sys.modules.items()):
         if name.partition(".")[0] in own and not str(getattr(module, "__file__", None)).startswith(f"{policy}{os.sep}"):
             del sys.modules[name]
+    from gridpilot.live.compiled_elsewhere import compile_elsewhere
+
+    compile_elsewhere(policy)
     while str(policy) in sys.path:
         sys.path.remove(str(policy))
-    if str(Path.cwd()) not in sys.path:
-        sys.path.append(str(Path.cwd()))  # looking for an agent would put it first
     sys.path.insert(0, str(policy))
     sys.dont_write_bytecode = True
     importlib.invalidate_caches()
@@ -227,10 +213,7 @@ def _sites(described: list[Any]) -> tuple[Site, ...]:
 
 
 def _parsed(contents: Mapping[str, bytes], name: str, kind: type[Any]) -> Any:
-    try:
-        data = yaml.safe_load(contents[name]) if name.endswith(".yaml") else json.loads(contents[name])
-    except (yaml.YAMLError, ValueError) as error:
-        raise DeploymentError(f"{name} cannot be read: {' '.join(str(error).split())}") from error
+    data = (read_yaml if name.endswith(".yaml") else read_json)(contents[name], name, DeploymentError)
     if not isinstance(data, kind):
         raise DeploymentError(f"{name} holds {data!r:.60}, expected a {kind.__name__}")
     return data

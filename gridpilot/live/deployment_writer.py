@@ -6,7 +6,6 @@ import contextlib
 import dataclasses
 import hashlib
 import json
-import os
 import re
 import shutil
 from collections.abc import Callable, Iterator, Mapping
@@ -18,7 +17,7 @@ import yaml
 from gridpilot import __version__
 from gridpilot.configuration import validate
 from gridpilot.errors import DeploymentError
-from gridpilot.files import sync
+from gridpilot.files import beside, sync
 from gridpilot.live.config import RiskLimits
 from gridpilot.live.deployment import DEPLOYMENT_NAME, FORMAT, POLICY, DeploymentRecord
 from gridpilot.market.site import Site
@@ -150,7 +149,7 @@ def _write(path: Path, content: bytes) -> None:
 @contextlib.contextmanager
 def _new_folder(folder: Path) -> Iterator[Path]:
     """A temporary folder beside ``folder``, which takes its name at the end of the block, or is gone."""
-    temporary = folder.with_name(f".{folder.name}.{os.getpid()}")
+    temporary = beside(folder)
     made = [parent for parent in folder.absolute().parents if not parent.exists()]
     try:
         temporary.mkdir(parents=True)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from gridpilot.live.api import Counts
-from gridpilot.live.knapsack import best_counts
+from gridpilot.live.knapsack import MOST_LOOKED_AT, best_counts, pack
 from gridpilot.market.bids import Bid
 from gridpilot.market.clearing import clear
 from gridpilot.market.site import Site
@@ -28,6 +28,7 @@ class Allocation:
     payment: tuple[float, ...]  # (N,) $ of the tick for what is won
     counts: tuple[Counts, ...]  # (N,) of (C,)
     price: float  # $/kWh, the public clearing price
+    loss: float = 0.0  # $ of the tick: at most so much worth less than the best machines, where the search for them was cut short
 
 
 @dataclass(frozen=True)
@@ -79,16 +80,23 @@ class Facility:
         cap_kw = self.cap_w / 1000.0
         usable = [min(watts / 1000.0, site.grid_kw, site.fleet_kw) for watts, site in zip(limits_w, self.sites, strict=True)]
         cleared = clear([bid.blocks for bid in bids], [(cap_kw, prices[0])], cap_kw, caps=usable)
-        counts = []
+        packings = []
         for i, bid in enumerate(bids):
             # Sums of blocks are off by rounding; a thousandth of a watt decides whether the last machine fits.
             won_w = min(math.floor(float(cleared.allocation[i]) * 1000.0 + 1e-3), limits_w[i], self.cap_w)
             units = [kind.units for kind in self.sites[i].fleet]
-            counts.append(best_counts(self._values(i, prices, bid), self.powers[i], units, won_w))
-        lost, won = cleared.price_lo, cleared.price_hi
-        price = lost if lost > -math.inf else won if won < math.inf else prices[0]
+            most = MOST_LOOKED_AT // len(bids)
+            packings.append(pack(self._values(i, prices, bid), self.powers[i], units, won_w, most=most))
+        low, high = cleared.price_lo, cleared.price_hi
+        price = low if low > -math.inf else high if high < math.inf else prices[0]
         payment = tuple(float(rate) * DT for rate in cleared.payment)
-        return Allocation(tuple(float(kw) for kw in cleared.allocation), payment, tuple(counts), price)
+        return Allocation(
+            tuple(float(kw) for kw in cleared.allocation),
+            payment,
+            tuple(packing.counts for packing in packings),
+            price,
+            sum(packing.loss for packing in packings),
+        )
 
     def alternatives(self, prices: Prices) -> Mapping[str, float]:
         """Profit of a tick of other choices: the best there is, nothing, and each class of the first site alone, $."""

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from gridpilot.errors import ConfigError, JournalError, LiveError
 from gridpilot.live.journal import HaltState, Journal
-from gridpilot.live.lock import is_locked, lock_path
+from gridpilot.live.lock import is_run_on
 from gridpilot.live.running import RunningEngine, running_engines
 from gridpilot.live.status import power_of
 from gridpilot.live.which_journal import DEFAULT, as_option, listing, pick
@@ -104,7 +104,7 @@ def _meant(arguments: argparse.Namespace, engines: Sequence[RunningEngine]) -> l
 def _on(journal: Path, engines: Sequence[RunningEngine]) -> list[RunningEngine]:
     """The engine on ``journal``, which need not have found the same folder to enter itself."""
     found = [engine for engine in engines if engine.runs_on(journal)]
-    if not found and is_locked(lock_path(journal)):
+    if not found and is_run_on(journal):
         found = [RunningEngine(0, str(journal), "a site", "not entered here", (), "")]
     return found[:1]
 
@@ -153,7 +153,7 @@ def _halt_all(engines: Sequence[RunningEngine], why: str, timeout: float) -> lis
         alive = running_engines()
         for result in waiting:
             path = Path(result.journal)
-            ended = not (is_locked(lock_path(path)) or any(engine.runs_on(path) for engine in alive))
+            ended = not (is_run_on(path) or any(engine.runs_on(path) for engine in alive))
             _look(result, late=late, ended=ended)
             result.seconds = time.monotonic() - started
         time.sleep(LOOK_S if any(not (result.confirmed or result.problem) for result in results) else 0.0)

@@ -125,10 +125,10 @@ def _operate(live: LiveConfig, pilot: Pilot, keys: Sequence[SecretStr], *, lines
         remote = find_venue(live).remote
         name = live.venue if isinstance(live.venue, str) else str(live.venue.get("name"))
         known = registered(live.journal, name, live.url if remote else None, live.mode, keys if remote else ())
+        stack.enter_context(sole_engine(live.journal))
         stack.enter_context(known)
         venue = open_venue(live, keys)
         stack.callback(venue.close)
-        stack.enter_context(sole_engine(live.journal))
         journal = stack.enter_context(Journal(live.journal))
         if not venue.remote and journal.last("session") is not None:
             raise ConfigError(

@@ -94,7 +94,7 @@ def registered(journal: Path, venue: str, url: str | None, mode: str, keys: Sequ
         for other in running_engines():
             if set(prints) & set(other.keys):
                 raise LiveError(
-                    f"another engine has the same key: {other.name}; two would steer one site against each other: end it first, or "
+                    f"another engine runs with the same key: {other.name}; two would steer one site against each other: end it first, or "
                     "decide in shadow mode without a key"
                 )
         path, handle = _enter(folder, engine)

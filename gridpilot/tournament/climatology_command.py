@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -95,8 +93,6 @@ def _play(settings: ClimatologyConfig) -> tuple[FloatArray, FloatArray, npt.NDAr
     from gridpilot.setup import load_setup
     from gridpilot.tournament.config import agent_specs
 
-    if os.getcwd() not in sys.path:
-        sys.path.insert(0, os.getcwd())
     setup = load_setup(settings.market, settings.prices, ticks=settings.ticks, history=settings.history)
     labels = list(agent_specs(settings.agents))[: len(settings.agents)]
     agents = {label: AgentSpec(spec["target"], spec["params"]) for label, spec in agent_specs(settings.agents).items()}

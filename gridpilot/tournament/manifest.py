@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from gridpilot.agents.by_value import BY_VALUE
+from gridpilot.documents import read_json, refuse_control_signs
 from gridpilot.errors import TournamentError
 from gridpilot.files import write_atomically
 from gridpilot.provenance import agent_files, code_hash, sha256, source_of, versions
@@ -144,12 +145,14 @@ def read_manifest(folder: Path) -> Manifest:
     """
     path = folder / MANIFEST_NAME
     try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
+        text = path.read_bytes()
     except FileNotFoundError as error:
         state = "holds no " + MANIFEST_NAME if folder.is_dir() else "does not exist"
         raise TournamentError(f"{folder} {state}, expected the folder of a tournament run") from error
-    except (OSError, ValueError) as error:
+    except OSError as error:
         raise TournamentError(f"{path} cannot be read: {error}") from error
+    manifest = read_json(text, str(path), TournamentError)
+    refuse_control_signs(manifest, str(path), TournamentError)
     if not isinstance(manifest, dict) or manifest.get("command") != "tournament":
         raise TournamentError(f"{path} is not the manifest of a tournament")
     if manifest.get("format") != _FORMAT:

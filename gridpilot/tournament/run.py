@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -13,6 +12,7 @@ import pandas as pd
 from rich.console import Console
 
 from gridpilot.errors import TournamentError
+from gridpilot.file_access import search_here_last
 from gridpilot.files import RUNS, check_output, run_folder
 from gridpilot.memory import check_memory
 from gridpilot.presets import registered
@@ -83,11 +83,11 @@ def play_tournament(
     console = console or Console(stderr=True)
     settings = validate_tournament(config)
     check_output(Path(settings.out or RUNS), TournamentError, folder=True)
-    if os.getcwd() not in sys.path:
-        sys.path.insert(0, os.getcwd())  # agents=[my_file.MyAgent] is a file in the current folder
     ticks = settings.history + settings.ticks
     check_memory(ticks * _BYTES_A_TICK, f"tournament: ticks={settings.ticks:,} and history={settings.history:,}", TournamentError)
     spec = settings.spec()
+    if any("." in agent["target"] for agent in spec.agents.values()):
+        search_here_last()  # agents=[my_file.MyAgent] is a file in the current folder
     found = inspect(spec)
     _check_size(settings, found)
     manifest = build_manifest(settings, found, len(_matches(settings, found, settings.episode_numbers)))

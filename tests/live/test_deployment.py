@@ -117,14 +117,61 @@ def test_no_link_may_be_added() -> None:
     folder = write(Path("site"))
     Path("package").mkdir()
     (folder / "policy/package").symlink_to(Path("package").absolute())
-    with pytest.raises(DeploymentError, match=r"site/policy/package is not part of the deployment"):
+    with pytest.raises(DeploymentError, match=r"site/policy/package is a link, which could lead to anything"):
         load_deployment(folder)
 
 
-def test_compiled_kernels_may_lie_beside_their_source() -> None:
+@pytest.mark.parametrize("name", ["policy", "policy/NOTE.txt", "site.yaml"])
+def test_nothing_is_reached_by_a_link(name: str) -> None:
+    folder = write(Path("site"))
+    (folder / name).rename("outside")
+    (folder / name).symlink_to(Path("outside").absolute())
+    with pytest.raises(DeploymentError, match="is a link, which could lead to anything"):
+        load_deployment(folder)
+
+
+def test_what_is_no_plain_file_is_not_waited_for() -> None:
+    folder = write(Path("site"))
+    (folder / "policy/NOTE.txt").unlink()
+    os.mkfifo(folder / "policy/NOTE.txt")
+    with pytest.raises(DeploymentError, match=r"NOTE\.txt is no plain file"):
+        load_deployment(folder)
+
+
+def test_compiled_kernels_do_not_lie_beside_their_source() -> None:
     folder = write(Path("site"))
     (folder / "policy/__pycache__").mkdir()
     (folder / "policy/__pycache__/bidder.plan-12.py311.nbi").write_text("x")
+    with pytest.raises(DeploymentError, match=r"plan-12\.py311\.nbi is not part of the deployment"):
+        load_deployment(folder)
+
+
+def test_kernels_of_its_own_are_kept_elsewhere_and_the_folder_stays_as_it_is() -> None:
+    source = b"""
+import numba
+from gridpilot import Agent
+
+@numba.njit(cache=True)
+def half(x):
+    return x / 2.0
+
+class Mine(Agent):
+    def __init__(self):
+        self.half = half(3.0)
+
+    def bid(self, observation):
+        return observation.truthful_bid()
+"""
+    program = "import sys; from pathlib import Path; from gridpilot.live.deployment import load_deployment; "
+    program += "load_deployment(Path('site')); m = sys.modules['compiled_mine']; print(m.half.stats.cache_path)"
+    folder = write(Path("site"), "compiled_mine.Mine", policy={"compiled_mine.py": source})
+    before = files(folder)
+    for home in (Path("home").absolute(), Path("/proc/nowhere")):  # the second time none that can be written
+        variables = {**os.environ, "HOME": str(home), "XDG_CACHE_HOME": str(home / ".cache"), "PYTHONDONTWRITEBYTECODE": ""}
+        done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=variables, check=False)
+        assert done.returncode == 0, done.stderr
+        assert files(folder) == before
+        assert not Path(done.stdout.strip()).is_relative_to(folder.absolute())
     assert load_deployment(folder).label == "one"
 
 
@@ -138,6 +185,10 @@ def test_compiled_kernels_may_lie_beside_their_source() -> None:
         ({"files": {}}, r"does not list agent\.yaml"),
         ({"files": {"../site.yaml": "0"}}, r"lists '\.\./site\.yaml', which is not within the folder"),
         ({"files": {"/etc/hosts": "0"}}, "lists '/etc/hosts', which is not within the folder"),
+        ({"files": {"..\\site.yaml": "0"}}, "which is not within the folder"),
+        ({"files": {"policy/a\0b": "0"}}, "which is not within the folder"),
+        ({"files": {"policy//a": "0"}}, "which is not within the folder"),
+        ({"files": {"policy/__pycache__/a.nbi": "0"}}, "compiled code is not deployed, its source is"),
     ],
 )
 def test_a_record_that_makes_no_sense(change: dict[str, Any], message: str) -> None:
@@ -175,11 +226,11 @@ def test_another_record_has_another_fingerprint() -> None:
     ("name", "content", "message"),
     [
         ("risk.yaml", b"fallback_after: 9", "risk.yaml: key 'max_change_kw' is missing"),
-        ("risk.yaml", b"[1", "risk.yaml cannot be read: while parsing"),
+        ("risk.yaml", b"[1", "risk.yaml is not YAML: while parsing"),
         ("risk.yaml", b"[1]", r"risk.yaml holds \[1\], expected a dict"),
         ("site.yaml", b"[]", "site.yaml: sites=.*at least 1 item"),
         ("site.yaml", b"[{name: a, fleet: {b: 1}}]", "fleet has 'b'"),
-        ("evaluation.json", b"{", "evaluation.json cannot be read: Expecting"),
+        ("evaluation.json", b"{", "evaluation.json is not JSON: Expecting"),
         ("manifest.json", b"[]", r"manifest.json holds \[\], expected a dict"),
         ("agent.yaml", b"target: truthful", r"agent\.yaml is not a target with its params"),
         ("agent.yaml", b"target: nobody\nparams: {}", "agent 'nobody': expected one of"),

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gridpilot.live.api import INVENTORIES
-from gridpilot.live.knapsack import best_counts
+from gridpilot.live.knapsack import MOST_LOOKED_AT, best_counts, pack
 
 
 def optimum(values: Sequence[float], powers: Sequence[int], units: Sequence[int], limit: int) -> float:
@@ -52,6 +52,30 @@ def test_tied_classes_stay_cheap() -> None:
     values = [power * 2.0 for power in powers]
     counts = best_counts(values, powers, [300, 200, 100, 285, 66], 998_769)
     assert sum(n * p for n, p in zip(counts, powers, strict=True)) == 998_769 - _gap(powers, 998_769)
+
+
+@given(items, st.integers(0, 300), st.integers(1, 40))
+def test_a_search_cut_short_loses_no_more_than_it_says(kinds: list[tuple[float, int, int]], limit: int, most: int) -> None:
+    values, powers, units = (list(column) for column in zip(*kinds, strict=True))
+    counts, loss = pack(values, powers, units, limit, most=most)
+    assert all(0 <= n <= there for n, there in zip(counts, units, strict=True))
+    assert sum(n * p for n, p in zip(counts, powers, strict=True)) <= limit
+    worth, best = sum(n * v for n, v in zip(counts, values, strict=True)), optimum(values, powers, units, limit)
+    assert worth >= best - loss - 1e-9
+    assert loss <= max(values) + 1e-9 or loss == 0.0  # of one machine, and no more
+
+
+def test_tied_primes_of_gigawatts_end() -> None:
+    # No sum of these reaches the limit, all are worth the same a watt: an exact search would take hours and all of the memory.
+    powers = [100_003, 100_019, 100_043, 100_049, 100_057]
+    values = [power * 1e-4 for power in powers]
+    limit = 9_999_999_967
+    counts, loss = pack(values, powers, [limit // power for power in powers], limit)
+    drawn = sum(n * p for n, p in zip(counts, powers, strict=True))
+    assert limit - max(powers) < drawn <= limit
+    assert 0.0 <= loss < max(values)
+    assert (counts, loss) == pack(values, powers, [limit // power for power in powers], limit)
+    assert MOST_LOOKED_AT <= 250_000
 
 
 def _gap(powers: Sequence[int], limit: int) -> int:

@@ -66,7 +66,7 @@ def test_an_engine_that_was_killed_is_stale() -> None:
 def test_one_engine_a_key_on_whatever_journal() -> None:
     with registered(Path("a.db"), "mara", URL, "live", [OTHER, KEY]):
         with (
-            pytest.raises(LiveError, match=r"another engine has the same key: 127\.0\.0\.1:8321 \(pid .*a\.db\)") as told,
+            pytest.raises(LiveError, match=r"another engine runs with the same key: 127\.0\.0\.1:8321 \(pid .*a\.db\)") as told,
             registered(Path("b.db"), "mara", URL, "live", [KEY]),
         ):
             pass

@@ -274,7 +274,7 @@ def test_a_file_that_nothing_knew_of_cannot_be_opened_in_play(readers: None) -> 
     (message,) = set(rows.loc[rows["agent"] == "Late", "first_error"])
     assert message == (
         f"tick 5: PermissionError: {Path.cwd() / 'weights.npz'} is opened during play and is no part of the run; "
-        "name it by a parameter, or open it in __init__ or reset"
+        "name it by a parameter, or open it in __init__ or reset (inspection_readers.py:14)"
     )
     known = play_chunk(replace(asked, files=frozenset([str(Path.cwd() / "weights.npz")])), matches)
     assert not known[["timeouts", "exceptions", "invalid_bids"]].to_numpy().any()

@@ -43,7 +43,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
 
-import yaml
 from pydantic import (
     BaseModel,
     BeforeValidator,
@@ -56,6 +55,7 @@ from pydantic import (
     model_validator,
 )
 
+from gridpilot.documents import read_yaml
 from gridpilot.errors import ConfigError
 
 __all__ = ["ENDPOINTS", "LONGEST_FAULT", "Fault", "Faults", "Rule", "When", "load_faults", "random_rule"]
@@ -221,11 +221,10 @@ def random_rule(rate: float, *, slow_s: float = 1.0, retry_after: float = 1.0) -
 def load_faults(path: Path) -> tuple[Rule, ...]:
     """The rules of a file. Raises :class:`~gridpilot.errors.ConfigError` that names the file, the rule and the key."""
     try:
-        found = yaml.safe_load(path.read_text(encoding="utf-8"))
+        text = path.read_bytes()
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror or error}") from error
-    except (yaml.YAMLError, ValueError) as error:
-        raise ConfigError(f"{path}: neither YAML nor JSON: {' '.join(str(error).split())}") from error
+    found = read_yaml(text, str(path), ConfigError)
     if not isinstance(found, list):
         raise ConfigError(f"{path}: expected a list of rules, each with when and fault")
     return tuple(_rule(f"{path}: rule {number}", entry) for number, entry in enumerate(found, 1))
