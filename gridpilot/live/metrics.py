@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import math
@@ -270,6 +271,11 @@ class Metrics:
         return value
 
 
+MOST_READERS: Final = 8
+ANSWER_S: Final = 10.0  # of a connection, from first to last
+HOST: Final = re.compile(r"(127\.0\.0\.1|localhost)(:\d+)?", re.IGNORECASE)
+
+
 class MetricsServer:
     """``/metrics`` and ``/health`` over HTTP on loopback, from threads of its own; a context manager.
 
@@ -315,17 +321,43 @@ class MetricsServer:
 
 
 class _Server(socketserver.ThreadingTCPServer):
+    """Answers few readers at a time, each for a short time: who holds connections open leaves the engine its own."""
+
     allow_reuse_address = True
     daemon_threads = True
 
     def __init__(self, port: int, registry: CollectorRegistry, health: Callable[[], Health]) -> None:
         self.registry, self.health = registry, health
+        self._room = threading.BoundedSemaphore(MOST_READERS)
         super().__init__(("127.0.0.1", port), _Request)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Answer in a thread of its own, or hang up where there is no room."""
+        if self._room.acquire(blocking=False):
+            super().process_request(request, client_address)
+        else:
+            self.shutdown_request(request)
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        """Answer, and hang up on who is not done in time: a byte now and then would keep any pause between bytes short."""
+        late = threading.Timer(ANSWER_S, _hang_up, (request,))
+        late.daemon = True
+        late.start()
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            late.cancel()
+            self._room.release()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A reader that has gone away is no error of this program."""
         if not isinstance(sys.exception(), ConnectionError | TimeoutError):
             super().handle_error(request, client_address)
+
+
+def _hang_up(request: socket.socket) -> None:
+    with contextlib.suppress(OSError):  # it is closed already
+        request.shutdown(socket.SHUT_RDWR)
 
 
 class _Request(BaseHTTPRequestHandler):
@@ -335,7 +367,10 @@ class _Request(BaseHTTPRequestHandler):
     sys_version = ""
 
     def do_GET(self) -> None:
-        """Answer one request."""
+        """Answer one request; a page of the web that has its name point here has a Host of its own, and is told nothing."""
+        if not HOST.fullmatch(self.headers.get("Host", "")):
+            self._answer(403, "text/plain; charset=utf-8", b"expected Host: 127.0.0.1:PORT or localhost:PORT\n")
+            return
         match self.path.partition("?")[0]:
             case "/metrics":
                 encode, content_type = choose_encoder(self.headers.get("Accept", ""))

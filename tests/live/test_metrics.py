@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import configparser
+import contextlib
+import http.client
 import itertools
 import json
 import math
+import os
 import re
 import shlex
 import socket
 import subprocess
 import sys
+import time
 from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
@@ -21,6 +25,7 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families
 
 from gridpilot.errors import LiveError
+from gridpilot.live import metrics as metrics_module
 from gridpilot.live.metrics import LABELS, Metrics, MetricsServer, is_correct, notify
 from tests.live.reports import CAP_W, START, earned, report, rough_run
 
@@ -457,3 +462,44 @@ def test_a_host_that_only_watches_does_not_load_the_numerics() -> None:
     program = "import sys, gridpilot.live.metrics, gridpilot.live.live_table, gridpilot.live.logs; print(*sorted(sys.modules))"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert not {"pandas", "pyarrow", "matplotlib", "scipy"} & set(done.stdout.split())
+
+
+def _ask(port: int, host: str) -> int:
+    with contextlib.closing(http.client.HTTPConnection("127.0.0.1", port, timeout=5.0)) as connection:
+        connection.putrequest("GET", "/health", skip_host=True)
+        if host:
+            connection.putheader("Host", host)
+        connection.endheaders()
+        return connection.getresponse().status
+
+
+@pytest.mark.parametrize(
+    ("host", "told"),
+    [("127.0.0.1:9464", True), ("localhost", True), ("LOCALHOST:1", True), ("", False), ("evil.example", False),
+     ("127.0.0.1.evil.example:80", False), ("127.0.0.1:80@evil", False)],
+)  # fmt: skip
+def test_a_page_whose_name_points_here_is_told_nothing(host: str, told: bool) -> None:
+    with MetricsServer(Metrics(time.monotonic), 0) as server:
+        assert (_ask(server.port, host) != 403) == told
+
+
+def test_readers_that_hold_on_take_few_descriptors_and_not_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(metrics_module, "ANSWER_S", 1.5)
+    with MetricsServer(Metrics(time.monotonic), 0) as server, contextlib.ExitStack() as stack:
+        before = len(os.listdir("/proc/self/fd"))
+        held = [stack.enter_context(socket.create_connection(("127.0.0.1", server.port))) for _ in range(60)]
+        started = time.monotonic()
+        while time.monotonic() - started < 1.0:  # a byte now and then, as from a reader that is only slow
+            for one in held:
+                with contextlib.suppress(OSError):
+                    one.send(b"G")
+            time.sleep(0.2)
+        assert len(os.listdir("/proc/self/fd")) - before - len(held) <= metrics_module.MOST_READERS
+        until = time.monotonic() + 10.0
+        while time.monotonic() < until:
+            with contextlib.suppress(OSError, http.client.HTTPException):
+                assert _ask(server.port, "localhost") in (200, 503)
+                break
+            time.sleep(0.1)
+        else:
+            pytest.fail("nobody else is answered")
