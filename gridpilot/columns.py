@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TextIO
 
 from rich import box
 from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-__all__ = ["Column", "Form", "fitted", "printed"]
+__all__ = ["Column", "Form", "console_for", "fitted", "printed"]
 
 
 @dataclass(frozen=True)
@@ -47,11 +49,19 @@ def fitted(title: str, columns: Sequence[Column], spare: Sequence[str], width: i
         if name in chosen:
             chosen[name] += 1
             table = _table(title, columns, chosen, styles)
-    while len(table.columns) > 2 and ruler.measure(table).maximum > width:
+    # A head may end in an ellipsis; what stands below it may not.
+    while len(table.columns) > 2 and ruler.measure(_table("", columns, chosen, styles, heads=False)).maximum > width:
         last = max(i for i, column in enumerate(columns) if _form(column, chosen) is not None)
         columns = columns[:last]
         table = _table(title, columns, chosen, styles)
     return table
+
+
+def console_for(out: TextIO, *, otherwise: int = 100) -> Console:
+    """Where tables for ``out`` are printed: as wide as its terminal, as ``COLUMNS`` says, or ``otherwise`` characters."""
+    told = os.environ.get("COLUMNS", "")
+    width = int(told) if told.isdecimal() and int(told) > 0 else otherwise
+    return Console(file=out, highlight=False, width=None if out.isatty() else width)
 
 
 def printed(console: Console, table: RenderableType) -> None:
@@ -65,18 +75,20 @@ def _form(column: Column, chosen: Mapping[str, int]) -> Form | None:
     return column.forms[k] if k < len(column.forms) else None
 
 
-def _table(title: str, columns: Sequence[Column], chosen: dict[str, int], styles: Sequence[str] | None) -> Table:
-    table = Table(
-        box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True, title=title, title_justify="left", header_style="bold"
-    )
+def _table(
+    title: str, columns: Sequence[Column], chosen: dict[str, int], styles: Sequence[str] | None, *, heads: bool = True
+) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True, title_justify="left", header_style="bold")
+    table.title = Text(title) if title else None
     shown: list[Form] = []
     for column in columns:
         form = _form(column, chosen)
         if form is not None:
-            widest = max((Text(cell).cell_len if isinstance(cell, str) else cell.cell_len for cell in form.cells), default=0)
+            texts = [cell if isinstance(cell, Text) else Text(cell) for cell in form.cells]
+            widest = max((line.cell_len for text in texts for line in text.split()), default=0)
             shown.append(form)
             table.add_column(
-                Text(form.head),
+                Text(form.head if heads else ""),
                 justify="left" if column.left else "right",
                 no_wrap=True,
                 overflow="ellipsis",

@@ -18,11 +18,11 @@ from typing import Any, Final
 
 import yaml
 from rich import box
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from gridpilot.agents.seating import AgentSpec
+from gridpilot.columns import console_for
 from gridpilot.configuration import validate
 from gridpilot.errors import FAILURES, DeploymentError
 from gridpilot.file_access import is_installed, watch_files
@@ -47,6 +47,7 @@ _LOAD: Final = """
 import sys
 from pathlib import Path
 from gridpilot.deploy import rehearse
+from gridpilot.columns import console_for
 from gridpilot.errors import GridPilotError
 try:
     rehearse(Path(sys.argv[1]))
@@ -108,7 +109,7 @@ def main(argv: list[str]) -> int:
         }
         print(json.dumps(content, indent=2, allow_nan=False))
         return 0
-    console = Console() if sys.stdout.isatty() else Console(width=100)
+    console = console_for(sys.stdout)
     console.print(_table(record, checks))
     lines = [
         *_figures(record, evaluation),

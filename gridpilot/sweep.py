@@ -12,10 +12,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from rich.console import Console
 from rich.text import Text
 
-from gridpilot.columns import Column, Form, fitted, printed
+from gridpilot.columns import Column, Form, console_for, fitted, printed
 from gridpilot.errors import ConfigError
 from gridpilot.stdout import results_only
 
@@ -133,14 +132,8 @@ def print_table(jobs: Sequence[Job], found: Sequence[int | Found], varied: Seque
     # What is found gives way from the right; a long value of a key is shortened, a number never.
     spare = [*(column.name for column in reversed(columns) if not column.stays for _ in column.forms), *(2 * list(varied))]
     with results_only() as out:
-        console = Console(file=out, highlight=False, width=None if out.isatty() else _columns())
+        console = console_for(out)
         printed(console, fitted(f"{len(jobs)} runs", columns, spare, console.width))
-
-
-def _columns() -> int:
-    """The width of what is no terminal."""
-    told = os.environ.get("COLUMNS", "")
-    return int(told) if told.isdecimal() and int(told) > 0 else 100
 
 
 def _forms(head: str, cells: Sequence[str]) -> tuple[Form, ...]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import re
 import sys
 from collections.abc import Sequence
@@ -12,12 +11,12 @@ from typing import Any, Final
 
 import yaml
 from rich import box
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from gridpilot.audit.ask import DEADLINE, audit
 from gridpilot.audit.verdict import LAWS, Audit, Verdict
+from gridpilot.columns import console_for
 from gridpilot.errors import AgentError
 
 __all__ = ["main", "parse_agents", "render"]
@@ -67,7 +66,7 @@ def main(argv: Sequence[str]) -> int:
     if options.json:
         print(json.dumps([one.as_dict() for one in audits], indent=2, allow_nan=False))
     else:
-        console = Console() if sys.stdout.isatty() else Console(width=int(os.environ.get("COLUMNS", "100")))
+        console = console_for(sys.stdout)
         for one in audits:
             console.print(render(one))
     return 0 if all(one.passed for one in audits) else 1

@@ -10,8 +10,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
 from gridpilot import configuration
 from gridpilot.backtest.config import member_specs, validate_backtest
 from gridpilot.backtest.output import results_json, run_folder, write_run
@@ -19,6 +17,7 @@ from gridpilot.backtest.result import Backtest
 from gridpilot.backtest.run import backtest
 from gridpilot.backtest.summary import REFERENCE
 from gridpilot.backtest.table import percent, render_table
+from gridpilot.columns import console_for
 from gridpilot.errors import ForecastError
 from gridpilot.files import RUNS, check_output
 from gridpilot.stdout import results_only
@@ -46,9 +45,8 @@ def _run(config: dict[str, Any]) -> Found:
         if settings.as_json:
             print(results_json(result, folder), file=out)
             return _found(result, folder)
-        width = Console(file=out).width
-        console = Console(file=out, highlight=False, soft_wrap=True, width=None if out.isatty() else max(width, 150))
-        console.print(render_table(result))
+        console = console_for(out, otherwise=150)
+        console.print(render_table(result, console.width), soft_wrap=True)
         done = f"{len(result.runs)} members in {time.monotonic() - started:.1f} s"
         print(f"scores  {folder / 'scores.parquet'}\nreport  {report}\n{done}", file=out)
     return _found(result, folder)

@@ -137,7 +137,7 @@ class BacktestResult:
 
     def _shown(self, width: int) -> str:
         text = io.StringIO()
-        Console(width=width, file=text, color_system=None).print(render_table(self.details))
+        Console(width=width, file=text, color_system=None).print(render_table(self.details, width))
         return text.getvalue()
 
 

@@ -11,6 +11,10 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, get_args
 
+from rich.table import Table
+from rich.text import Text
+
+from gridpilot.columns import Column, Form, console_for, fitted
 from gridpilot.errors import CalibrationError
 from gridpilot.files import check_output
 from gridpilot.prices.calibrate import Calibration
@@ -138,44 +142,39 @@ def _as_json(result: Calibration, series: RecordedSeries, out: Path, picture: Pa
     }
 
 
-def _print_table(result: Calibration, series: RecordedSeries, unit: str, out: Path, picture: Path) -> None:
-    from rich import box
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table
-
-    console = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 150)
+def _table(result: Calibration, series: RecordedSeries, unit: str, width: int) -> Table:
+    """Real and simulated figures, as many of them as ``width`` characters hold."""
     shown_unit = "log returns" if result.comparison.of == "log returns" else ("unit of the file" if unit == RAW else unit)
-    table = Table(
-        title=escape(f"{series.source}, {result.fit.parameters['dynamics']} ({shown_unit})"),
-        box=box.SIMPLE_HEAD,
-        title_justify="left",
-    )
-    for name, justify in (
-        ("statistic", "left"),
-        ("real", "right"),
-        ("simulated", "right"),
-        ("98 % of paths", "right"),
-        ("verdict", "left"),
-    ):
-        table.add_column(name, justify=justify, overflow="fold")  # type: ignore[arg-type]
+    rows = result.comparison.rows
+    verdicts = [Text("agrees", "green") if row.agrees else Text("DISAGREES", "bold red") for row in rows]
+    told = [Text.assemble(verdict, f" {row.reason}") for verdict, row in zip(verdicts, rows, strict=True)]
+    names = [row.name for row in rows]
+    columns = [
+        Column(
+            "statistic",
+            (Form("statistic", names), Form("statistic", names, 24), Form("statistic", names, 14)),
+            left=True,
+            stays=True,
+        ),
+        Column("real", (Form("real", [f"{row.real:.4g}" for row in rows]),)),
+        Column("simulated", (Form("simulated", [f"{row.simulated:.4g}" for row in rows]),)),
+        Column("paths", (Form("98 % of paths", [f"{row.low:.3g} to {row.high:.3g}" for row in rows]),)),
+        Column("verdict", (Form("verdict", told), Form("verdict", verdicts)), left=True, stays=True),
+    ]
     if result.held_out is not None:
-        table.add_column("last third", justify="right")
-        table.add_column("fit without it", justify="right")
-    for i, row in enumerate(result.comparison.rows):
-        verdict = "[green]agrees[/]" if row.agrees else "[bold red]DISAGREES[/]"
-        cells = [
-            row.name,
-            f"{row.real:.4g}",
-            f"{row.simulated:.4g}",
-            f"{row.low:.3g} to {row.high:.3g}",
-            f"{verdict} {escape(row.reason)}",
-        ]
-        if result.held_out is not None:
-            held = result.held_out.rows[i]
-            cells += [f"{held.real:.4g}", f"{held.simulated:.4g}" + ("" if held.agrees else " *")]
-        table.add_row(*cells)
-    console.print(table)
+        held = result.held_out.rows
+        marked = [f"{row.simulated:.4g}" + ("" if row.agrees else " *") for row in held]
+        columns.append(Column("last", (Form("last third", [f"{row.real:.4g}" for row in held]),)))
+        columns.append(Column("without", (Form("fit without it", marked),)))
+    spare = ("verdict", "statistic", "without", "last", "paths", "statistic")
+    return fitted(f"{series.source}, {result.fit.parameters['dynamics']} ({shown_unit})", columns, spare, width)
+
+
+def _print_table(result: Calibration, series: RecordedSeries, unit: str, out: Path, picture: Path) -> None:
+    from rich.markup import escape
+
+    console = console_for(sys.stdout, otherwise=150)
+    console.print(_table(result, series, unit, console.width), soft_wrap=True)
     if result.held_out is not None and result.held_out.disagreeing:
         console.print(
             "  * beyond the tolerance of the row: out of sample, where the market itself may have changed; not part of the verdict"

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TextIO
 
 import pandas as pd
-from rich.console import Console
 
+from gridpilot.columns import console_for
 from gridpilot.errors import TournamentError
 from gridpilot.files import check_output, write_atomically
 from gridpilot.tournament.audits import failed_audits
@@ -59,7 +59,6 @@ def leaderboard_json(board: Leaderboard, manifest: Manifest) -> str:
 
 def print_leaderboard(board: Leaderboard, manifest: Manifest, out: TextIO | None = None) -> None:
     """Print the leaderboard to ``out``, by default stdout, as wide as the terminal; 100 columns where there is none."""
-    out = out or sys.stdout
-    console = Console(file=out, width=None if out.isatty() else 100)
+    console = console_for(out or sys.stdout)
     mechanism = str(manifest["config"]["market"].get("mechanism", ""))
     console.print(render(board, width=console.width, mechanism=mechanism, suspects=failed_audits(manifest)))

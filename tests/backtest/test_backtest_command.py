@@ -283,3 +283,22 @@ def test_without_scoringrules_the_crps_is_computed_here(monkeypatch: pytest.Monk
     assert np.allclose(result.scores["crps"], 2.0 * result.scores["pinball"])
     with pytest.raises(MissingExtraError, match="scenarios=5"):
         backtest(validate_backtest(configuration(scenarios=5)), {"persistence": {}}, builders=builders)
+
+
+@pytest.mark.parametrize("columns", [40, 80, 100])
+def test_a_narrow_terminal_is_told_of_fewer_horizons_and_no_figure_is_cut(
+    columns: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    assert (
+        backtest_command.main(
+            ["process=seasonal", "days=1", "warm_up_days=1", "members=[persistence,seasonal_naive]", f"out=run{columns}"]
+        )
+        == 0
+    )
+    table = capsys.readouterr().out.partition("1 - MAE")[0].splitlines()[1:]
+    assert all(len(line) <= columns for line in table)
+    assert "…" not in "".join(table)
+    heads = next(line for line in table if "cover %" in line)
+    assert all(head in heads for head in ("5 min", "1 h", "24 h"))
+    assert ("15 min" in heads) == (columns > 40)
