@@ -292,7 +292,7 @@ def test_a_narrow_terminal_is_told_of_fewer_horizons_and_no_figure_is_cut(
     monkeypatch.setenv("COLUMNS", str(columns))
     assert (
         backtest_command.main(
-            ["process=seasonal", "days=1", "warm_up_days=1", "members=[persistence,seasonal_naive]", f"out=run{columns}"]
+            ["process=seasonal", "days=3", "warm_up_days=1", "members=[persistence,seasonal_naive]", f"out=run{columns}"]
         )
         == 0
     )
