@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from types import FrameType
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, TextIO
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, StrictBool
 
@@ -21,6 +21,7 @@ from gridpilot import configuration
 from gridpilot.errors import AgentError, ConfigError
 from gridpilot.live.api import TICK
 from gridpilot.live.config import LiveConfig, RiskLimits
+from gridpilot.stdout import results_only
 
 __all__ = ["main"]
 
@@ -71,9 +72,16 @@ def main(argv: list[str]) -> int:
 
 
 def _run(config: dict[str, Any]) -> int:
+    settings = configuration.validate(LiveRun, config, "live")
+    if not settings.as_json:
+        return _begin(settings, None)
+    with results_only() as out:  # what the agent prints is no line of JSON
+        return _begin(settings, out)
+
+
+def _begin(settings: LiveRun, lines: TextIO | None) -> int:
     from gridpilot.live.open_venue import find_venue
 
-    settings = configuration.validate(LiveRun, config, "live")
     pilot = _pilot(settings)
     live = settings.live.model_copy(update={"risk": pilot.risk})
     keys = [SecretStr(key.strip()) for key in os.environ.get(KEY_VARIABLE, "").split(",") if key.strip()]
@@ -81,7 +89,7 @@ def _run(config: dict[str, Any]) -> int:
         raise ConfigError(
             f"live.mode=live needs a key in {KEY_VARIABLE}, which is not set; gridpilot live register --name NAME makes a site"
         )
-    return _operate(live, pilot, keys, lines=settings.as_json)
+    return _operate(live, pilot, keys, lines=lines)
 
 
 def _pilot(settings: LiveRun) -> Pilot:
@@ -104,7 +112,7 @@ def _pilot(settings: LiveRun) -> Pilot:
     return pilot if pilot.name else Pilot(pilot.target, pilot.params, pilot.risk, type(built).__name__, pilot.origin)
 
 
-def _operate(live: LiveConfig, pilot: Pilot, keys: Sequence[SecretStr], *, lines: bool) -> int:
+def _operate(live: LiveConfig, pilot: Pilot, keys: Sequence[SecretStr], *, lines: TextIO | None) -> int:
     from gridpilot.agents.seating import AgentSpec
     from gridpilot.live.engine import Engine
     from gridpilot.live.journal import Journal

@@ -6,7 +6,7 @@ import json
 import math
 from collections.abc import Callable
 from datetime import datetime
-from typing import Any
+from typing import Any, TextIO
 
 import structlog
 
@@ -21,7 +21,7 @@ __all__ = ["Watch"]
 
 
 class Watch:
-    """Passes on what the engine says; ``lines`` writes a line of JSON a cycle to stdout instead of the table.
+    """Passes on what the engine says; ``lines`` takes a line of JSON a cycle, instead of the table.
 
     systemd's watchdog is fed only while the loop turns and decides: the last correct cycle is no older than ``correct_limit`` wall s.
     """
@@ -33,7 +33,7 @@ class Watch:
         *,
         monotonic: Callable[[], float],
         table: LiveTable | None = None,
-        lines: bool = False,
+        lines: TextIO | None = None,
         heartbeat_limit: float = math.inf,
         correct_limit: float = math.inf,
     ) -> None:
@@ -58,13 +58,13 @@ class Watch:
             self._say(message)
         if self._table is not None:
             self._table.update(report)
-        if self._lines:
+        if self._lines is not None:
             body = {
                 "at": format_time(report.at), "kind": report.kind, "reason": report.reason, "causes": report.causes,
                 "prices": report.prices, "counts": report.counts, "power_w": report.power_w, "profit": report.profit,
                 "best": report.alternatives["best"], "status": report.status, "latency": round(report.latency, 6),
             }  # fmt: skip
-            print(json.dumps(body), flush=True)
+            print(json.dumps(body), file=self._lines, flush=True)
 
     def heartbeat(self) -> None:
         """The loop has turned."""
