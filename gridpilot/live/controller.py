@@ -119,16 +119,14 @@ class Controller:
         self._asked: int | None = None  # tick at which the agents were last asked; None where they have to begin anew
         self._bids_refused: tuple[str, ...] = ()
 
-    def rehearse(self, kind: DecisionKind = "row") -> None:
-        """Let throwaway agents decide once at the newest row, so that compiled code is loaded before it counts; without asking them where
-        ``kind`` is another than "row".
-        """
+    def rehearse(self) -> None:
+        """Let throwaway agents decide once at the newest row, so that compiled code is loaded before it counts."""
         other = Controller(
             self.facility, self._specs, self.limits, State(self.facility.off), keep=self.observer.keep, seed=self._seed
         )
         assert self.observer.row is not None
         other.observer.add([self.observer.row])
-        other.decide(kind, self.observer.row.at)
+        other.decide("row", self.observer.row.at)
 
     def decide(self, kind: DecisionKind, at: datetime, causes: Sequence[str] = (), *, forced: Collection[str] = ()) -> Decision:
         """Decide at the newest row; the agents are asked where ``kind`` is "row".

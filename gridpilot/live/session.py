@@ -17,7 +17,6 @@ from gridpilot.live.accepted_rows import BACKWARDS, AcceptedRows, RefusedRow
 from gridpilot.live.api import format_time
 from gridpilot.live.config import LiveConfig
 from gridpilot.live.controller import Controller
-from gridpilot.live.cycle_report import DecisionKind
 from gridpilot.live.execution import Execution
 from gridpilot.live.journal import Journal
 from gridpilot.live.journal_json import counts_to_json, facility_to_json, refused_row_to_json, row_to_json, state_to_json
@@ -107,10 +106,7 @@ def begin(
         reconciled = {"counts": counts_to_json(running), "power_w": facility.total_w(running), "message": "at start"}
         records.append(("reconciliation", reconciled))
     journal.append(records, at=venue.clock.now())
-    rehearsed: tuple[DecisionKind, ...] = ("no_row", "row")
-    for kind in rehearsed:  # what it took to load some kernels is given back before others are loaded
-        release_compiler()
-        controller.rehearse(kind)
+    controller.rehearse()
     release_compiler()
     return Session(recovery, accepted, controller, execution, Replica(recovery) if config.twin else None, refused, body)
 
