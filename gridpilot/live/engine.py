@@ -27,7 +27,6 @@ from gridpilot.live.journal_json import (
     refused_row_to_json,
     row_to_json,
 )
-from gridpilot.live.memory import release_compiler
 from gridpilot.live.session import begin
 from gridpilot.live.venue import Venue
 from gridpilot.live.watch import Watch
@@ -98,7 +97,6 @@ class Engine:
             is_stopping=lambda: bool(self._stopping), tell=lambda text: self.watch.note("waiting", text),
         )  # fmt: skip
         self.venue.begun()
-        release_compiler()
         self.accepted, self.controller, self.execution = session.accepted, session.controller, session.execution
         self.replica, recovery = session.replica, session.recovery
         self.account = Account(session.controller, recovery.booked, self.clock.now)

@@ -119,6 +119,7 @@ def _operate(live: LiveConfig, pilot: Pilot, keys: Sequence[SecretStr], *, lines
     from gridpilot.live.live_table import Heading, LiveTable
     from gridpilot.live.lock import sole_engine
     from gridpilot.live.logs import configure
+    from gridpilot.live.memory import release_compiler
     from gridpilot.live.metrics import Metrics, MetricsServer
     from gridpilot.live.open_venue import find_venue, open_venue
     from gridpilot.live.patience import insist, never, say
@@ -126,7 +127,9 @@ def _operate(live: LiveConfig, pilot: Pilot, keys: Sequence[SecretStr], *, lines
     from gridpilot.live.watch import Watch
     from gridpilot.market.compilation import start_without_blas
 
+    release_compiler()  # before and after, so that the pages of its import and of its start are never there together
     start_without_blas()
+    release_compiler()
     shown = not lines and (sys.stdout.isatty() if live.table is None else live.table)
     log = configure(table=shown, secrets=keys)
     with contextlib.ExitStack() as stack:

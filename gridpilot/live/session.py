@@ -20,6 +20,7 @@ from gridpilot.live.controller import Controller
 from gridpilot.live.execution import Execution
 from gridpilot.live.journal import Journal
 from gridpilot.live.journal_json import counts_to_json, facility_to_json, refused_row_to_json, row_to_json, state_to_json
+from gridpilot.live.memory import release_compiler
 from gridpilot.live.patience import insist
 from gridpilot.live.recovery import Recovery, recover
 from gridpilot.live.replica import Replica
@@ -106,6 +107,7 @@ def begin(
         records.append(("reconciliation", reconciled))
     journal.append(records, at=venue.clock.now())
     controller.rehearse()
+    release_compiler()
     return Session(recovery, accepted, controller, execution, Replica(recovery) if config.twin else None, refused, body)
 
 

@@ -413,7 +413,7 @@ def test_a_second_engine_with_the_same_key_does_not_start(
     with registered(Path("first.db"), "mara", "http://127.0.0.1:9", "live", [SecretStr(key)]):
         for mode in ("live", "shadow"):
             error = failed([*nobody, f"live.mode={mode}"], capsys)
-            assert "another engine has the same key: 127.0.0.1:9 (pid" in error
+            assert "another engine runs with the same key: 127.0.0.1:9 (pid" in error
             assert key not in error
         flown("live=simulated", "live.rows=2", "live.journal=simulated.db")  # has no use for a key
     assert not Path("second.db").exists()
