@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import bisect
 import math
+import reprlib
 import statistics
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Final
 
 from gridpilot.live.api import PRICE_FIELDS, TICK, PriceRow, parse_time
@@ -18,7 +20,12 @@ __all__ = ["BACKWARDS", "AcceptedRows", "Merge", "RefusedRow", "newest_of"]
 
 REFERENCE_ROWS: Final = 5  # accepted rows whose median a new price is compared with
 LONGEST: Final = 3.0  # a gap widens the band of a jump by the square root of its ticks, as a random walk spreads, up to this power
+_NEVER: Final = datetime.min.replace(tzinfo=UTC)
 BACKWARDS: Final = 2 * TICK  # that a feed may be behind the rows known: answers come late and out of order
+MOST_TOLD: Final = 20  # refusals of one reading
+MOST_KNOWN: Final = 65_536  # refused rows that are remembered
+HOPELESS: Final = frozenset({"price_nan", "price_negative", "price_band"})  # reasons that neither time nor other rows change
+LONGEST_FIELD: Final = 64  # characters of a time or a number
 AHEAD: Final = 2 * TICK  # a row may be this far in the engine's future: clocks differ
 
 
@@ -37,7 +44,7 @@ class Merge:
     """What a reading added to what was known."""
 
     accepted: tuple[PriceRow, ...]  # oldest first
-    refused: tuple[RefusedRow, ...]  # each told once, however often it is read
+    refused: tuple[RefusedRow, ...]  # each told once, however often it is read; of many the first, the newest, and how many more
 
 
 def newest_of(entries: Iterable[Any]) -> datetime | None:
@@ -60,7 +67,8 @@ class AcceptedRows:
         self._keep = keep
         self._rows: list[PriceRow] = []  # accepted, oldest first
         self._values: dict[Any, Any] = {}  # timestamp as received -> values as received, of rows that need no second look
-        self._refused: dict[str, None] = {}  # refused rows as received, in the order of their refusal
+        self._told: set[int] = set()  # hashes of rows that were refused; what is not remembered is told by its number
+        self._hopeless: set[int] = set()  # of those that no other rows, and no time, could make acceptable
         self._forgotten: datetime | None = None  # newest row that is no longer kept
 
     @property
@@ -94,11 +102,13 @@ class AcceptedRows:
                 self._insert(row)
                 accepted.append(row)
             else:
+                if problem[0] in HOPELESS and len(self._hopeless) < MOST_KNOWN:
+                    self._hopeless.add(_mark(entry))
                 refused.append(RefusedRow(row.at, *problem, _shorten(entry)))
             if problem is None or problem[0] == "row_repeated":
                 self._remember(entry)
-        told = [refusal for refusal in refused if refusal.reason != "row_repeated" and self._is_news(refusal)]
-        return Merge(tuple(accepted), tuple(told))
+        news = [refusal for refusal in refused if refusal.reason != "row_repeated" and self._is_news(refusal)]
+        return Merge(tuple(accepted), tuple(_told(news)))
 
     def _parse(self, entry: Any) -> PriceRow | RefusedRow | None:
         """A row, why it is none, or None where it was accepted before."""
@@ -106,12 +116,15 @@ class AcceptedRows:
             return None if self._values.get(entry.at) == entry.raw else entry
         if not isinstance(entry, Mapping):
             return RefusedRow(None, "row_unreadable", f"expected an object, got {type(entry).__name__}", _shorten(entry))
-        known = self._values.get(_hashable(entry.get("timestamp")))
-        if known is not None and known == _prices(entry):
-            return None
+        stamp = entry.get("timestamp")
         at = None
         try:
-            at = parse_time(entry.get("timestamp"))
+            at = parse_time(stamp)
+            known = self._values.get(stamp)
+            if known is not None and known == _prices(entry):
+                return None
+            if _mark(entry) in self._hopeless:
+                return None
             return PriceRow(at, *(_number(entry.get(field), name) for field, name in zip(PRICE_FIELDS, CHANNELS, strict=True)))
         except ValueError as error:
             return RefusedRow(at, "row_unreadable", str(error), _shorten(entry))
@@ -155,28 +168,48 @@ class AcceptedRows:
         if isinstance(entry, PriceRow):
             self._values[entry.at] = entry.raw
         elif isinstance(entry, Mapping):
-            self._values[_hashable(entry.get("timestamp"))] = _prices(entry)
+            self._values[entry["timestamp"]] = _prices(entry)
+        if len(self._values) > 4 * self._keep + MOST_TOLD:  # one time may be written in many ways
+            del self._values[next(iter(self._values))]
 
     def _is_news(self, refusal: RefusedRow) -> bool:
-        if refusal.row in self._refused:
+        mark = hash((refusal.row, refusal.reason))
+        if mark in self._told:
             return False
-        self._refused[refusal.row] = None
-        if len(self._refused) > self._keep:
-            del self._refused[next(iter(self._refused))]
+        if len(self._told) < MOST_KNOWN:
+            self._told.add(mark)
         return True
+
+
+def _told(news: Sequence[RefusedRow]) -> list[RefusedRow]:
+    """Refusals to be told one by one, the newest row's last, and one that counts the others."""
+    if len(news) <= MOST_TOLD:
+        return list(news)
+    newest = max((refusal for refusal in news if refusal.at is not None), key=lambda one: one.at or _NEVER, default=news[-1])
+    others = [refusal for refusal in news if refusal is not newest]
+    told, more = others[: MOST_TOLD - 2], others[MOST_TOLD - 2 :]
+    counted = Counter(refusal.reason for refusal in more).most_common()
+    count = ", ".join(f"{reason} {number}" for reason, number in counted)
+    return [*told, RefusedRow(None, counted[0][0], f"{len(more)} more rows refused in one reading: {count}", ""), newest]
 
 
 def _prices(entry: Mapping[str, Any]) -> tuple[Any, ...]:
     return tuple(entry.get(field) for field in PRICE_FIELDS)
 
 
-def _hashable(value: Any) -> Any:
-    return value if isinstance(value, str) else repr(value)
+def _mark(entry: Any) -> int:
+    """By what a row is known again that was refused."""
+    try:
+        return hash(entry.raw if isinstance(entry, PriceRow) else (entry["timestamp"], _prices(entry)))
+    except TypeError:  # a list in place of a price
+        return hash(_shorten(entry))
 
 
 def _number(value: Any, name: str) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         raise ValueError(f"{name} price is {value!r:.60}, expected a number")
+    if isinstance(value, str) and len(value) > LONGEST_FIELD:
+        raise ValueError(f"{name} price has {len(value)} characters, expected a number")
     try:
         return float(value)
     except (ValueError, OverflowError) as error:
@@ -184,4 +217,9 @@ def _number(value: Any, name: str) -> float:
 
 
 def _shorten(entry: Any) -> str:
-    return repr(entry)[:300]
+    return _SHORT.repr(entry)[:300]
+
+
+_SHORT: Final = reprlib.Repr()
+_SHORT.maxstring = _SHORT.maxother = _SHORT.maxlong = 120
+_SHORT.maxdict = 12

@@ -51,7 +51,8 @@ class Agenda:
 
     def due(self, newest: PriceRow, now: datetime, now_wall: float, *, halted: bool, newer: bool, late: str) -> Trigger | None:
         """What there is to decide now, if anything; ``late`` is the cause where no row has come, ``newer`` whether one just has."""
-        limits, age = self._limits, (now - newest.at) / TICK
+        # Where a clock has gone back, what counts is how long ago the row came.
+        limits, age = self._limits, max((now - newest.at) / TICK, (now_wall - self.arrived) / self._tick)
         mark_age = max(0, math.floor(age))
         mark = newest.at + mark_age * TICK  # of the tick that it is
         if halted:

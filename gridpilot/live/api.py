@@ -141,11 +141,19 @@ def machine_site(name: str, fleet: Sequence[MachineClass], power_w: int) -> Site
     return Site(name, tuple(fleet), grid_kw=grid_kw, ramp_up_kw=grid_kw, boot_loss=0.0, battery=Battery(), cooling=no_heat)
 
 
+_LONGEST_TIME: Final = 64  # characters
+
+
 def parse_time(text: Any) -> datetime:
     """A timestamp of the API: naive ISO 8601 means UTC; a trailing Z or an offset is understood too. Raises ``ValueError``."""
     if not isinstance(text, str):
         raise ValueError(f"timestamp is {text!r:.60}, expected ISO 8601 text")
-    parsed = datetime.fromisoformat(text)
+    if len(text) > _LONGEST_TIME:
+        raise ValueError(f"timestamp has {len(text)} characters, expected ISO 8601 text")
+    try:
+        parsed = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise ValueError(f"timestamp is {text!r}, expected ISO 8601 text") from error
     try:
         return parsed.replace(tzinfo=UTC) if parsed.tzinfo is None else parsed.astimezone(UTC)
     except OverflowError as error:

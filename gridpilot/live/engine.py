@@ -11,10 +11,11 @@ from datetime import datetime
 from typing import Any, Final
 
 from gridpilot.agents.seating import AgentSpec
-from gridpilot.errors import RefusedError, VenueError
+from gridpilot.errors import LiveError, RefusedError, VenueError
 from gridpilot.live.accepted_rows import BACKWARDS, RefusedRow, newest_of
 from gridpilot.live.account import Account
 from gridpilot.live.agenda import Agenda, Trigger
+from gridpilot.live.all_off import AllOff
 from gridpilot.live.api import TICK, Counts, PriceRow, format_time, parse_time
 from gridpilot.live.config import LiveConfig
 from gridpilot.live.controller import Decision
@@ -38,6 +39,7 @@ FRESH: Final = 1.5 * TICK  # greatest age of a row that a decision still counts 
 LOOK_S: Final = 1.0  # wall s between two looks for a halt while nothing else is to be done
 LOOKS: Final = 15  # at the most, in one such pause
 FOREIGN: Final = "foreign_command"
+LONG_AGO: Final = 0.5  # of a tick's wall length, after which prices are read again before anything is switched on by them
 GIVE_UP: Final = 0.8  # of a tick's wall length, after which a command is not repeated any more
 
 
@@ -78,7 +80,11 @@ class Engine:
 
         Raises :class:`~gridpilot.errors.LiveError` where it cannot start: no prices, no limit, machines that cannot be read.
         """
-        self._begin()
+        try:
+            self._begin()
+        except LiveError:
+            self._leave_off("the engine cannot start")
+            raise
         why = "failed"
         try:
             while not self._stopping and not self._is_done():
@@ -88,6 +94,8 @@ class Engine:
                 self._resolve()
             why = self._stopping or "done"
         finally:
+            if why == "failed":
+                self._leave_off("the engine cannot go on")
             self.journal.append([("stop", {"why": why})], at=self.clock.now())
             self.watch.stopped(why)
 
@@ -118,6 +126,11 @@ class Engine:
             self._refuse(refusal)
         if self.sends and session.recovery.unfinished is not None:
             self._finish(session.recovery.unfinished, newest)
+
+    def _leave_off(self, why: str) -> None:
+        """Leave nothing running that nobody looks after; who is asked to stop leaves machines as they are."""
+        if self.sends and not self._stopping:
+            AllOff(self.venue, self.journal, lambda text: self.watch.note("off", text)).leave(why)
 
     # One turn of the loop.
 
@@ -167,8 +180,9 @@ class Engine:
             return  # rows of another feed: those of the same times are others, and none is newer
         merge = self.accepted.merge(entries, self.clock.now())
         self._unread += merge.accepted
+        if merge.refused:  # one transaction a reading
+            self.journal.append([("refused_row", refused_row_to_json(each)) for each in merge.refused], at=self.clock.now())
         for refusal in merge.refused:
-            self.journal.append([("refused_row", refused_row_to_json(refusal))], at=self.clock.now())
             self._refuse(refusal)
 
     def _has_gone_back(self, entries: Sequence[Any]) -> bool:
@@ -250,6 +264,12 @@ class Engine:
 
         if self.journal.halt.halted != halting:  # since the turn began
             return Result("abandoned", self.execution.counts, 0, 0.0, 0, "a halt came first" if not halting else "resumed")
+        if (
+            any(map(any, desired))
+            and self.clock.monotonic() - self._seen > LONG_AGO * self.timing.tick
+            and is_current() is not True
+        ):
+            return Result("abandoned", self.execution.counts, 0, 0.0, 0, "prices were read too long ago, and are others by now")
         until = self.clock.monotonic() + GIVE_UP * self.timing.tick
         result = self.execution.carry_out(desired, is_current=is_current, started=started, until=until)
         smooth = result.status == "applied" and not result.message

@@ -196,6 +196,9 @@ def _look(result: Halted, *, late: bool, ended: bool) -> None:
 def _outcome(journal: Journal) -> tuple[str, str]:
     """Status and message of the newest command since the halt; as a status "" where there is none, or where something still runs."""
     order, told, read = (journal.last(kind) for kind in ("halt", "outcome", "reconciliation"))
+    first = journal.last("off")
+    if order is not None and first is not None and first.seq > max(order.seq, told.seq if told else 0, read.seq if read else 0):
+        return ("applied", "") if first.body["confirmed"] else ("unknown", str(first.body["message"]))
     if order is None or told is None or told.seq < order.seq:
         return "", ""
     body: dict[str, Any] = told.body

@@ -7,6 +7,7 @@ decision        :meth:`gridpilot.live.controller.Decision.to_json`, and whether 
 intent          a command, before it is sent
 outcome         what became of a decision, and what that adds to what is earned (:mod:`gridpilot.live.ledger`)
 reconciliation  what the venue reports to run, at the start and after every doubt, and what that changes
+off             everything switched off before a session has begun, or at an end that nobody asked for: why, and whether it was confirmed
 api, halt, resume, stop
 """
 

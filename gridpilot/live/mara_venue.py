@@ -7,8 +7,8 @@ from typing import Any, ClassVar, Final, Self
 
 from pydantic import SecretStr
 
-from gridpilot.errors import ConfigError, LiveError
-from gridpilot.live.api import Counts, Inventory, build_site
+from gridpilot.errors import ConfigError, LiveError, UnavailableError
+from gridpilot.live.api import CLASSES, Counts, Inventory, build_site
 from gridpilot.live.client import MaraClient
 from gridpilot.live.clock import Clock, SystemClock
 from gridpilot.live.config import LiveConfig, Timing
@@ -56,8 +56,9 @@ class MaraVenue(Venue):
         """Read the inventory and every site's power; the limit is the smaller of theirs and the configured one."""
         inventory, powers = self._opened = self._read()
         limit = sum(powers) if self._power_w is None else min(self._power_w, sum(powers))
-        if limit <= 0:
-            raise LiveError(f"mara: the sites' power is {limit} W, expected more than 0")
+        self.without_power = limit <= 0
+        if self.without_power:
+            raise UnavailableError(f"mara: the sites' power is {limit} W, expected more than 0")
         names = ("mara",) if len(powers) == 1 else tuple(f"mara {i + 1}" for i in range(len(powers)))
         return Facility(
             tuple(build_site(name, inventory, min(power, limit)) for name, power in zip(names, powers, strict=True)), limit
@@ -78,6 +79,10 @@ class MaraVenue(Venue):
     def set_machines(self, site: int, counts: Counts) -> Counts:
         """``PUT /machines``, all five fields."""
         return self.client.set_machines(site, counts)
+
+    def switch_off(self) -> None:
+        """``PUT /machines`` with nothing, for each key."""
+        self.all_off([(0,) * len(CLASSES)] * self._n_keys)
 
     def changed(self) -> bool:
         """Whether the inventory or a site's power is another than at ``open``."""

@@ -13,11 +13,13 @@ from typing import Any, Final
 
 from gridpilot.agents.seating import AgentSpec
 from gridpilot.errors import LiveError
-from gridpilot.live.accepted_rows import BACKWARDS, AcceptedRows, RefusedRow
+from gridpilot.live.accepted_rows import AHEAD, BACKWARDS, AcceptedRows, RefusedRow
+from gridpilot.live.all_off import AllOff
 from gridpilot.live.api import format_time
 from gridpilot.live.config import LiveConfig
 from gridpilot.live.controller import Controller
 from gridpilot.live.execution import Execution
+from gridpilot.live.facility import Facility
 from gridpilot.live.journal import Journal
 from gridpilot.live.journal_json import counts_to_json, facility_to_json, refused_row_to_json, row_to_json, state_to_json
 from gridpilot.live.memory import release_compiler
@@ -29,6 +31,8 @@ from gridpilot.live.venue import Venue
 __all__ = ["Session", "begin"]
 
 FIRST_ASK: Final = 0.5  # of a tick's wall length, for an agent that begins
+CLOCKS_DIFFER: Final = 3  # rows from the future that are no junk: a clock is wrong, and it may be this one
+CLOCK_OFF: Final = timedelta(days=400)  # beyond which a time is junk
 _FAR_FUTURE: Final = datetime.max.replace(tzinfo=UTC) - timedelta(days=2)
 _PACKAGES: Final = ("gridpilot", "numpy", "numba", "httpx2")
 
@@ -63,12 +67,18 @@ def begin(
     for. Raises :class:`~gridpilot.errors.LiveError` where the limit, the prices or the machines cannot be read within the venue's patience.
     """
     recovery = recover(journal, config.history)
-    ask = partial(insist, clock=venue.clock, patience=venue.timing.patience, is_stopping=is_stopping, tell=tell)
+    off = AllOff(venue, journal, tell)
+
+    def looking() -> bool:
+        if sends:
+            off.where_due()
+        return is_stopping()
+
+    looking()  # a halt waits for nothing that switching off does not need
+    ask = partial(insist, clock=venue.clock, patience=venue.timing.patience, is_stopping=looking, tell=tell)
     without = f"{venue.name}: cannot start without"
-    facility = ask(venue.open, f"{without} the site")
-    accepted, refused = _first_rows(
-        venue, config, journal.path, recovery, lambda: ask(venue.prices, f"{without} prices"), is_stopping
-    )
+    facility = _site(venue, lambda: ask(venue.open, f"{without} the site"), stays=sends, is_stopping=is_stopping)
+    accepted, refused = _first_rows(venue, config, journal.path, recovery, lambda: ask(venue.prices, f"{without} prices"), looking)
     execution = Execution(venue, facility)
     running = ask(execution.reconcile, f"{without} the machines that run") if sends else recovery.state(facility).counts
     state = recovery.state(facility, running)
@@ -111,6 +121,16 @@ def begin(
     return Session(recovery, accepted, controller, execution, Replica(recovery) if config.twin else None, refused, body)
 
 
+def _site(venue: Venue, ask: Callable[[], Facility], *, stays: bool, is_stopping: Callable[[], bool]) -> Facility:
+    """What there is to run; an engine that sends stays for as long as no power may be drawn, with everything off."""
+    while True:
+        try:
+            return ask()
+        except LiveError:
+            if not (stays and venue.without_power) or is_stopping():
+                raise
+
+
 def _first_rows(
     venue: Venue,
     config: LiveConfig,
@@ -134,9 +154,16 @@ def _first_rows(
                 )
         accepted = AcceptedRows(config.risk, config.history)
         accepted.restore(recovery.rows)
-        merge = accepted.merge(entries, venue.clock.now())
-        if accepted.newest is not None:
+        now = venue.clock.now()
+        merge = accepted.merge(entries, now)
+        ahead = [row.at for row in trial.rows if now + AHEAD < row.at < now + CLOCK_OFF]
+        if accepted.newest is not None and len(ahead) < CLOCKS_DIFFER:
             return accepted, merge.refused
+        if len(ahead) >= CLOCKS_DIFFER and (is_stopping() or venue.clock.monotonic() >= until):
+            raise LiveError(
+                f"{venue.name}: {len(ahead)} rows are ahead of this machine's clock, the newest is of {format_time(ahead[-1])}, and it is "
+                f"{format_time(now)} here: set the clock that is wrong; the rows that would count are old ones"
+            )
         if is_stopping() or venue.clock.monotonic() >= until:
             reasons = "; ".join(f"{refusal.reason}: {refusal.message}" for refusal in merge.refused[:3])
             raise LiveError(f"{venue.name}: no price row that can be used, expected at least one; {reasons or 'the feed is empty'}")

@@ -86,6 +86,9 @@ def power_of(journal: Journal) -> int | None:
     """W that run as far as a journal knows; None before anything was decided or read."""
     session, told, read = (journal.last(kind) for kind in ("session", "outcome", "reconciliation"))
     runs = max((record for record in (told, read) if record is not None), key=lambda record: record.seq, default=None)
+    off = journal.last("off")
+    if off is not None and off.body["confirmed"] and (runs is None or off.seq > runs.seq):
+        return 0
     return None if session is None or runs is None else _power_w(session.body["sites"], runs.body["counts"])
 
 

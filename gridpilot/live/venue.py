@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Self
 
 from pydantic import SecretStr
 
-from gridpilot.errors import ConfigError
+from gridpilot.errors import ConfigError, UnknownOutcomeError, VenueError
 from gridpilot.live.api import Counts
 from gridpilot.live.clock import Clock
 from gridpilot.live.config import LiveConfig, Timing
@@ -33,6 +33,7 @@ class Venue(ABC):
     remote: ClassVar[bool] = (
         False  # a service that runs on without this program: sending needs a key, and a journal is gone on with
     )
+    without_power: bool = False  # whether ``open`` found nothing that may be drawn; it can come back
     address: str = ""  # shown beside the name
     clock: Clock
     timing: Timing
@@ -65,6 +66,26 @@ class Venue(ABC):
         Raises :class:`~gridpilot.errors.UnavailableError` where it was not asked and :class:`~gridpilot.errors.RefusedError` where it
         said no: nothing was applied; and :class:`~gridpilot.errors.UnknownOutcomeError` where only a reading can tell.
         """
+
+    def switch_off(self) -> None:
+        """Set every site to nothing, without reading more than that takes.
+
+        Every site is tried; raises :class:`~gridpilot.errors.VenueError` of one that has not confirmed.
+        """
+        self.all_off(self.open().off)
+
+    def all_off(self, nothing: Sequence[Counts]) -> None:
+        """Set site i to ``nothing[i]``, every site, whatever becomes of the others; raises as :meth:`switch_off`."""
+        problem: VenueError | None = None
+        for site, counts in enumerate(nothing):
+            try:
+                answer = self.set_machines(site, counts)
+                if any(answer):
+                    problem = UnknownOutcomeError(f"{self.name}: site {site} was to be off, and {answer} run")
+            except VenueError as error:
+                problem = error
+        if problem is not None:
+            raise problem
 
     def changed(self) -> bool:
         """Whether machines or limits are others than ``open`` said."""
