@@ -10,7 +10,6 @@ import signal
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Annotated, Any, Final, TextIO
@@ -122,7 +121,6 @@ def _operate(live: LiveConfig, pilot: Pilot, keys: Sequence[SecretStr], *, lines
     from gridpilot.live.memory import release_compiler
     from gridpilot.live.metrics import Metrics, MetricsServer
     from gridpilot.live.open_venue import find_venue, open_venue
-    from gridpilot.live.patience import insist, never, say
     from gridpilot.live.running import registered
     from gridpilot.live.watch import Watch
     from gridpilot.market.compilation import start_without_blas
@@ -156,9 +154,7 @@ def _operate(live: LiveConfig, pilot: Pilot, keys: Sequence[SecretStr], *, lines
             print(f"gridpilot live: http://127.0.0.1:{server.port}/metrics and /health", file=sys.stderr)
         table = None
         if shown:
-            ask = partial(insist, clock=venue.clock, patience=venue.timing.patience, is_stopping=never, tell=say)
-            sites = tuple(site.name for site in ask(venue.open, f"{venue.name}: cannot start without the site").sites)
-            table = LiveTable(Heading(venue.name, venue.address, pilot.name, sites, venue.clock.speed, live.mode))
+            table = LiveTable(Heading(venue.name, venue.address, pilot.name, (), venue.clock.speed, live.mode))
             stack.enter_context(table)
         watch = Watch(log, metrics, monotonic=wall, table=table, lines=lines, **limits)
         engine = Engine(venue, [AgentSpec(pilot.target, pilot.params)], live, journal, watch, origin=pilot.origin)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Final, Self
 
 from rich.console import Console, Group, RenderableType
@@ -30,7 +31,7 @@ class Heading:
     venue: str
     url: str
     agent: str
-    sites: tuple[str, ...]  # names
+    sites: tuple[str, ...]  # names; none before a session has begun
     speed: float  # engine seconds a wall second
     mode: str = "shadow"  # or "live"
     cap_w: int = 0  # W, until the first report says it
@@ -61,8 +62,7 @@ class LiveTable:
             self._show()
         else:
             heading = self._heading
-            sites = _plural(len(heading.sites), "site")
-            self._line(f"{heading.mode.upper()} {heading.agent} on {heading.venue} {heading.url}, {sites}, speed {heading.speed:g}")
+            self._line(f"{heading.mode.upper()} {heading.agent} on {heading.venue} {heading.url}, speed {heading.speed:g}")
         return self
 
     def __exit__(self, *exception: object) -> None:
@@ -70,6 +70,11 @@ class LiveTable:
             self._live.stop()
         else:
             self._line(", ".join(part.plain for part in self._summary()))
+
+    def started(self, sites: Sequence[str]) -> None:
+        """A session of these sites has begun."""
+        self._heading = replace(self._heading, sites=tuple(sites))
+        self._show(f"{_plural(len(sites), 'site')}: {', '.join(map(printable, sites))}")
 
     def update(self, report: CycleReport) -> None:
         """Show a cycle."""
@@ -125,7 +130,11 @@ class LiveTable:
         parts = [
             Text.assemble((f" {mode.upper()} ", LIVE if mode == "live" else SHADOW), " ", (heading.agent, "bold")),
             Text.assemble(heading.venue, " ", (printable(heading.url), "dim")),
-            Text(", ".join(heading.sites) if len(heading.sites) <= 3 else f"{len(heading.sites)} sites"),
+            *(
+                [Text(", ".join(heading.sites) if len(heading.sites) <= 3 else f"{len(heading.sites)} sites")]
+                if heading.sites
+                else []
+            ),
             _labelled("cap", f"{(last.cap_w if last else heading.cap_w) / 1000:,.0f} kW"),
         ]
         state = [

@@ -49,6 +49,8 @@ class Watch:
             cap_w=session["cap_w"], newest_row=format_time(newest.at),
         )  # fmt: skip
         notify("READY=1")
+        if self._table is not None:
+            self._table.started([site["name"] for site in session["sites"]])
 
     def cycle(self, report: CycleReport, message: str = "") -> None:
         """A decision and its outcome."""

@@ -153,3 +153,56 @@ def test_no_answer_breaks_the_feed(entries: list[Any]) -> None:
     entries = json.loads(json.dumps(entries))
     known.merge(entries, rows[3].at)
     assert known.merge([*entries, entry(rows[3])], rows[3].at + TICK).accepted[-1:] == (rows[3],)
+
+
+def test_a_flood_of_refused_rows_is_told_in_few_words_and_once() -> None:
+    rows = walk(3000)
+    known = feed()
+    spoilt = [entry(row, hash_price=5000.0 + i / 100) for i, row in enumerate(rows[:-1])]
+    merge = known.merge([*spoilt, entry(rows[-1])], rows[-1].at)
+    assert merge.accepted == (rows[-1],)
+    assert len(merge.refused) == 20
+    assert merge.refused[-1].at == rows[-2].at  # the newest, which the next decision may hang on
+    (counted,) = [refusal for refusal in merge.refused if "more rows" in refusal.message]
+    assert counted.message == "2980 more rows refused in one reading: price_band 2980"
+    again = known.merge([*spoilt, entry(rows[-1])], rows[-1].at)
+    assert (again.accepted, again.refused) == ((), ())
+
+
+def test_a_row_that_was_too_early_is_taken_in_its_time_and_a_jump_beside_other_rows() -> None:
+    rows = walk(3)
+    known = feed()
+    early = known.merge([entry(rows[-1])], rows[-1].at - timedelta(hours=1))
+    assert [refusal.reason for refusal in early.refused] == ["row_from_the_future"]
+    assert known.merge([entry(rows[-1])], rows[-1].at).accepted == (rows[-1],)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"timestamp": "x" * 10_000_000},
+        {"timestamp": "2026-01-05T12:00:00." + "0" * 1_000_000},
+        {"timestamp": ["x" * 1_000_000]},
+        {"hash_price": "9" * 5_000_000},
+        {"hash_price": {"a": "y" * 1_000_000}},
+    ],
+)
+def test_fields_have_a_length(change: dict[str, Any]) -> None:
+    (row,) = walk(1)
+    known = feed()
+    for _ in range(3):
+        merge = known.merge([entry(row, **change)], row.at)
+        for refusal in merge.refused:
+            assert refusal.reason == "row_unreadable"
+            assert len(refusal.message) < 200
+            assert len(refusal.row) <= 300
+    assert known.merge([entry(row)], row.at).accepted == (row,)
+
+
+def test_one_time_written_in_many_ways_takes_no_memory() -> None:
+    rows = walk(4)
+    known = feed(keep=50)
+    for i in range(400):
+        stamp = f"{entry(rows[0])['timestamp']}.{i:06d}"[:26]
+        known.merge([entry(rows[0], timestamp=stamp)], rows[-1].at)
+    assert len(known._values) <= 4 * 50 + 21

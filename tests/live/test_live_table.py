@@ -218,7 +218,7 @@ def test_without_a_terminal_every_event_is_a_line() -> None:
         table.note("API down")
         table.halted(None)
     lines = stream.getvalue().splitlines()
-    assert lines[0] == "LIVE mpc on mara https://mara-hackathon-api.onrender.com, 1 site, speed 300"
+    assert lines[0] == "LIVE mpc on mara https://mara-hackathon-api.onrender.com, speed 300"
     assert lines[1] == plain_line(report(1))
     assert lines[2:6] == ["HALTED: maintenance", "drift: 1 decision made differently by the replica", "API down", "resumed"]
     assert lines[6].startswith("profit 1.495M API $ over 1 row, vs best 0")
