@@ -18,6 +18,7 @@ from gridpilot.file_access import where_raised
 from gridpilot.market.bids import Bid
 from gridpilot.market.observation import MarketInfo, Observation, Outcome
 from gridpilot.market.site import Site
+from gridpilot.redaction import redacted
 
 __all__ = [
     "EXCEPTIONS",
@@ -179,7 +180,7 @@ def describe(error: BaseException) -> str:
     except _FAILURE as worse:
         text = f"(its message raised {type(worse).__name__})"
     place = "" if isinstance(error, Overdue) else where_raised(error)  # where time runs out is another place each time
-    return f"{kind}{text}"[:300] + place
+    return redacted(f"{kind}{text}"[:1000])[:300] + place
 
 
 def _refusal(error: BaseException) -> Refusal:

@@ -20,6 +20,7 @@ from typing import Final
 
 from gridpilot import __version__
 from gridpilot.errors import ConfigError, GridPilotError
+from gridpilot.redaction import redacted
 from gridpilot.stdout import print_whatever_it_takes
 from gridpilot.suggestions import did_you_mean
 
@@ -181,11 +182,11 @@ def _fail(label: str, error: Exception) -> int:
     if os.environ.get("LOG_LEVEL", "").upper() == "DEBUG":
         import traceback
 
-        traceback.print_exception(error)
+        print(redacted("".join(traceback.format_exception(error))), file=sys.stderr, end="")
     text = str(error)
     if isinstance(error, OSError) and error.strerror:
         text = error.strerror if error.filename is None else f"{error.filename}: {error.strerror}"
-    message = " ".join(text.split()) or type(error).__name__
+    message = redacted(" ".join(text.split())) or type(error).__name__
     if len(message) > LONGEST:
         message = f"{message[: LONGEST - 300]} ... {message[-300:]}"
     print(f"{label}: error: {message}", file=sys.stderr)

@@ -49,6 +49,7 @@ SHARED = {
     "presets",
     "progress",
     "provenance",
+    "redaction",
     "suggestions",
     "sweep",
     "workers",

@@ -23,6 +23,7 @@ from gridpilot.live.gate import check
 from gridpilot.live.ledger import Earned
 from gridpilot.live.observer import Observer
 from gridpilot.market.bids import Bid
+from gridpilot.redaction import redacted
 
 __all__ = ["LATE", "Controller", "Decision", "State"]
 
@@ -206,7 +207,7 @@ class Controller:
     def _failed(self, code: str, error: BaseException, causes: list[str], errors: list[str]) -> tuple[Bid, ...] | None:
         self._asked = None  # it is in no known state: begin anew
         causes.append(code)
-        errors.append(f"{type(error).__name__}: {error}"[:300])
+        errors.append(redacted(f"{type(error).__name__}: {error}"[:1000])[:300])
         return None
 
     def _fitting(self, site: int, bid: Bid) -> Bid:

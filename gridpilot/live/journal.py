@@ -27,6 +27,7 @@ from types import TracebackType
 from typing import Any, Final, Self
 
 from gridpilot.errors import JournalError
+from gridpilot.redaction import redacted_value
 
 __all__ = ["HaltState", "Journal", "Record", "Verification"]
 
@@ -106,9 +107,9 @@ class Journal:
             raise
 
     def append(self, records: Sequence[tuple[str, Mapping[str, Any]]], *, at: datetime) -> tuple[Record, ...]:
-        """Write ``(kind, body)`` records, all or none; they are on disk when this returns."""
+        """Write ``(kind, body)`` records, all or none, without keys; they are on disk when this returns."""
         stamp = at.astimezone(UTC).isoformat()
-        texts = [(kind, _canonical(kind, body)) for kind, body in records]
+        texts = [(kind, _canonical(kind, redacted_value(body))) for kind, body in records]
         written = []
         with self._errors(), self._transaction():
             seq, head = self.head

@@ -22,10 +22,10 @@ from pydantic import SecretBytes, SecretStr
 from gridpilot.errors import ConfigError
 from gridpilot.live.api import format_time
 from gridpilot.live.cycle_report import CycleReport
+from gridpilot.redaction import REDACTED, redacted
 
 __all__ = ["EVENTS", "REDACTED", "Redaction", "configure", "is_clean", "log_cycle", "log_event", "printable"]
 
-REDACTED: Final = "[redacted]"
 
 Level = Literal["debug", "info", "warning", "error"]
 
@@ -81,7 +81,8 @@ class Redaction:
         >>> Redaction().text("401 for 6f1c2b9e-0d57-4a41-9a4c-0f3d2f6b8e11")
         '401 for [redacted]'
         """
-        for secret in self._secrets:
+        text = redacted(text, self._secrets)
+        for secret in self._secrets:  # the short ones too, as they are
             text = text.replace(secret, REDACTED)
         return _KEY.sub(REDACTED, _HEADER.sub(rf"\1{REDACTED}", text))
 

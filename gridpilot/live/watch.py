@@ -16,6 +16,7 @@ from gridpilot.live.ledger import Earned
 from gridpilot.live.live_table import LiveTable
 from gridpilot.live.logs import log_cycle, log_event
 from gridpilot.live.metrics import Metrics, notify
+from gridpilot.redaction import redacted
 
 __all__ = ["Watch"]
 
@@ -140,4 +141,4 @@ class Watch:
 
     def _say(self, text: str) -> None:
         if self._table is not None:
-            self._table.note(text)
+            self._table.note(redacted(text))
