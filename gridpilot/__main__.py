@@ -1,10 +1,12 @@
 """``python -m gridpilot`` is ``gridpilot``."""
 
+import contextlib
 import os
 import sys
 
-if sys.path and sys.path[0] in ("", os.getcwd()):  # Python puts the working folder before its own library
-    del sys.path[0]
+with contextlib.suppress(OSError):  # a folder that is gone; the command says so
+    if sys.path and sys.path[0] in ("", os.getcwd()):  # Python puts the working folder before its own library
+        del sys.path[0]
 
 from gridpilot.cli import main
 

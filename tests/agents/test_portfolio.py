@@ -261,7 +261,7 @@ def test_hierarchical_needs_skfolio_at_construction_and_no_other_method_does(mon
     for name in [name for name in sys.modules if name == "skfolio" or name.startswith("skfolio.")]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "skfolio", None)
-    with pytest.raises(ImportError, match=r"gridpilot\[forecast\]"):
+    with pytest.raises(ImportError, match=r"\[forecast\]"):
         Portfolio("hierarchical")
     observation = observed(1)
     for method in ("risk_parity", "mean_variance", "min_cvar"):

@@ -276,7 +276,7 @@ def test_the_example_of_the_documentation_is_a_file_of_rules() -> None:
     ("content", "message"),
     [
         (None, "faults.yaml: cannot be read: No such file or directory"),
-        ("{", "faults.yaml: neither YAML nor JSON: "),
+        ("{", "faults.yaml is not YAML: "),
         ("when: {}", "faults.yaml: expected a list of rules"),
         (
             "- {fault: drop}\n- {fault: explode}",

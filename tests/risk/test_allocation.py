@@ -255,7 +255,7 @@ def test_without_skfolio_the_core_allocates_and_hierarchical_says_what_is_missin
     for name in [name for name in sys.modules if name == "skfolio" or name.startswith("skfolio.")]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "skfolio", None)
-    with pytest.raises(MissingExtraError, match=r"gridpilot\[forecast\]"):
+    with pytest.raises(MissingExtraError, match=r"install (-e )?.*\[forecast\]"):
         Allocator("hierarchical")
     assert allocate([[1.0, 2.0], [2.0, 1.0]], [10.0, 10.0], 10.0).sum() == pytest.approx(10.0)
 
