@@ -76,15 +76,15 @@ def write_atomically(path: Path, content: bytes, error: type[GridPilotError]) ->
 
 
 @contextlib.contextmanager
-def replacing(path: Path, error: type[GridPilotError]) -> Iterator[Path]:
+def replacing(path: Path, error: type[GridPilotError], *, mode: int = 0o666) -> Iterator[Path]:
     """A new file beside ``path`` to be written in the block, which takes its place at the end, or is gone where the block raises.
 
     Its name cannot be guessed, and it is made by no link: who can write into the folder could else have another file overwritten.
-    Raises ``error``, naming the path and the reason, for any ``OSError`` of the block's too.
+    ``mode`` is its permissions, less the umask. Raises ``error``, naming the path and the reason, for any ``OSError`` of the block's too.
     """
     temporary = beside(path)
     try:
-        os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o666))
+        os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, mode))
         yield temporary
         sync(temporary)
         temporary.replace(path)

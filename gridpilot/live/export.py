@@ -40,7 +40,7 @@ def write_export(journal: Journal, what: str, out: str, *, kinds: Collection[str
         raise JournalError(f"{path} is the journal itself, or part of it; expected another file to export to")
     if path.exists() and not force:
         raise JournalError(f"{path} is there already; --force replaces it")
-    with replacing(path, JournalError) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+    with replacing(path, JournalError, mode=0o600) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
         return _write(journal, what, file, kinds)
 
 

@@ -7,7 +7,6 @@ would have come to. Sites are written down before a change is answered.
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -58,10 +57,8 @@ class KeptState:
                 [site.number, site.name, site.key, site.power_w, format_time(site.updated_at), site.counts] for site in sites.all()
             ],
         }
-        with replacing(self.path, ConfigError) as temporary:
-            descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)  # it holds keys
-            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-                json.dump(body, file, indent=1)
+        with replacing(self.path, ConfigError, mode=0o600) as temporary:  # it holds keys
+            temporary.write_text(json.dumps(body, indent=1), encoding="utf-8")
 
 
 def open_state(path: Path, server: Mapping[str, Any], start: datetime, began: datetime) -> KeptState:
