@@ -100,25 +100,23 @@ STOP = ("stop", {"why": "done"})
 
 
 @pytest.mark.parametrize(
-    ("records", "told"),
-    [
-        ([], "no engine has run on this journal yet"),
-        ([SESSION], "within one cycle of the engine every machine is off"),
-        ([SESSION, STOP], "machines stay as they are"),
-        ([SESSION, STOP, SESSION], "within one cycle of the engine every machine is off"),
-        ([SHADOW], "sends nothing"),
-    ],
+    ("records", "stay"), [([], False), ([SESSION], False), ([SESSION, STOP], True), ([SESSION, STOP, SHADOW, STOP], False)]
 )
-def test_a_halt_promises_what_it_does(
-    records: list[tuple[str, dict[str, str]]], told: str, capsys: pytest.CaptureFixture[str]
+def test_a_halt_that_no_engine_obeys_is_written_and_is_no_success(
+    records: list[tuple[str, dict[str, str]]], stay: bool, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with Journal(Path("j.db")) as journal:
         journal.append(records, at=AT)
     for _ in range(2):  # the second finds it halted already
-        assert main(["live", "halt", "live.journal=j.db"]) == 0
-        out = capsys.readouterr().out
-        assert told in out
-        assert "until gridpilot live resume live.journal=j.db" in out
+        assert main(["live", "halt", "live.journal=j.db"]) == 2
+        told = capsys.readouterr().err
+        assert "no engine runs on j.db" in told
+        assert ("machines stay as they are" in told) == stay
+        assert "the halt is written down, and nothing was switched off" in told
+    with Journal(Path("j.db"), read_only=True) as journal:
+        assert journal.halt.halted
+    assert main(["live", "halt", "live.journal=j.db", "--ahead"]) == 0
+    assert "until gridpilot live resume live.journal=j.db" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("head", ["", "a1b2c3", "not a head at all", "0" * 65])
