@@ -34,3 +34,4 @@ def _own_folder(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Mo
     # Engines of other tests, and of whoever works on this machine, are not to be found, nor halted.
     monkeypatch.setenv("GRIDPILOT_RUNTIME_DIR", f"{folder}-runtime")
     monkeypatch.delenv("LOG_LEVEL", raising=False)
+    monkeypatch.delenv("COLUMNS", raising=False)  # as wide as where nothing says how wide

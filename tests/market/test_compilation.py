@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numba
 import pytest
 from numba.core import caching
 
@@ -74,6 +75,7 @@ def test_without_a_folder_for_the_cache_kernels_are_compiled_each_time_and_that_
 ) -> None:
     write(Path.cwd() / "gridpilot_nowhere", 2.0)
     monkeypatch.syspath_prepend(Path.cwd())
+    monkeypatch.setattr(numba.config, "CACHE_LOCATOR_CLASSES", "")  # which a deployment that was loaded before has set
     monkeypatch.setattr(caching.CompileResultCacheImpl, "_locator_classes", [])  # as where no folder can be written
     for said in (compilation._announcement, "said"), (compilation._announcement, "kept"):
         monkeypatch.setattr(*said, said[1] == "kept")
