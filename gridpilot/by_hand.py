@@ -96,9 +96,6 @@ class Market:
         plant, and after the last tick; nothing has happened then.
         """
         placed = {self._seat(site): bid for site, bid in (bids or {}).items()}
-        room = max((len(bid.blocks) for bid in placed.values() if bid is not None), default=0)
-        if self.arena.orders.blocks.shape[2] < room:
-            self.arena.make_room(room)
         self.arena.orders.clear()
         for seat, bid in placed.items():
             self.arena.place(0, seat, bid)

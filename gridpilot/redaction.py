@@ -27,7 +27,16 @@ def redacted(text: str, secrets: Iterable[str] = ()) -> str:
     >>> redacted("401 for Abcd-EFGH-1234-5678!", ["abcdefgh12345678"])
     '401 for [redacted]!'
     """
-    pieces = _pieces((*_of_environment(), *secrets))
+    return _struck_out(text, _pieces((*_of_environment(), *secrets)))
+
+
+def redacted_value(value: Any) -> Any:
+    """The same of every text, and every name, in plain JSON."""
+    pieces = _pieces(_of_environment())
+    return _struck_out_of(value, pieces) if pieces else value
+
+
+def _struck_out(text: str, pieces: frozenset[str]) -> str:
     if not pieces:
         return text
     places = [i for i, sign in enumerate(text) if sign.isalnum()]
@@ -48,17 +57,14 @@ def redacted(text: str, secrets: Iterable[str] = ()) -> str:
     return "".join([*parts, text[end:]])
 
 
-def redacted_value(value: Any) -> Any:
-    """The same of every text, and every name, in plain JSON."""
-    if not _pieces(_of_environment()):
-        return value
+def _struck_out_of(value: Any, pieces: frozenset[str]) -> Any:
     match value:
         case str():
-            return redacted(value)
+            return _struck_out(value, pieces)
         case Mapping():
-            return {redacted(str(key)): redacted_value(item) for key, item in value.items()}
+            return {_struck_out(str(key), pieces): _struck_out_of(item, pieces) for key, item in value.items()}
         case list() | tuple():
-            return [redacted_value(item) for item in value]
+            return [_struck_out_of(item, pieces) for item in value]
     return value
 
 

@@ -61,5 +61,9 @@ def test_signs_that_steer_a_terminal_are_refused(content: Any) -> None:
     assert str(told.value).isprintable()
 
 
-def test_text_is_text() -> None:
-    refuse_control_signs({"a": ["line\nline\t", "\u00e9\u4e2d [red]x[/]", 3, None, {"b": 2.5}]}, "f", ConfigError)
+@pytest.mark.parametrize("text", ["line\nline\t", "\u00e9\u4e2d [red]x[/]"])
+def test_text_is_text(text: str) -> None:
+    content = {"a": [text, 3, None, {"b": 2.5}]}
+    refuse_control_signs(content, "f", ConfigError)
+    with pytest.raises(ConfigError):  # and with one such sign in it, it is not
+        refuse_control_signs({**content, "c": f"{text}\x07"}, "f", ConfigError)

@@ -73,11 +73,10 @@ def run_backtest(
                 f"run_backtest: unknown setting {key!r}; {did_you_mean(key, known) or 'known are ' + ', '.join(known)}"
             )
     framed = data is not None and not isinstance(data, str | Path)
-    found = price_parameters(prices)
     config |= settings | {
         "data": _FRAME if framed else None if data is None else str(data),
         "column": column,
-        "prices": registered("prices").get(found, {"name": found}) if isinstance(found, str) else found,
+        "prices": price_parameters(prices),
         "preset": str(prices) if isinstance(prices, str | Path) else "prices",
         "out": None if settings.get("out") is None else str(settings["out"]),
     }

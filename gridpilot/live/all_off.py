@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from gridpilot.errors import VenueError
+from gridpilot.errors import JournalError, VenueError
 from gridpilot.live.journal import Journal
 from gridpilot.live.venue import Venue
 
@@ -50,5 +50,8 @@ class AllOff:
             self._told = told
             self._tell(told)
             body = {"why": why, "confirmed": not problem, "message": problem[:300]}
-            self._journal.append([("off", body)], at=self._venue.clock.now())
+            try:
+                self._journal.append([("off", body)], at=self._venue.clock.now())
+            except JournalError as error:  # a full disk keeps nobody from trying again
+                self._tell(f"that is not written down: {error}")
         return not problem

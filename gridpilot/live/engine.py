@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from gridpilot.agents.seating import AgentSpec
-from gridpilot.errors import LiveError, RefusedError, VenueError
+from gridpilot.errors import RefusedError, VenueError
 from gridpilot.live.accepted_rows import BACKWARDS, RefusedRow, newest_of
 from gridpilot.live.account import Account
 from gridpilot.live.agenda import Agenda, Trigger
@@ -82,7 +82,7 @@ class Engine:
         """
         try:
             self._begin()
-        except LiveError:
+        except Exception:  # whatever it is
             self._leave_off("the engine cannot start")
             raise
         why = "failed"

@@ -33,13 +33,13 @@ def load_prices(spec: str | Path | Mapping[str, Any] | pd.DataFrame) -> PriceMod
     return presets.build(PRICES, price_parameters(spec))
 
 
-def price_parameters(spec: str | Path | Mapping[str, Any] | pd.DataFrame) -> str | dict[str, Any]:
-    """Prices as configurations have them: a name or dotted path, or a mapping with either as ``name`` and parameters.
+def price_parameters(spec: str | Path | Mapping[str, Any] | pd.DataFrame) -> dict[str, Any]:
+    """Prices as configurations have them: a mapping with a name or dotted path as ``name``, and parameters.
 
-    ``spec`` may be one of these; a YAML file of that form by its path; a CSV or Parquet file of recorded energy prices, whose other two
-    prices are those of ``conf/prices/replay.yaml``; or a data frame with times as its index and columns ``energy`` $/kWh and, where they
-    change, ``hash`` $ per PH/s h and ``token`` $ per million. A frame, here or as a mapping's ``file``, is kept as a file below ``runs``,
-    for whoever plays or continues the run.
+    ``spec`` may be such a mapping; a name of ``conf/prices`` or a dotted path; a YAML file of that form; a CSV or Parquet file of
+    recorded energy prices, whose other two prices are those of ``conf/prices/replay.yaml``; or a data frame with times as its index and
+    columns ``energy`` $/kWh and, where they change, ``hash`` $ per PH/s h and ``token`` $ per million. A frame, here or as a mapping's
+    ``file``, is kept as a file below ``runs``, for whoever plays or continues the run.
 
     Raises :class:`~gridpilot.errors.ConfigError` and :class:`~gridpilot.errors.PriceError`, as :func:`load_prices`.
     """
@@ -48,7 +48,12 @@ def price_parameters(spec: str | Path | Mapping[str, Any] | pd.DataFrame) -> str
         return dict(spec) if kept is None or isinstance(kept, str | Path) else _replayed_frame(kept, spec)
     if not isinstance(spec, str | Path):
         return _own_columns(spec)
-    return presets.load_file("prices", str(spec)) if presets.is_file(str(spec), "prices") else str(spec)
+    name = str(spec)
+    return (
+        presets.load_preset("prices", name)
+        if presets.is_file(name, "prices") or name in presets.names("prices")
+        else {"name": name}
+    )
 
 
 def _own_columns(frame: Any) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from gridpilot.agents.by_value import entry_of
 from gridpilot.configuration import composed
 from gridpilot.errors import ConfigError, TournamentError
 from gridpilot.files import write_atomically
-from gridpilot.presets import described, registered
+from gridpilot.presets import described
 from gridpilot.prices.load import price_parameters
 from gridpilot.suggestions import did_you_mean
 from gridpilot.tournament.audits import failed_audits
@@ -74,8 +74,7 @@ def run_tournament(
             )
     config |= settings | {"workers": workers, "backend": "serial" if workers == 1 else "processes"}
     config["market"] = described("market", market) | changed
-    found = price_parameters(prices)
-    config["prices"] = registered("prices").get(found, {"name": found}) if isinstance(found, str) else found
+    config["prices"] = price_parameters(prices)
     if agents is not None:
         config["agents"] = _entries(agents)
     if config.get("out") is not None:
