@@ -8,6 +8,7 @@
     │   └── CalibrationError        a fit that failed, or that does not reproduce its data
     ├── ForecastError               a forecaster that cannot be built, or a series that cannot be forecast
     ├── PlanningError               an outlook that is not one, or a plan that could not be found
+    ├── GameError                   a game that has no such solution, or is none
     ├── RiskError                   a risk measure or allocation that is not defined for what it was given
     ├── ConfigError                 an unknown or ill-typed configuration value
     ├── AgentError                  an agent that cannot be found, built or run
@@ -36,6 +37,7 @@ __all__ = [
     "ConfigError",
     "DeploymentError",
     "ForecastError",
+    "GameError",
     "GridPilotError",
     "JournalError",
     "LiveError",
@@ -67,6 +69,10 @@ class MarketError(GridPilotError):
 
 class BidError(MarketError):
     """A bid that is not a finite, non-increasing list of ``(kW, $/kWh)`` blocks."""
+
+
+class GameError(GridPilotError):
+    """A game that is none, or that has not got the solution asked for."""
 
 
 class SiteError(GridPilotError):

@@ -28,7 +28,7 @@ ORDER = (
     ("agents",),
     ("audit",),
     ("envs", "simulation", "by_hand"),
-    ("tournament", "training", "live", "backtest"),
+    ("tournament", "training", "live", "backtest", "validation"),
     ("insight", "benchmark", "deploy", "warm_up", "cli"),
     ("__main__",),
 )
@@ -243,6 +243,8 @@ SURFACE: dict[str, set[str]] = {
     "gridpilot.forecasting": {"CHANNELS", "QUANTILE_LEVELS", "Forecast", "Forecaster", "Row", "build_forecaster"},
     "gridpilot.live": set(),
     "gridpilot.market": set(),
+    "gridpilot.equilibrium": set(),
+    "gridpilot.validation": set(),
     "gridpilot.planning": {
         "CVaRProgramme",
         "ConvexReference",

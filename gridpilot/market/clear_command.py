@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import json
 import math
-import sys
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -13,6 +11,7 @@ from gridpilot.errors import MarketError
 from gridpilot.market._network_document import BASE_KEYS, EXTENSION_KEYS
 from gridpilot.market.auction import MECHANISMS
 from gridpilot.market.clearing import Mechanism, clear
+from gridpilot.market.json_input import answer_file, check_numbers, check_pairs
 
 __all__ = ["clear_document", "main"]
 
@@ -48,13 +47,7 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("file", metavar="FILE", help='JSON file with a market or an array of markets; "-" reads standard input')
     parser.add_argument("--mechanism", choices=list(MECHANISMS), default="vcg", help="what the winners pay (default: vcg)")
     options = parser.parse_args(argv)
-    where = "standard input" if options.file == "-" else options.file
-    document = _parse(_read(options.file), where)
-    if isinstance(document, list):
-        results = [clear_document(market, options.mechanism, where=f"{where}: market {i}") for i, market in enumerate(document)]
-        print("[" + ",\n ".join(json.dumps(result, allow_nan=False) for result in results) + "]")
-    else:
-        print(json.dumps(clear_document(document, options.mechanism, where=where), allow_nan=False, indent=2))
+    answer_file(options.file, lambda market, where: clear_document(market, options.mechanism, where=where), "a market", MarketError)
     return 0
 
 
@@ -80,40 +73,6 @@ def clear_document(document: Any, mechanism: Mechanism = "vcg", *, where: str = 
         raise type(error)(f"{where}: {error}") from error
 
 
-def _read(file: str) -> bytes:
-    if file == "-":
-        return sys.stdin.buffer.read()
-    try:
-        with open(file, "rb") as stream:
-            return stream.read()
-    except (OSError, ValueError) as error:  # ValueError: a name with a null character
-        reason = getattr(error, "strerror", None) or error
-        raise MarketError(f"{file}: cannot be read: {reason}; expected a JSON file with a market or an array of markets") from error
-
-
-def _parse(text: bytes, where: str) -> Any:
-    expected = "expected a JSON object (a market) or an array of them"
-    if not text.strip():
-        raise MarketError(f"{where}: is empty, {expected}")
-    try:
-        document = json.loads(text.decode("utf-8-sig"), object_pairs_hook=_object)
-    except UnicodeDecodeError as error:
-        raise MarketError(f"{where}: is not UTF-8 text (byte {error.start}: {text[error.start]:#04x}), {expected}") from error
-    except (ValueError, RecursionError) as error:  # not JSON; a number of thousands of digits; a thousand brackets
-        raise MarketError(f"{where}: is not JSON: {error}; {expected}") from error
-    if not isinstance(document, dict | list):
-        raise MarketError(f"{where}: is {document!r:.60}, {expected}")
-    return document
-
-
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    result = dict(pairs)
-    if len(result) < len(pairs):
-        twice = next(key for i, (key, _) in enumerate(pairs) if key in dict(pairs[:i]))
-        raise ValueError(f"key {twice!r} appears twice in an object, expected it once")
-    return result
-
-
 def _check_document(document: Any) -> None:
     """Refuse what is not a market by its keys and types; what the numbers must be is checked where the market is built."""
     allowed = BASE_KEYS | EXTENSION_KEYS
@@ -131,35 +90,13 @@ def _check_document(document: Any) -> None:
                 f"key {key!r} is {given}, expected {'a list of bids' if key == 'bids' else 'a list of [kW, $/kWh] steps'}"
             )
     for key, value in document.items():
-        _check_numbers(value, key)
+        check_numbers(value, key, MarketError)
     bids = document["bids"]
     if not isinstance(bids, list):
         raise MarketError(f"bids is {bids!r:.60}, expected {REQUIRED['bids']}")
     for i, blocks in enumerate(bids):
-        _check_pairs(blocks, f"bids[{i}]")
-    _check_pairs(document["supply"], "supply")
-
-
-def _check_numbers(value: Any, where: str) -> None:
-    """JSON as Python reads it has NaN, Infinity and integers beyond every float; a market has not."""
-    kind = type(value)
-    if kind is list:
-        for i, entry in enumerate(value):
-            _check_numbers(entry, f"{where}[{i}]")
-    elif kind is dict:
-        for key, entry in value.items():
-            _check_numbers(entry, f"{where}.{key}")
-    elif (kind is float and not math.isfinite(value)) or (kind is int and abs(value) > sys.float_info.max):
-        raise MarketError(f"{where} is {value!r:.60}, expected a finite number")
-
-
-def _check_pairs(value: Any, where: str) -> None:
-    # numpy would read "5" and true as numbers.
-    if not isinstance(value, list):
-        raise MarketError(f"{where} is {value!r:.60}, expected a list of [kW, $/kWh] pairs")
-    for k, pair in enumerate(value):
-        if not (isinstance(pair, list) and len(pair) == 2 and all(type(x) is float or type(x) is int for x in pair)):
-            raise MarketError(f"{where}[{k}] is {pair!r:.60}, expected a pair of numbers [kW, $/kWh]")
+        check_pairs(blocks, f"bids[{i}]", MarketError)
+    check_pairs(document["supply"], "supply", MarketError)
 
 
 def _to_json(result: Any, mechanism: str) -> dict[str, Any]:

@@ -1,0 +1,1 @@
+"""Known results of auction theory, found again with this project's own auctioneer."""
