@@ -13,7 +13,7 @@ from gridpilot.market.auction import MECHANISMS
 from gridpilot.market.clearing import Mechanism, clear
 from gridpilot.market.json_input import answer_file, check_numbers, check_pairs
 
-__all__ = ["clear_document", "main"]
+__all__ = ["check_document", "clear_document", "main"]
 
 REQUIRED: Final = {
     "bids": "a list with a list of [kW, $/kWh] blocks for every site",
@@ -58,7 +58,7 @@ def clear_document(document: Any, mechanism: Mechanism = "vcg", *, where: str = 
     expected.
     """
     try:
-        _check_document(document)
+        check_document(document)
         market = {key: value for key, value in document.items() if value is not None}
         result: Any
         if EXTENSION_KEYS & market.keys():
@@ -73,9 +73,13 @@ def clear_document(document: Any, mechanism: Mechanism = "vcg", *, where: str = 
         raise type(error)(f"{where}: {error}") from error
 
 
-def _check_document(document: Any) -> None:
-    """Refuse what is not a market by its keys and types; what the numbers must be is checked where the market is built."""
-    allowed = BASE_KEYS | EXTENSION_KEYS
+def check_document(document: Any, *, besides: Sequence[str] = (), networks: bool = True) -> None:
+    """Refuse what is not a market by its keys and types; what the numbers must be is checked where the market is built.
+
+    ``besides``   keys that it may have on top of a market's
+    ``networks``  whether feeders, lines and all-or-nothing blocks may be part of it
+    """
+    allowed = BASE_KEYS | set(besides) | (EXTENSION_KEYS if networks else set())
     if not isinstance(document, Mapping):
         raise MarketError(f"is {document!r:.60}, expected an object with the keys {', '.join(REQUIRED)}, capacity, ...")
     for key in document:

@@ -104,33 +104,8 @@ def clear_batch(
 
     Raises :class:`~gridpilot.errors.BidError` or :class:`~gridpilot.errors.MarketError`, naming the first market and site that is wrong.
     """
-    blocks = np.asarray(bids, dtype=np.float64)
-    if blocks.ndim != 4 or blocks.shape[3] != 2:
-        raise BidError(f"bids: expected an array of shape (B, N, K, 2), got {blocks.shape}")
-    n_markets, n = blocks.shape[:2]
-    steps = np.asarray(supply, dtype=np.float64)
-    if steps.ndim == 2:
-        check_supply(steps)
-        steps = np.broadcast_to(steps, (n_markets, *steps.shape))
-    elif steps.ndim != 3 or len(steps) != n_markets:
-        raise MarketError(f"supply: expected an array of shape (S, 2) or ({n_markets}, S, 2), got {steps.shape}")
-    else:
-        wrong = (
-            ~np.isfinite(steps).all(axis=(1, 2))
-            | (steps[..., 0] < 0.0).any(axis=1)
-            | (np.diff(steps[..., 1], axis=1) < 0.0).any(axis=1)
-        )
-        if wrong.any():
-            check_supply(steps[np.argmax(wrong)], where=f"market {np.argmax(wrong)}, supply")
-    capacities = np.broadcast_to(np.asarray(capacity, dtype=np.float64), n_markets)
-    limits = np.broadcast_to(np.asarray(caps, dtype=np.float64), (n_markets, n))
-    reserves = np.broadcast_to(np.asarray(reserve, dtype=np.float64), n_markets)
-    for name, array in (("capacity", capacities), ("caps", limits)):
-        if not (array >= 0.0).all():
-            raise MarketError(f"{name}: {array[~(array >= 0.0)][0]} kW in a batch, expected numbers >= 0")
-    if np.isnan(reserves).any():
-        raise MarketError("reserve: nan in a batch, expected numbers in $/kWh")
-    return _clear_arrays(blocks, steps, capacities, limits, reserves, check_mechanism(mechanism))
+    blocks = check_block_array(bids)
+    return _clear_arrays(blocks, *check_markets(*blocks.shape[:2], supply, capacity, caps, reserve), check_mechanism(mechanism))
 
 
 def _clear_arrays(
@@ -173,7 +148,7 @@ def clear_range(
     front, need, own, level = np.empty(n), np.empty(n), np.empty(n), np.empty(n * n_blocks)
     head, owner = np.empty(n, dtype=np.int64), np.empty(n * n_blocks, dtype=np.int64)
     for b in range(first, last):
-        bad[b] = _take_bids(blocks, caps, b, kw, price)
+        bad[b] = take_blocks(blocks, caps, b, kw, price)
         if bad[b] >= 0:
             continue
         n_steps, total = truncate_supply(supply, b, capacity[b], reserve[b], steps)
@@ -189,8 +164,11 @@ def clear_range(
 
 
 @inline_kernel
-def _take_bids(blocks: Any, caps: Any, b: int, kw: Any, price: Any) -> int:
-    """Copy market b's bids, cut at the caps; return the first site whose blocks are not finite, >= 0 kW and non-increasing, or -1."""
+def take_blocks(blocks: Any, caps: Any, b: int, kw: Any, price: Any) -> int:
+    """Copy market b's blocks ``(B, N, K, 2)`` to ``kw`` and ``price (K, N)``, cut at the caps.
+
+    Returns the first site whose blocks are not finite, >= 0 kW and non-increasing, or -1.
+    """
     refused = -1
     for i in range(blocks.shape[1]):
         room, ceiling, good = caps[b, i], math.inf, 1
@@ -217,6 +195,46 @@ def clear_parallel(
             c * n // chunks, (c + 1) * n // chunks, blocks, supply, capacity, caps, reserve, mechanism,
             allocation, payment, value, totals, bad,
         )  # fmt: skip
+
+
+def check_block_array(blocks: Any, name: str = "bids") -> FloatArray:
+    """Return ``blocks`` as an array ``(B, N, K, 2)``, or raise :class:`~gridpilot.errors.BidError`. What it holds the kernels check."""
+    array = np.asarray(blocks, dtype=np.float64)
+    if array.ndim != 4 or array.shape[3] != 2:
+        raise BidError(f"{name}: expected an array of shape (B, N, K, 2), got {array.shape}")
+    return array
+
+
+def check_markets(
+    n_markets: int, n: int, supply: Any, capacity: Any, caps: Any, reserve: Any
+) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
+    """Return supply ``(B, S, 2)``, capacity ``(B,)``, caps ``(B, N)`` and reserve ``(B,)`` of a batch.
+
+    Raises :class:`~gridpilot.errors.MarketError`, naming the first market that is wrong.
+    """
+    steps = np.asarray(supply, dtype=np.float64)
+    if steps.ndim == 2:
+        check_supply(steps)
+        steps = np.broadcast_to(steps, (n_markets, *steps.shape))
+    elif steps.ndim != 3 or len(steps) != n_markets:
+        raise MarketError(f"supply: expected an array of shape (S, 2) or ({n_markets}, S, 2), got {steps.shape}")
+    else:
+        wrong = (
+            ~np.isfinite(steps).all(axis=(1, 2))
+            | (steps[..., 0] < 0.0).any(axis=1)
+            | (np.diff(steps[..., 1], axis=1) < 0.0).any(axis=1)
+        )
+        if wrong.any():
+            check_supply(steps[np.argmax(wrong)], where=f"market {np.argmax(wrong)}, supply")
+    capacities = np.broadcast_to(np.asarray(capacity, dtype=np.float64), n_markets)
+    limits = np.broadcast_to(np.asarray(caps, dtype=np.float64), (n_markets, n))
+    reserves = np.broadcast_to(np.asarray(reserve, dtype=np.float64), n_markets)
+    for name, array in (("capacity", capacities), ("caps", limits)):
+        if not (array >= 0.0).all():
+            raise MarketError(f"{name}: {array[~(array >= 0.0)][0]} kW in a batch, expected numbers >= 0")
+    if np.isnan(reserves).any():
+        raise MarketError("reserve: nan in a batch, expected numbers in $/kWh")
+    return steps, capacities, limits, reserves
 
 
 def check_supply(supply: Any, *, where: str = "supply") -> FloatArray:
