@@ -18,7 +18,7 @@ from gridpilot.market.clearing import PARALLEL_FROM, Mechanism, check_mechanism,
 from gridpilot.market.encoding import N_LEVELS, encode_parallel, encode_range, update_levels
 from gridpilot.market.physics import N_OUTCOME
 from gridpilot.market.site import Site, pack_sites
-from gridpilot.market.step import NO_BID, OWN_CURVE, STATED_BLOCKS, step_parallel, step_range
+from gridpilot.market.step import NO_BID, OWN_CURVE, STATED_BLOCKS, Record, step_parallel, step_range
 
 __all__ = ["Arena", "MarketRules", "Orders", "Scenario"]
 
@@ -111,6 +111,8 @@ class Arena:
         self.outcome = np.zeros((b, n, N_OUTCOME))
         self.totals = np.zeros((b, N_TOTALS))
         self.refused = np.zeros((b, n), dtype=np.bool_)
+        self.gain = np.zeros((0, n))  # (B, N) $/h where gains are measured
+        self._bids = np.zeros((0, b, n, 0, 2))  # (D, B, N, W, 2) of the last D ticks, where bids are kept
         self.tick = 0
         self._capacity_kw = rules.capacity_kw
         self._ladder = check_supply(rules.supply)
@@ -158,6 +160,7 @@ class Arena:
             *self.arrays, self._ladder, self._capacity_kw, self._reserve, self._mechanism,
             self.scenario.prices[now], self.scenario.ambient[now], self.scenario.capacity[now],
             *self.orders, self.machine_kw, self.storage, self.last_price, self.levels, self.outcome, self.totals, self.refused,
+            Record(self.gain, self._bids_to_record()),
         )  # fmt: skip
         if self.n_markets < PARALLEL_FROM:
             step_range(0, self.n_markets, *arguments)
@@ -168,6 +171,33 @@ class Arena:
         self.tick += 1
         if not self.done:
             update_levels(self.scenario.prices[now + 1 : now + 2], now + 1, self.levels)
+
+    def measure_gains(self) -> None:
+        """From now on write down in ``gain (B, N)``, $/h, what each seat's best response to the others' bids would have got more."""
+        self.gain = np.zeros((self.n_markets, self.n_sites))
+
+    def keep_bids(self, ticks: int) -> None:
+        """From now on keep the bids of so many ticks as they were cleared, for :meth:`bids_of`; of none unless somebody asks."""
+        if ticks > len(self._bids):
+            self._bids = np.zeros((ticks, *self._bids.shape[1:]))
+
+    def bids_of(self, tick: int) -> FloatArray | None:
+        """The bids of a tick as they were cleared, ``(B, N, W, 2)`` kW and $/kWh; ``None`` where they are not kept."""
+        if not 0 <= self.tick - 1 - tick < len(self._bids) or tick < 0:
+            return None
+        bids: FloatArray = self._bids[tick % len(self._bids)]
+        return bids
+
+    def _bids_to_record(self) -> FloatArray:
+        if not len(self._bids):
+            return np.zeros((0, self.n_sites, 0, 2))
+        width = max(self.arrays.n_blocks, self.orders.blocks.shape[2])
+        if self._bids.shape[3] < width:
+            bids = np.zeros((*self._bids.shape[:3], width, 2))
+            bids[:, :, :, : self._bids.shape[3]] = self._bids
+            self._bids = bids
+        kept: FloatArray = self._bids[self.tick % len(self._bids)]
+        return kept
 
     def encode(self, seats: npt.NDArray[np.int64], out: npt.NDArray[np.float32]) -> None:
         """Write the observation vectors of ``seats (B, S)`` to ``out (B, S, D)``; after the last tick, as of that tick."""

@@ -9,12 +9,13 @@ import numba
 import numpy as np
 
 from gridpilot.market.auction import PRICE_HI, PRICE_LO, SMALL, SUPPLY_COST, WELFARE, clear_small, truncate_supply
+from gridpilot.market.best_response import best_responses, true_value
 from gridpilot.market.compilation import inline_kernel, kernel, leaf_kernel, parallel_kernel
 from gridpilot.market.encoding import MEAN
 from gridpilot.market.margin import clear_large
 from gridpilot.market.physics import N_CONTEXT, apply_dispatch, build_curve, fill_up, own_bid, usable_kw
 
-__all__ = ["NO_BID", "OWN_CURVE", "SHADED_CURVE", "STATED_BLOCKS", "step_parallel", "step_range"]
+__all__ = ["NO_BID", "OWN_CURVE", "SHADED_CURVE", "STATED_BLOCKS", "Record", "step_parallel", "step_range"]
 
 # How a seat bids, ``kind (B, N)``.
 OWN_CURVE: Final = 0  # its true value curve
@@ -23,6 +24,13 @@ STATED_BLOCKS: Final = 2  # the blocks it states, cut at what the plant can use
 NO_BID: Final = 3  # nothing
 
 MAX_FLOAT: Final = float(np.finfo(np.float64).max)
+
+
+class Record(NamedTuple):
+    """What a step writes down besides its results, for those who ask: an array without rows is left alone, and costs nothing."""
+
+    gain: Any  # (B, N) $/h, what the best response to the others' bids would have got beyond the bid made; see best_response.py
+    bids: Any  # (B, N, W, 2) kW and $/kWh, as cleared; 0 kW behind the last block
 
 
 @kernel
@@ -57,6 +65,7 @@ def step_range(
     outcome: Any,  # (B, N, N_OUTCOME)
     totals: Any,  # (B, N_TOTALS)
     refused: Any,  # (B, N) bool: the seat's order was not acceptable and counts as no bid
+    record: Record,
 ) -> None:
     """Step markets ``first`` to ``last - 1`` by one tick."""
     n, n_classes = class_kw.shape
@@ -68,11 +77,14 @@ def step_range(
         np.empty((1, *ladder.shape)), np.empty((len(ladder) + 1, 4)), np.empty(n), np.empty(n), np.empty(n),
         np.empty(n), np.empty(n), np.empty(n), np.empty(n, dtype=np.int64), np.empty(n * width), np.empty(n * width, dtype=np.int64),
         np.empty(2 * n_classes + 2),
+        np.empty((n_blocks, n)), np.empty((n_blocks, n)), np.empty(n), np.empty(n), np.empty(n), np.empty(n), np.empty(n, dtype=np.int64),
+        np.empty(n), np.empty(n * width + len(ladder)), np.empty(n * width + len(ladder)),
+        np.empty(n * width + len(ladder), dtype=np.int64),
     )  # fmt: skip
     _step(
         first, last, plant, class_kw, output, product, ladder, capacity_kw, reserve, mechanism, prices, ambient, capacity,
         kind, storage_value, commitment, shade, blocks, machine_kw, storage, last_price, levels, outcome, totals, refused,
-        scratch,
+        record, scratch,
     )  # fmt: skip
 
 
@@ -98,17 +110,28 @@ class _Scratch(NamedTuple):
     level: Any
     owner: Any
     use: Any  # (2 C + 2,) as in apply_dispatch
+    true_kw: Any  # (K, N) and the following: as in best_responses
+    true_price: Any  # (K, N)
+    best: Any  # (N,)
+    best_kw: Any
+    truthful: Any
+    before: Any
+    first: Any
+    part: Any
+    entry_kw: Any  # (W N + S,)
+    entry_price: Any
+    whose: Any
 
 
 @leaf_kernel
 def _step(
     first: int, last: int, plant: Any, class_kw: Any, output: Any, product: Any, ladder: Any, capacity_kw: float, reserve: float,
     mechanism: int, prices: Any, ambient: Any, capacity: Any, kind: Any, storage_value: Any, commitment: Any, shade: Any, blocks: Any,
-    machine_kw: Any, storage: Any, last_price: Any, levels: Any, outcome: Any, totals: Any, refused: Any, scratch: _Scratch,
+    machine_kw: Any, storage: Any, last_price: Any, levels: Any, outcome: Any, totals: Any, refused: Any, record: Record, scratch: _Scratch,
 ) -> None:  # fmt: skip
     (
         curve_kw, curve_price, curve_tag, context, bid_kw, bid_price, used, supply, steps, allocation, payment, value,
-        front, need, own, head, level, owner, use,
+        front, need, own, head, level, owner, use, _, _, _, _, _, _, _, _, _, _, _,
     ) = scratch  # fmt: skip
     n, width = len(used), len(bid_kw)
     for b in range(first, last):
@@ -146,6 +169,15 @@ def _step(
             )  # fmt: skip
         else:
             clear_large(bid_kw, bid_price, steps, n_steps, total, mechanism, allocation, payment, value, totals, b)
+        if record.gain.shape[0] > 0:
+            _record_gains(
+                b, plant, rows if n <= SMALL else width, n_steps, total, mechanism, totals[b, PRICE_LO], record.gain, scratch
+            )
+        if record.bids.shape[0] > 0:
+            for i in range(n):
+                for k in range(width):
+                    record.bids[b, i, k, 0] = bid_kw[k, i] if k < used[i] else 0.0
+                    record.bids[b, i, k, 1] = bid_price[k, i] if k < used[i] else 0.0
         floor, returned = min(0.0, steps[0, 1]), 0.0
         for i in range(n):
             returned += apply_dispatch(
@@ -155,6 +187,25 @@ def _step(
         totals[b, SUPPLY_COST] -= floor * returned  # what the sites hand on, and what the grid takes for it
         totals[b, WELFARE] += floor * returned
         last_price[b] = public_price(totals[b, PRICE_LO], totals[b, PRICE_HI], prices[b, 0])
+
+
+@leaf_kernel
+def _record_gains(
+    b: int, plant: Any, rows: int, n_steps: int, total: float, mechanism: int, price_lo: float, gain: Any, scratch: _Scratch
+) -> None:
+    """Write market b's gains, $/h, from what its clearing has left in ``scratch``."""
+    true_kw, true_price, allocation = scratch.true_kw, scratch.true_price, scratch.allocation
+    n = allocation.shape[0]
+    for i in range(n):
+        told = own_bid(scratch.curve_kw, scratch.curve_price, scratch.context, i, plant[i].grid_kw, true_kw, true_price)
+        fill_up(true_kw, true_price, i, told, true_kw.shape[0])
+    best_responses(
+        scratch.bid_kw, scratch.bid_price, rows, scratch.steps, n_steps, total, mechanism, price_lo, allocation, true_kw, true_price,
+        scratch.best, scratch.best_kw, scratch.truthful, scratch.head, scratch.before, scratch.first, scratch.part, scratch.entry_kw,
+        scratch.entry_price, scratch.whose,
+    )  # fmt: skip
+    for i in range(n):
+        gain[b, i] = max(0.0, scratch.best[i] - (true_value(true_kw, true_price, i, allocation[i]) - scratch.payment[i]))
 
 
 @inline_kernel
@@ -209,7 +260,7 @@ def _stated_bid(blocks: Any, b: int, i: int, usable: float, bid_kw: Any, bid_pri
 def step_parallel(
     chunks: int, plant: Any, class_kw: Any, output: Any, product: Any, ladder: Any, capacity_kw: float, reserve: float, mechanism: int,
     prices: Any, ambient: Any, capacity: Any, kind: Any, storage_value: Any, commitment: Any, shade: Any, blocks: Any,
-    machine_kw: Any, storage: Any, last_price: Any, levels: Any, outcome: Any, totals: Any, refused: Any,
+    machine_kw: Any, storage: Any, last_price: Any, levels: Any, outcome: Any, totals: Any, refused: Any, record: Record,
 ) -> None:  # fmt: skip
     """Step all markets, ``chunks`` contiguous parts of them in parallel."""
     n = len(prices)
@@ -217,5 +268,5 @@ def step_parallel(
         step_range(
             c * n // chunks, (c + 1) * n // chunks, plant, class_kw, output, product, ladder, capacity_kw, reserve, mechanism,
             prices, ambient, capacity, kind, storage_value, commitment, shade, blocks, machine_kw, storage, last_price, levels, outcome,
-            totals, refused,
+            totals, refused, record,
         )  # fmt: skip
