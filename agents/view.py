@@ -171,10 +171,8 @@ class Window:
                 self._series[name][: len(past)] = past[:, self._markets]
         if isinstance(view, ClairvoyantView):
             played = self._markets
-            view.scenario = Scenario(
-                scenario.prices[:, played],
-                scenario.ambient[:, played],
-                scenario.capacity[:, played],
+            view.scenario = Scenario(  # laid out in memory as any scenario, so that kernels are compiled for one layout
+                *(np.take(series, played, axis=1) for series in (scenario.prices, scenario.ambient, scenario.capacity)),
                 scenario.start[played],
                 scenario.history,
             )

@@ -20,6 +20,7 @@ from gridpilot.tournament.statistics import Leaderboard
 __all__ = [
     "SUSPECT",
     "as_dict",
+    "has_regret",
     "in_dollars",
     "market_label",
     "money",
@@ -29,13 +30,30 @@ __all__ = [
     "signed",
     "spread",
     "to_json",
+    "unsigned",
 ]
 
 SUSPECT: Final = "†"  # marks an agent that failed its audit
 NO_INTERVAL: Final = "‡"  # marks a value whose sample is too skewed for one
 
+LEAST_REGRET: Final = 1e-6  # $ a site and day; below it is what sums round to
+
 # Columns in the order in which they give up their intervals, then their place.
-SPARE_AGENTS: Final = ("iqm", "cvar", "capture", "alone", "profit", "agent", "capture", "alone", "failed", "gain", "agent")
+SPARE_AGENTS: Final = (
+    "iqm",
+    "cvar",
+    "capture",
+    "alone",
+    "profit",
+    "agent",
+    "capture",
+    "regret",
+    "alone",
+    "regret",
+    "failed",
+    "gain",
+    "agent",
+)
 SPARE_MARKETS: Final = (
     *("supply", "energy", "revenue_change", "scarce", "revenue_change", "price", "revenue", "sites_profit"),
     *("welfare_change", "sites_profit_change", "lineup", "welfare"),
@@ -107,6 +125,15 @@ def signed(value: float | None) -> str:
     return f"+{money(value)}" if value is not None and value > 0.0 else money(value)
 
 
+def unsigned(value: float | None) -> str:
+    """:func:`percent` of what is never below zero.
+
+    >>> unsigned(3.14159)
+    '3.1'
+    """
+    return percent(value).removeprefix("+")
+
+
 def share(value: float | None) -> str:
     """A whole percentage without its sign for percent; a dash for ``None``."""
     return "–" if value is None else f"{value:,.0f}"
@@ -126,8 +153,13 @@ def _value_alone(estimate: Estimate, form: Callable[[float | None], str]) -> str
 
 
 def in_dollars(board: Leaderboard, figure: str) -> bool:
-    """Whether ``figure``, "gain" or "alone", has no percentage, as the reference does not clearly earn anything."""
+    """Whether ``figure``, "gain", "alone" or "regret", has no percentage, as what it would be a share of is not clearly positive."""
     return any(getattr(agent, f"{figure}_percent").reason == NO_BASE for agent in board.agents)
+
+
+def has_regret(board: Leaderboard) -> bool:
+    """Whether somebody has left something to be had by bidding otherwise; under VCG nobody has who bids the truth."""
+    return any(agent.regret.value is not None and agent.regret.value > LEAST_REGRET for agent in board.agents)
 
 
 def market_label(market: MarketSummary) -> str:
@@ -154,12 +186,19 @@ def _agents(board: Leaderboard, width: int, suspects: Mapping[str, Any]) -> Tabl
     if any(agent.capture_percent.value is not None for agent in agents):
         columns.append(Column("capture", _with_interval("capture\n%", level, [a.capture_percent for a in agents], share)))
     columns += [
+        *([Column("regret", _regrets(board))] if has_regret(board) else []),
         Column("iqm", (Form("IQM\n$", [money(agent.interquartile_mean) for agent in agents]),)),
         Column("cvar", (Form("CVaR\n5 %, $", [money(agent.cvar) for agent in agents]),)),
         Column("failed", (Form("failed\n%", failed),)),
     ]
     styles = ["bold green" if agent.in_winner_set else "dim" if agent.baseline else "" for agent in agents]
     return fitted(title, columns, SPARE_AGENTS, width, styles)
+
+
+def _regrets(board: Leaderboard) -> tuple[Form, ...]:
+    if in_dollars(board, "regret"):
+        return _with_interval("regret\n$", _level(board), [agent.regret for agent in board.agents], money)
+    return _with_interval("regret\n%", _level(board), [agent.regret_percent for agent in board.agents], unsigned)
 
 
 def _gains(board: Leaderboard, figure: str, head: str) -> tuple[Form, ...]:
@@ -196,6 +235,8 @@ def _legend(board: Leaderboard, heads: str, width: int) -> Text:
         parts.append("capture: of perfect foresight's gain")
         if any(agent.capture_percent.reason == SKEWED for agent in board.agents):
             parts.append(f"{NO_INTERVAL} days too unequal for an interval to hold")
+    if "regret" in heads:
+        parts.append("regret: what best responses would have got more, a tick at a time")
     lines = [parts[0]]
     for part in parts[1:]:
         if len(lines[-1]) + 3 + len(part) <= width:

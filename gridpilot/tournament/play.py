@@ -37,6 +37,7 @@ def play_chunk(spec: TournamentSpec, matches: Sequence[Match]) -> pd.DataFrame:
     """
     setup = _setup(_Key(spec))
     arena = setup.arena(len(matches))
+    arena.measure_gains()
     episodes = np.array([match.episode for match in matches], dtype=np.int64)
     arena.start(setup.scenario(spec.seed, episodes))
     labels = [match.seats for match in matches]
@@ -52,6 +53,7 @@ def _play(spec: TournamentSpec, matches: Sequence[Match], seating: Seating) -> p
     arena = seating.arena
     n_markets, n = arena.n_markets, arena.n_sites
     tally = np.zeros((n_markets, n, N_OUTCOME))
+    regret = np.zeros((n_markets, n))
     market = np.zeros((n_markets, 5))  # welfare, revenue, supply cost: $; volume: kWh; price x volume: $
     scarce = np.zeros(n_markets, dtype=np.int64)
     dearest = max((adder for _, adder in arena.rules.supply), default=0.0)
@@ -60,6 +62,7 @@ def _play(spec: TournamentSpec, matches: Sequence[Match], seating: Seating) -> p
         arena.step()
         seating.learn()
         tally += arena.outcome
+        regret += arena.gain * DT
         volume = arena.totals[:, VOLUME] * DT
         supply_cost = arena.totals[:, SUPPLY_COST] * DT
         market[:, 0] += (arena.outcome[:, :, REVENUE] - arena.outcome[:, :, WEAR]).sum(
@@ -77,7 +80,7 @@ def _play(spec: TournamentSpec, matches: Sequence[Match], seating: Seating) -> p
     # Roles are told here too, from the classes that played: a class that is another where matches are played is found out.
     # Of agents in processes of their own they are told by what the inspection found.
     roles = spec.roles or assign_roles(spec.agents)
-    return _rows(matches, roles, arena.sites, tally, stored, market, scarce, spec.ticks, seating)
+    return _rows(matches, roles, arena.sites, tally, stored, regret, market, scarce, spec.ticks, seating)
 
 
 def _stored_value(arena: Arena) -> FloatArray:
@@ -99,6 +102,7 @@ def _rows(
     sites: Sequence[Any],
     tally: Any,
     stored: Any,
+    regret: Any,
     market: Any,
     scarce: Any,
     ticks: int,
@@ -126,6 +130,7 @@ def _rows(
             "payment": flat[:, PAYMENT],
             "wear": flat[:, WEAR],
             "stored": stored.ravel(),
+            "regret": regret.ravel(),
             "won_kwh": flat[:, WON] * DT,
             "drawn_kwh": flat[:, DRAWN] * DT,
             "machine_kwh": flat[:, MACHINES] * DT,

@@ -14,7 +14,18 @@ import pandas as pd
 from gridpilot.market.units import TICKS_PER_DAY
 from gridpilot.tournament.audits import failed_audits
 from gridpilot.tournament.intervals import LEVEL, MIN_EPISODES, NO_BASE, SKEWED, Estimate
-from gridpilot.tournament.leaderboard import SUSPECT, in_dollars, market_label, money, percent, share, signed, spread
+from gridpilot.tournament.leaderboard import (
+    SUSPECT,
+    has_regret,
+    in_dollars,
+    market_label,
+    money,
+    percent,
+    share,
+    signed,
+    spread,
+    unsigned,
+)
 from gridpilot.tournament.markets import MarketSummary
 from gridpilot.tournament.plots import axis_over, diverging_colour, dots_track, interval_track, scale_track
 from gridpilot.tournament.schedule import REFERENCE
@@ -22,7 +33,7 @@ from gridpilot.tournament.statistics import Leaderboard, rank, scores
 
 __all__ = ["render_report"]
 
-FORMS: Final = {"money": money, "signed": signed, "percent": percent, "share": share}
+FORMS: Final = {"money": money, "signed": signed, "percent": percent, "share": share, "unsigned": unsigned}
 
 
 def render_report(rows: pd.DataFrame, manifest: Mapping[str, Any], board: Leaderboard | None = None) -> str:
@@ -54,6 +65,8 @@ def render_report(rows: pd.DataFrame, manifest: Mapping[str, Any], board: Leader
         gain_in_dollars=in_dollars(board, "gain"),
         alone_in_dollars=in_dollars(board, "alone"),
         skewed=any(agent.capture_percent.reason == SKEWED for agent in board.agents),
+        has_regret=has_regret(board),
+        regret_in_dollars=in_dollars(board, "regret"),
         has_capture=any(agent.capture_percent.value is not None for agent in board.agents),
         market_change=_market_change,
         market_label=market_label,

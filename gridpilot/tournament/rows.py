@@ -28,6 +28,7 @@ ROW_COLUMNS: Final[dict[str, str]] = {  # column: int | float | str
     "payment": "float",  # $ to the auctioneer
     "wear": "float",  # $ of battery wear
     "stored": "float",  # $, energy in the battery at the end beyond that at the start, at what it would displace (see play.py)
+    "regret": "float",  # $, what best responses to the others' bids would have got more, tick by tick (gridpilot.market.best_response)
     "won_kwh": "float",  # allocated by the auction
     "drawn_kwh": "float",  # taken from the grid
     "machine_kwh": "float",

@@ -54,7 +54,7 @@ __all__ = [
 
 FloatArray = npt.NDArray[np.float64]
 
-SCORED: Final = ["episode", "seat", "agent", "profit", "ticks"]  # columns that profits are taken from
+SCORED: Final = ["episode", "seat", "agent", "profit", "regret", "ticks"]  # columns that scores are taken from
 
 
 @dataclass(frozen=True)
@@ -71,6 +71,10 @@ class AgentSummary:
     alone_gain: Estimate  # the gain when it is the only one among reference agents
     alone_percent: Estimate
     capture_percent: Estimate  # that gain as a share of what the yardstick, which is shown the future, gains there
+    regret: (
+        Estimate  # what best responses to the others' bids would have got more, tick by tick, storage and commitment values fixed
+    )
+    regret_percent: Estimate  # the same in % of its profit; no value where that is not clearly positive
     interquartile_mean: float  # of the episodes' scores
     cvar: float  # mean of the worst 5 % of the episodes' scores
     timeouts: int  # decisions, over all line-ups
@@ -121,6 +125,7 @@ def rank(rows: pd.DataFrame) -> Leaderboard:
     means = table.mean(axis=0)
     labels = sorted(table.columns, key=lambda label: (-means[label], label not in frozen, label))
     x = table[labels].to_numpy()
+    regret = scores(rows, "regret")[labels].to_numpy()
     usual = x[:, labels.index(REFERENCE)]
     compared = PairedDifferences(x)
     winners = compared.winners(1.0 - LEVEL) if len(x) >= MIN_EPISODES else None
@@ -143,6 +148,8 @@ def rank(rows: pd.DataFrame) -> Leaderboard:
                 alone_gain=mean(here[:, 0] - here[:, 1]),
                 alone_percent=ratio_percent(here[:, 0] - here[:, 1], here[:, 1]),
                 capture_percent=_capture(alone, label, yardstick, bound),
+                regret=mean(regret[:, a]),
+                regret_percent=ratio_percent(regret[:, a], x[:, a]),
                 interquartile_mean=interquartile_mean(x[:, a]),
                 cvar=conditional_value_at_risk(x[:, a]),
                 **failures[label],
@@ -157,14 +164,14 @@ def rank(rows: pd.DataFrame) -> Leaderboard:
     return Leaderboard(len(table), seats, ticks, tuple(agents), tuple(pairs), summarise_markets(rows))
 
 
-def scores(rows: pd.DataFrame) -> pd.DataFrame:
-    """Profit by episode (index) and agent (columns, by name) in the mixed line-up.
+def scores(rows: pd.DataFrame, column: str = "profit") -> pd.DataFrame:
+    """Profit, or regret, by episode (index) and agent (columns, by name) in the mixed line-up.
 
     $ per site and day, the mean over all seats. Raises :class:`~gridpilot.errors.TournamentError` when no episode is complete, the
-    reference did not play, or a profit is not finite.
+    reference did not play, or a number is not finite.
     """
     mixed = rows.loc[(rows["lineup"] == "mixed").to_numpy(), SCORED]
-    daily = _daily(mixed)
+    daily = _daily(mixed, column)
     by_episode = daily.groupby([mixed["episode"], mixed["agent"]])
     count, total = by_episode.size().unstack(fill_value=0), by_episode.mean().unstack()
     labels = list(count.columns)
@@ -204,14 +211,14 @@ def conditional_value_at_risk(x: FloatArray, share: float = 0.05) -> float:
     return float(np.average(np.sort(x), weights=weight))
 
 
-def _daily(rows: pd.DataFrame) -> pd.Series:
-    """Profit in $ a day."""
-    bad = ~np.isfinite(rows["profit"].to_numpy())
+def _daily(rows: pd.DataFrame, column: str = "profit") -> pd.Series:
+    """Profit, or regret, in $ a day."""
+    bad = ~np.isfinite(rows[column].to_numpy())
     if bad.any():
         first = rows[bad].iloc[0]
         where = f"of {first['agent']} at seat {first['seat']} in episode {first['episode']}"
-        raise TournamentError(f"the profit {where} is {first['profit']}, expected a finite number")
-    return rows["profit"] * TICKS_PER_DAY / rows["ticks"]
+        raise TournamentError(f"the {column} {where} is {first[column]}, expected a finite number")
+    return rows[column] * TICKS_PER_DAY / rows["ticks"]
 
 
 def _alone(rows: pd.DataFrame) -> pd.DataFrame:

@@ -95,6 +95,7 @@ def _row(spec: TournamentSpec, match: Match, seat: int, agent: str, profit: floa
         "payment": 95.0,
         "wear": 5.0,
         "stored": 0.0,
+        "regret": 0.02 * abs(profit),
         "won_kwh": 1000.0,
         "drawn_kwh": 1000.0,
         "machine_kwh": 900.0,
