@@ -40,19 +40,8 @@ LEAST_REGRET: Final = 1e-6  # $ a site and day; below it is what sums round to
 
 # Columns in the order in which they give up their intervals, then their place.
 SPARE_AGENTS: Final = (
-    "iqm",
-    "cvar",
-    "capture",
-    "alone",
-    "profit",
-    "agent",
-    "capture",
-    "regret",
-    "alone",
-    "regret",
-    "failed",
-    "gain",
-    "agent",
+    *("iqm", "cvar", "capture", "regret", "alone", "profit", "agent", "regret"),
+    *("capture", "alone", "failed", "gain", "agent"),
 )
 SPARE_MARKETS: Final = (
     *("supply", "energy", "revenue_change", "scarce", "revenue_change", "price", "revenue", "sites_profit"),
