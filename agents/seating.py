@@ -114,6 +114,8 @@ class Seating:
         room = max([player.stated_blocks for player, _ in self._batch] + [STATED_BLOCKS_ROOM] * bool(self._single), default=0)
         if arena.orders.blocks.shape[2] < room:
             arena.make_room(room)
+        if self._single:
+            arena.publish()
         self._reason: dict[tuple[int, int], str] = {}
 
     def close(self) -> None:

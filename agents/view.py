@@ -19,6 +19,7 @@ import numpy.typing as npt
 from gridpilot.errors import AgentError
 from gridpilot.market.arena import Arena, MarketRules, Orders, Scenario
 from gridpilot.market.compilation import leaf_kernel
+from gridpilot.market.publication import rivals_curves
 from gridpilot.market.site import Site, SiteArrays
 from gridpilot.market.step import OWN_CURVE
 from gridpilot.market.units import TICKS_PER_WEEK
@@ -37,6 +38,7 @@ _PUBLIC: Final[dict[str, Callable[[Arena, int], Array]]] = {
     "week_tick": lambda arena, now: (arena.scenario.start + arena.tick) % TICKS_PER_WEEK,
     "last_price": lambda arena, now: arena.last_price,
     "levels": lambda arena, now: arena.levels,
+    "auction": lambda arena, now: arena.auction,
 }
 _OWN: Final[dict[str, Callable[[Arena], Array]]] = {
     "storage": lambda arena: arena.storage,
@@ -44,7 +46,7 @@ _OWN: Final[dict[str, Callable[[Arena], Array]]] = {
     "outcome": lambda arena: arena.outcome,
     "refused": lambda arena: arena.refused,
 }
-READABLE: Final = ("history", "cleared", *_PUBLIC, *_OWN)
+READABLE: Final = ("history", "cleared", *_PUBLIC, *_OWN, "rivals_curve")
 """The fields of a view that an agent's ``reads`` may name."""
 ORDERS: Final = Orders._fields
 """The orders that an agent's ``writes`` may name."""
@@ -70,6 +72,9 @@ class View:
     ``machine_kw`` ``(M, C)``         kW of each machine class in the last tick
     ``outcome``    ``(M, N_OUTCOME)`` own results of the last tick, columns in :mod:`gridpilot.market.physics`
     ``refused``    ``(M,)``           whether the last tick's order could not be carried out
+    ``auction``    ``(P, N_AUCTION)`` public results of the last tick, columns in :mod:`gridpilot.market.publication`
+    ``rivals_curve`` ``(M, L, 2)``    kW and $/kWh in descending price: the bids of ``rules.curve_delay`` ticks ago without names, less
+                                      the seat's own; 0 kW behind the last, and everywhere where there are none to be seen
     ============== ================== =========================================================================================
     """
 
@@ -94,6 +99,8 @@ class View:
     machine_kw: FloatArray
     outcome: FloatArray
     refused: npt.NDArray[np.bool_]
+    auction: FloatArray
+    rivals_curve: FloatArray
 
     @property
     def soc(self) -> FloatArray:
@@ -153,6 +160,8 @@ class Window:
         self._everywhere = len(self._markets) == arena.n_markets
         self._sites, self._plant = np.unique(seat, return_inverse=True)
         self._series: dict[str, FloatArray] = {}
+        if {"auction", "rivals_curve"} & set(self._reads):
+            arena.publish()
 
     def open(self, seed: npt.NDArray[np.uint64]) -> View:
         """The view for the episode that the arena has started, with clean orders; ``seed (M,)``."""
@@ -187,6 +196,8 @@ class Window:
         for copy_field in self._standing:
             copy_field()
         now = arena.scenario.history + tick
+        if "rivals_curve" in self._fields:
+            self._see_rivals()
         for source, target in self._moving:
             self._copy(source(arena, now), target)
         for name, series in self._series.items():
@@ -197,6 +208,14 @@ class Window:
                 if tick:
                     self._copy(arena.cleared[tick - 1], series[tick - 1])
                 view.cleared = series[:tick]
+
+    def _see_rivals(self) -> None:
+        arena, curves = self._arena, self._fields["rivals_curve"]
+        bids = arena.published_bids()
+        if bids is None:
+            curves[:] = 0.0
+        else:
+            rivals_curves(bids, self.market, self.seat, np.empty(arena.n_sites, dtype=np.int64), curves)
 
     def take(self, *, everything: bool = False) -> None:
         """Take the agent's orders in: those it ``writes``, or all of them."""
@@ -215,6 +234,9 @@ class Window:
             elif name in _PUBLIC:
                 source = _PUBLIC[name](arena, scenario.history)
                 self._fields[name] = np.zeros((p, *source.shape[1:]), dtype=source.dtype).view()
+        if "rivals_curve" in self._reads:
+            width = max(k, arena.orders.blocks.shape[2])
+            self._fields["rivals_curve"] = np.zeros((m, arena.n_sites * width, 2)).view()
         self._orders = Orders(
             np.full(m, OWN_CURVE, dtype=np.int8).view(),
             np.full(m, math.nan).view(),
@@ -238,7 +260,9 @@ class Window:
         for name, target in self._fields.items():
             if name in _OWN:
                 self._standing.append(functools.partial(_gather, self._row, _rows(_OWN[name](arena), arena), _flat(target)))
-            elif name in ("last_price", "levels"):
+            elif name == "rivals_curve":
+                continue
+            elif name in ("last_price", "levels", "auction"):
                 self._standing.append(functools.partial(self._copy, _PUBLIC[name](arena, 0), target.view()))
             else:
                 self._moving.append((_PUBLIC[name], target.view()))

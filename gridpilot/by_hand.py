@@ -54,6 +54,7 @@ class Market:
     def __init__(self, setup: MarketSetup, seed: int = 0, episode: int = 0) -> None:
         self.setup = setup
         self.arena: Arena = setup.arena(1)
+        self.arena.publish()
         self._seats = {site.name: seat for seat, site in enumerate(setup.sites)}
         self.reset(seed, episode)
 

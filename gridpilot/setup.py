@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, PositiveInt
 
 from gridpilot.configuration import validate
 from gridpilot.errors import ConfigError
@@ -37,6 +37,14 @@ _BYTES_A_SEAT: Final = 500  # of an arena: orders, states and outcomes
 _SITE_KEYS: Final = {"name", "fleet", "machines", "grid_kw", "ramp_up_kw", "boot_loss", "battery", "cooling"}
 
 
+class PublicationConfig(BaseModel):
+    """What the market tells of a tick later: ``curve_delay`` ticks until all bids are public, without names; ``None``: never."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    curve_delay: PositiveInt | None = 1
+
+
 class MarketConfig(BaseModel):
     """A ``conf/market`` file."""
 
@@ -46,6 +54,7 @@ class MarketConfig(BaseModel):
     supply: list[tuple[NonNegativeFloat, float]]
     mechanism: Mechanism = "vcg"
     reserve: float | None = None
+    publication: PublicationConfig = PublicationConfig()
     capacity: CapacityConfig = CapacityConfig()
     weather: WeatherConfig = WeatherConfig()
     machines: dict[str, dict[str, Any]] = {}
@@ -112,7 +121,9 @@ def load_setup(
     if ticks < 1 or history < 0:
         raise ConfigError(f"ticks is {ticks} and history {history}, expected ticks >= 1 and history >= 0")
     config = validate(MarketConfig, described("market", market), "market")
-    rules = MarketRules(config.capacity_kw, tuple(config.supply), mechanism or config.mechanism, config.reserve)
+    rules = MarketRules(
+        config.capacity_kw, tuple(config.supply), mechanism or config.mechanism, config.reserve, config.publication.curve_delay
+    )
     return MarketSetup(config.build_sites(), rules, World(load_prices(prices), config.weather, config.capacity), ticks, history)
 
 

@@ -88,6 +88,7 @@ class ObservationNews:
             (prices, cleared, state.machine_kw.tobytes()),
             (state.soc_kwh, state.theta_c),
             (seen.tick, seen.week_tick, seen.ambient_c, seen.capacity_kw, seen.capacity_hour_ago_kw, seen.last_price, seen.last),
+            None if seen.rivals_curve is None else seen.rivals_curve.tobytes(),
         )
 
 
@@ -100,7 +101,8 @@ class ObservationMirror:
 
     def observation(self, news: tuple[Any, ...]) -> Observation:
         """The observation that there was news of. Its arrays are copies, as the agent may write into them."""
-        (prices, cleared, machine_kw), (soc_kwh, theta_c), (tick, week_tick, ambient, capacity, hour_ago, last_price, last) = news
+        (prices, cleared, machine_kw), (soc_kwh, theta_c), public, curve = news
+        tick, week_tick, ambient, capacity, hour_ago, last_price, last = public
         rules, seat = self._market.rules, self._market.seat
         return Observation(
             site=self._site,
@@ -115,6 +117,7 @@ class ObservationMirror:
             cleared=self._cleared.grown(cleared),
             last_price=last_price,
             last=last,
+            rivals_curve=None if curve is None else np.frombuffer(curve).reshape(-1, 2).copy(),
         )
 
 

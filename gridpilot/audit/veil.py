@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gridpilot.market.arena import Arena
-from gridpilot.market.auction import N_TOTALS, VOLUME
+from gridpilot.market.auction import N_TOTALS, PRICE_HI, PRICE_LO, VOLUME
 from gridpilot.market.site import Site
 
 __all__ = ["Veil", "Veiled"]
@@ -64,7 +64,7 @@ class Veil:
                 yield from (arena.arrays.class_kw[seat], arena.arrays.output[seat])
                 plant = arena.arrays.plant[seat : seat + 1]
                 yield from (plant[name] for name in PLANT_FIELDS)
-            yield from (arena.totals[:, column] for column in range(N_TOTALS) if column != VOLUME)
+            yield from (arena.totals[:, column] for column in range(N_TOTALS) if column not in PUBLIC_TOTALS)
 
     def _make_up(self, array: Array) -> None:
         """Numbers of the same kind and size, every one another."""
@@ -83,4 +83,5 @@ class Veil:
         return tuple(sites)
 
 
+PUBLIC_TOTALS = (VOLUME, PRICE_LO, PRICE_HI)
 PLANT_FIELDS = ("grid_kw", "ramp_kw", "boot_loss", "battery_kw", "soc_min", "soc_max", "soc_start", "cooling_kw", "wear")

@@ -17,6 +17,7 @@ from gridpilot.market.bids import Bid
 from gridpilot.market.clearing import PARALLEL_FROM, Mechanism, check_mechanism, check_reserve, check_supply
 from gridpilot.market.encoding import N_LEVELS, encode_parallel, encode_range, update_levels
 from gridpilot.market.physics import N_OUTCOME
+from gridpilot.market.publication import N_AUCTION, auction_result
 from gridpilot.market.site import Site, pack_sites
 from gridpilot.market.step import NO_BID, OWN_CURVE, STATED_BLOCKS, Record, step_parallel, step_range
 
@@ -53,6 +54,7 @@ class MarketRules:
     supply: tuple[tuple[float, float], ...] = ((0.60, 0.00), (0.25, 0.01), (0.15, 0.03))
     mechanism: Mechanism = "vcg"
     reserve: float | None = None  # $/kWh
+    curve_delay: int | None = 1  # ticks after which all bids of a tick are published without names; None: never
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.capacity_kw) and self.capacity_kw >= 0.0):
@@ -60,6 +62,12 @@ class MarketRules:
         check_supply(self.supply, where="market: supply")
         check_mechanism(self.mechanism)
         check_reserve(self.reserve)
+        if self.curve_delay is not None and (
+            isinstance(self.curve_delay, bool) or not isinstance(self.curve_delay, int) or self.curve_delay < 1
+        ):
+            raise MarketError(
+                f"market: curve_delay is {self.curve_delay!r}, expected a whole number of ticks of at least 1, or None"
+            )
 
 
 class Orders(NamedTuple):
@@ -111,6 +119,8 @@ class Arena:
         self.outcome = np.zeros((b, n, N_OUTCOME))
         self.totals = np.zeros((b, N_TOTALS))
         self.refused = np.zeros((b, n), dtype=np.bool_)
+        self.auction = np.full((b, N_AUCTION), math.nan)  # public results of the last tick, where they are asked for
+        self._publishes = False
         self.gain = np.zeros((0, n))  # (B, N) $/h where gains are measured
         self._bids = np.zeros((0, b, n, 0, 2))  # (D, B, N, W, 2) of the last D ticks, where bids are kept
         self.tick = 0
@@ -144,6 +154,7 @@ class Arena:
         self.last_price[:] = scenario.prices[max(h - 1, 0), :, 0]
         self.outcome[:] = 0.0
         self.totals[:] = 0.0
+        self.auction[:] = math.nan
         update_levels(scenario.prices[: h + 1], 0, self.levels)
 
     @property
@@ -168,6 +179,9 @@ class Arena:
             step_parallel(numba.get_num_threads(), *arguments)
         self.cleared[self.tick, :, 0] = self.last_price
         self.cleared[self.tick, :, 1] = self.totals[:, 2]
+        if self._publishes:
+            energy = self.scenario.prices[now, :, 0]
+            auction_result(self.totals, self.outcome, energy, self._ladder[:, 1], self._reserve, self.auction)
         self.tick += 1
         if not self.done:
             update_levels(self.scenario.prices[now + 1 : now + 2], now + 1, self.levels)
@@ -175,6 +189,16 @@ class Arena:
     def measure_gains(self) -> None:
         """From now on write down in ``gain (B, N)``, $/h, what each seat's best response to the others' bids would have got more."""
         self.gain = np.zeros((self.n_markets, self.n_sites))
+
+    def publish(self) -> None:
+        """From now on work out what the market publishes: ``auction (B, N_AUCTION)``, and the bids that :meth:`published_bids` gives."""
+        self._publishes = True
+        if self.rules.curve_delay is not None:
+            self.keep_bids(self.rules.curve_delay)
+
+    def published_bids(self) -> FloatArray | None:
+        """The newest bids that are public, ``(B, N, W, 2)``; ``None`` where there are none, or :meth:`publish` was not called."""
+        return None if self.rules.curve_delay is None else self.bids_of(self.tick - self.rules.curve_delay)
 
     def keep_bids(self, ticks: int) -> None:
         """From now on keep the bids of so many ticks as they were cleared, for :meth:`bids_of`; of none unless somebody asks."""

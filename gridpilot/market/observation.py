@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -15,6 +16,7 @@ from gridpilot.market.bids import Bid
 from gridpilot.market.encoding import MEAN, N_LEVELS, encode_range, n_fields, update_levels
 from gridpilot.market.physics import CHARGED, COOLING, DISCHARGED, DRAWN, MACHINES, N_OUTCOME, PAYMENT, PROFIT, REVENUE, WEAR, WON
 from gridpilot.market.plant import SiteState, default_commitment_value, value_curve
+from gridpilot.market.publication import rivals_curves
 from gridpilot.market.site import Site, pack_sites
 from gridpilot.market.units import DT, TICKS_PER_DAY, TICKS_PER_WEEK
 
@@ -52,6 +54,11 @@ class Outcome:
     clearing_price: float
     volume_kw: float
     refused: str = ""  # why the bid was replaced by the zero bid; "" if it was not
+    # What the auction publishes besides, in $/kWh; None where it does not, as on a live site.
+    price_lo: float | None = None  # the highest losing price; -inf where nothing lost
+    price_hi: float | None = None  # the lowest winning price; inf where nothing could win
+    mean_price: float | None = None  # what all sites paid over what they won; nan where nothing was sold
+    margin_is_bid: bool | None = None  # whether the highest losing price is that of a bid alone, not of a supply step
 
 
 @dataclass(frozen=True)
@@ -70,6 +77,9 @@ class Observation:
     cleared: FloatArray  # (tick, 2) clearing price $/kWh and volume kW of the episode's ticks so far
     last_price: float  # $/kWh, clearing price of the last tick (at tick 0 the last energy price)
     last: Outcome | None  # own outcome of the last tick
+    # (k, 2) kW and $/kWh in descending price: the bids of `market.rules.curve_delay` ticks ago without names, less the site's own; None
+    # where there are none yet, or they are not published
+    rivals_curve: FloatArray | None = None
 
     @property
     def prices(self) -> FloatArray:
@@ -174,6 +184,7 @@ def observe(
         cleared=arena.cleared[: arena.tick, market].copy(),
         last_price=float(arena.last_price[market]),
         last=outcome_of(arena, market, seat, refused=refused) if arena.tick else None,
+        rivals_curve=_rivals_curve(arena, market, seat),
     )  # fmt: skip
 
 
@@ -182,5 +193,21 @@ def outcome_of(arena: Arena, market: int, seat: int, *, refused: str = "") -> Ou
     row = arena.outcome[market, seat].tolist()
     return Outcome(
         arena.tick - 1, row[WON], row[DRAWN], row[MACHINES], row[COOLING], row[CHARGED], row[DISCHARGED], row[REVENUE], row[PAYMENT],
-        row[WEAR], row[PROFIT], float(arena.last_price[market]), float(arena.totals[market, 2]), refused,
+        row[WEAR], row[PROFIT], float(arena.last_price[market]), float(arena.totals[market, 2]), refused, *_auction(arena, market),
     )  # fmt: skip
+
+
+def _auction(arena: Arena, market: int) -> tuple[float | None, float | None, float | None, bool | None]:
+    low, high, mean, bid = arena.auction[market].tolist()
+    if math.isnan(low):
+        return None, None, None, None
+    return low, high, mean, bool(bid)
+
+
+def _rivals_curve(arena: Arena, market: int, seat: int) -> FloatArray | None:
+    bids = arena.published_bids()
+    if bids is None:
+        return None
+    curve = np.empty((1, arena.n_sites * bids.shape[2], 2))
+    rivals_curves(bids, np.array([market]), np.array([seat]), np.empty(arena.n_sites, dtype=np.int64), curve)
+    return curve[0, curve[0, :, 0] > 0.0]
