@@ -110,7 +110,7 @@ def _programme(gains: FloatArray) -> Any:
     programme.a_matrix_.start_ = np.append(0, np.cumsum(filled.sum(axis=1))).astype(np.int32)
     programme.a_matrix_.index_ = np.nonzero(filled)[1].astype(np.int32)
     programme.a_matrix_.value_ = matrix.T[filled]
-    solver = highspy.Highs()
+    solver = highspy.Highs()  # type: ignore[no-untyped-call]
     for name, value in OPTIONS.items():
         solver.setOptionValue(name, value)
     solver.passModel(programme)

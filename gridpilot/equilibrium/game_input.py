@@ -54,7 +54,7 @@ def check_distribution(value: npt.ArrayLike, size: int, name: str) -> FloatArray
         raise GameError(f"{name} is {value!r:.60} of shape {p.shape}, expected {size} probabilities")
     if not (np.isfinite(p).all() and (p >= 0.0).all() and abs(float(p.sum()) - 1.0) <= SUM_TOLERANCE):
         raise GameError(f"{name} is {p.tolist()!r:.60} with the sum {float(p.sum()):.12g}, expected probabilities that add up to 1")
-    return p / p.sum()
+    return np.asarray(p / p.sum())
 
 
 def check_number(value: Any, name: str, *, least: float = -math.inf) -> float:

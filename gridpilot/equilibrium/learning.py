@@ -63,8 +63,8 @@ class _Learner:
 class RegretMatching(_Learner):
     """Plays each action in proportion to its positive regret: what it would have paid over what was paid, summed over rounds.
 
-    With ``plus`` (RM+; Tammelin, arXiv 1407.5042, 2014) a sum never falls below 0, and the average weighs round t with t, which converges
-    much faster; without (Hart and Mas-Colell, Econometrica 68, 2000) the average is plain. Regret after T rounds is at most
+    With ``plus`` (RM+; Tammelin, arXiv 1407.5042, 2014) a sum never falls below 0, and the average weighs round t with t, which usually
+    converges faster; without (Hart and Mas-Colell, Econometrica 68, 2000) the average is plain. Regret after T rounds is at most
     range sqrt(n T) in both. No step size, and no knowledge of the range of payoffs.
     """
 

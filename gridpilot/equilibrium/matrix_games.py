@@ -155,7 +155,7 @@ def _differences(payoff: FloatArray) -> FloatArray:
     """Own payoffs ``(own, other)`` between 0 and 1, without what the other's choice adds to all of them: best responses are the same."""
     relative = payoff - payoff.min(axis=0)
     most = float(relative.max())
-    return relative / most if most > 0.0 else relative
+    return np.asarray(relative / most) if most > 0.0 else relative
 
 
 def _vertices(payoff: FloatArray) -> tuple[FloatArray, BoolArray]:
@@ -201,7 +201,7 @@ def _feasible(payoff: FloatArray, rows: npt.NDArray[np.int64], columns: npt.NDAr
     mixed = np.zeros((len(solution), payoff.shape[1]))
     np.put_along_axis(mixed, columns, np.where(solution[:, :k] > TOLERANCE, solution[:, :k], 0.0), axis=1)
     mixed /= mixed.sum(axis=1, keepdims=True)
-    return mixed[(mixed @ payoff.T).max(axis=1, initial=-np.inf) <= solution[:, k] + TOLERANCE]
+    return np.asarray(mixed[(mixed @ payoff.T).max(axis=1, initial=-np.inf) <= solution[:, k] + TOLERANCE])
 
 
 def _count(a: BoolArray, b: BoolArray) -> npt.NDArray[np.float32]:
