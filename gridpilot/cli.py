@@ -35,6 +35,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "serve-mara": ("gridpilot.live.serve_command", "serve the MARA API on this machine, with faults on demand"),
     "clear": ("gridpilot.market.clear_command", "clear one market or an array of them from a JSON file"),
     "best-response": ("gridpilot.equilibrium.best_response_command", "find what each bidder of a market could have got instead"),
+    "solve-game": ("gridpilot.equilibrium.solve_game_command", "solve one game or an array of them from a JSON file"),
     "simulate-prices": ("gridpilot.prices.simulate_command", "simulate energy, hash and token prices"),
     "climatology": ("gridpilot.tournament.climatology_command", "learn what a market's prices usually are at a time of day"),
     "backtest": ("gridpilot.backtest.backtest_command", "judge forecasters on a price preset or a file of prices"),
