@@ -10,7 +10,17 @@ from typing import Final
 
 from gridpilot.errors import ConfigError
 from gridpilot.suggestions import did_you_mean, expected_one_of
-from gridpilot.validation import reserve, single_unit, textbook
+from gridpilot.validation import (
+    demand_reduction,
+    indivisible,
+    learning,
+    misreports,
+    reserve,
+    single_unit,
+    storage,
+    supply_functions,
+    textbook,
+)
 from gridpilot.validation.row import Result
 
 __all__ = ["RESULTS", "chosen"]
@@ -29,6 +39,16 @@ RESULTS: Final[dict[str, Result]] = {
         single_unit.ASYMMETRIC,
         reserve.MYERSON,
         reserve.BULOW_KLEMPERER,
+        demand_reduction.DEMAND_REDUCTION,
+        demand_reduction.SCARCE_SUPPLY,
+        supply_functions.DEMAND_FUNCTIONS,
+        supply_functions.COURNOT,
+        storage.STORAGE,
+        misreports.MISREPORTS,
+        learning.FIRST_PRICE_LEARNED,
+        learning.REGRET_MATCHING,
+        indivisible.TWO_APPLES,
+        indivisible.LONELY_VICKREY,
     )
 }
 """Known results by name, in the order in which they are shown."""
