@@ -9,7 +9,7 @@ second-price auction do not (Banchio and Skrzypacz 2022, "Artificial intelligenc
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -22,9 +22,25 @@ from gridpilot.validation.misreports import worth
 from gridpilot.validation.row import Figure, FloatArray, Result, between
 from gridpilot.validation.study import Study
 
-__all__ = ["COLLUSION", "COLLUSION_MULTI_UNIT", "Bidders", "Laboratory", "Outcomes", "Table", "interval", "learn_by_q", "table_of"]
+__all__ = [
+    "COLLUSION",
+    "COLLUSION_MULTI_UNIT",
+    "Bidders",
+    "Laboratory",
+    "Outcomes",
+    "Table",
+    "interval",
+    "learn_by_q",
+    "one_unit_bidders",
+    "play",
+    "table_of",
+    "two_unit_bidders",
+]
 
 BIDS: Final = np.arange(1, 20) / 20.0  # $/kWh for one unit worth 1
+VALUES: Final = ((1.0, 0.8), (0.9, 0.7))  # $/kWh, of the two units that each of two bidders wants
+SHARES: Final = (0.25, 0.4, 0.55, 0.7, 0.85, 1.0)  # of a unit's value that can be bid
+SUPPLY: Final = ((2.0, 0.1), (1.0, 0.3))  # kW, $/kWh: three units for four
 LEVEL_95: Final = 1.959963984540054
 
 
@@ -161,3 +177,64 @@ def interval(sample: FloatArray) -> tuple[float, float]:
     half = LEVEL_95 * float(sample.std(ddof=1)) / len(sample) ** 0.5
     mean = float(sample.mean())
     return mean - half, mean + half
+
+
+def one_unit_bidders() -> Bidders:
+    """Two bidders to whom one unit is worth 1, and who may bid 0.05 to 0.95 for it.
+
+    Who is outbid gains by bidding a step more as long as that is below the value: competition ends at 0.9 or 0.95 in a first-price
+    auction, and in a second-price auction nothing is better than 0.95.
+    """
+    menu = np.column_stack([np.ones_like(BIDS), BIDS])[:, None, :]
+    return Bidders(np.ones((2, 1, 2)), np.stack([menu, menu]))
+
+
+def two_unit_bidders() -> Bidders:
+    """Two bidders who want two units each, and may bid a share of each unit's value, the second never above the first."""
+    menus = []
+    for first, second in VALUES:
+        prices = [(a * first, b * second) for a in SHARES for b in SHARES if b * second <= a * first]
+        menus.append([[(1.0, one), (1.0, other)] for one, other in prices])
+    least = min(map(len, menus))  # the dearest bids of who has more of them
+    truth = [[(1.0, value) for value in values] for values in VALUES]
+    return Bidders(np.array(truth), np.array([menu[-least:] for menu in menus]))
+
+
+def _played(study: Study, bidders: Bidders, supply: Any) -> dict[str, tuple[Table, Outcomes]]:
+    laboratory = Laboratory(trials=study.draws(Laboratory.trials))
+    tables = {name: table_of(study, bidders, supply, name) for name in ("vcg", "uniform", "pay_as_bid")}  # type: ignore[arg-type]
+    return {name: (table, play(table, laboratory, study.seed)) for name, table in tables.items()}
+
+
+def _collusion(study: Study) -> Iterator[Figure]:
+    found = {name: outcome for name, (_, outcome) in _played(study, one_unit_bidders(), [[1.0, 0.0]]).items()}
+    first, second = found["pay_as_bid"].price, found["vcg"].price
+    trials = f"{len(first)} trials"
+    yield between(f"first price, competition ends at 0.9: upper end of the price, {trials}", 0.05, 0.85, interval(first)[1])
+    yield between(f"second price, competition ends at 0.95: lower end of the price, {trials}", 0.85, 0.95, interval(second)[0])
+    yield between(f"second less first price: lower end, {trials}", 0.5, 0.9, interval(second - first)[0])
+    # One unit: the highest losing price is the second highest bid.
+    yield Figure(f"uniform less second price, {trials}", 0.0, float((found["uniform"].price - second).mean()), 1e-9)
+
+
+def _collusion_multi_unit(study: Study) -> Iterator[Figure]:
+    found = _played(study, two_unit_bidders(), SUPPLY)
+    trials = f"{len(found['vcg'][1].price)} trials"
+    # The last bid of each menu is the truth, and the last combination what bidders without influence would do.
+    price = {name: outcome.price / table.price[-1] for name, (table, outcome) in found.items()}
+    welfare = {name: outcome.welfare / table.welfare[-1] for name, (table, outcome) in found.items()}
+    # Both bid so little for their second unit that the cost of supply, 0.3, sets the price, where the truth would make it 0.7.
+    low = 0.3 / 0.7
+    yield between(
+        f"uniform: upper end of the price, of the truthful, {trials}", 0.99 * low, 1.1 * low, interval(price["uniform"])[1]
+    )
+    yield between(f"pay_as_bid: upper end of the price, of the truthful, {trials}", 0.45, 0.55, interval(price["pay_as_bid"])[1])
+    yield between(f"vcg: lower end of the price, of the truthful, {trials}", 0.65, 1.0, interval(price["vcg"])[0])
+    yield between(f"vcg: lower end of welfare, of the best, {trials}", 0.98, 1.0, interval(welfare["vcg"])[0])
+    for name in ("uniform", "pay_as_bid"):
+        high = interval(welfare[name])[1]
+        yield between(f"{name}: upper end of welfare, of the best, {trials}", 0.9, 0.997, high)
+
+
+COLLUSION = Result("collusion", "Calvano et al. 2020; Banchio and Skrzypacz 2022", _collusion)
+COLLUSION_MULTI_UNIT = Result("collusion_multi_unit", "Calvano et al. 2020; found here", _collusion_multi_unit)

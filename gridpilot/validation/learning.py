@@ -18,7 +18,8 @@ __all__ = ["FACTORS", "FIRST_PRICE_LEARNED", "REGRET_MATCHING", "learn_factors",
 
 FACTORS: Final = np.arange(1, 17) / 12.0  # shares of the value that can be bid, four of them above it
 ITERATIONS: Final = 4000
-NEAR: Final = 0.06  # of the first-price equilibrium
+NEAR: Final = 0.06  # of the first-price equilibrium, after:
+ENOUGH: Final = 40_000  # iterations
 
 
 @kernel
@@ -92,13 +93,15 @@ def learn_factors(
 def _first_price(study: Study) -> Iterator[Figure]:
     factors = np.arange(1, 21) / 20.0
     for n in (2, 4):
-        count = study.draws(20_000, least=4000)
+        count = study.draws(ENOUGH, least=10_000)
         truth = one_unit(study.rng(f"first price learned {n}").random((count, n)))
         supply = np.tile([[1.0, 0.0]], (count, 1, 1))
         found, _ = learn_factors(study, truth, supply, "pay_as_bid", factors, f"first price chances {n}")
         what = f"n = {n}: factor furthest from the equilibrium, {count:,} iterations"
         expected = (n - 1) / n
-        yield close(what, expected, float(found[np.argmax(np.abs(found - expected))]), NEAR)
+        # Regret falls with the root of the iterations, and payoffs are flat at the best factor: its error falls with the fourth root.
+        near = NEAR * (ENOUGH / count) ** 0.25
+        yield close(what, expected, float(found[np.argmax(np.abs(found - expected))]), near)
 
 
 def _regret_matching(study: Study) -> Iterator[Figure]:
@@ -111,7 +114,8 @@ def _regret_matching(study: Study) -> Iterator[Figure]:
         if mechanism == "vcg":  # in markets drawn anew no other factor is as good as the truth
             yield close(f"{what}: mean factor furthest from 1", 1.0, float(found[np.argmax(np.abs(found - 1.0))]), 0.02)
         else:
-            yield between(f"{what}: largest mean factor", float(FACTORS[0]), 0.98, float(found.max()))
+            most = 0.98 if mechanism == "uniform" else 0.7
+            yield between(f"{what}: largest mean factor", 0.4, most, float(found.max()))
         worst = max(worst, float(left.max()))
     # Regret falls with the square root of the iterations; that it falls to zero is what makes the factors an equilibrium's.
     yield between("all three: largest regret left, of what is earned", 0.0, 2.0 / count**0.5, max(worst, 0.0))

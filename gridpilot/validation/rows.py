@@ -11,6 +11,7 @@ from typing import Final
 from gridpilot.errors import ConfigError
 from gridpilot.suggestions import did_you_mean, expected_one_of
 from gridpilot.validation import (
+    collusion,
     demand_reduction,
     indivisible,
     learning,
@@ -49,6 +50,8 @@ RESULTS: Final[dict[str, Result]] = {
         learning.REGRET_MATCHING,
         indivisible.TWO_APPLES,
         indivisible.LONELY_VICKREY,
+        collusion.COLLUSION,
+        collusion.COLLUSION_MULTI_UNIT,
     )
 }
 """Known results by name, in the order in which they are shown."""

@@ -57,7 +57,7 @@ def _market(study: Study, batteries: FloatArray, degree: int, split: float) -> t
 
 
 def _best_sale(study: Study, others: float, degree: int) -> float:
-    """kW that earn most beside ``others`` kW sold at any price: a battery asks p and sells what the load still wants at p."""
+    """What earns most beside ``others`` kW sold at any price, kW: a battery asks p and sells what the load still wants at p."""
 
     def sale(price: float) -> tuple[float, float]:
         batteries = np.array([[others, 0.0], [1.0, price]])
@@ -95,15 +95,12 @@ def _ratio(study: Study, sold: float, degree: int) -> float:
 
 
 def _cournot_sales(study: Study, n: int) -> float:
-    """What n batteries sell together once none would sell another amount, by best replies one after the other."""
-    sold = np.full(n, 1.0 / n)
-    for _ in range(200):
-        before = sold.copy()
-        for i in range(n):
-            sold[i] = _best_sale(study, float(sold.sum() - sold[i]), 1)
-        if np.abs(sold - before).max() < 1e-8 or not np.isfinite(sold).all():
-            break
-    return float(sold.sum())
+    """What n batteries sell together when each sells what is best beside the others, by bisection: a best sale falls as theirs grow."""
+    low, high = 0.0, 1.0 / max(n - 1, 1)
+    for _ in range(30):
+        middle = (low + high) / 2.0
+        low, high = (middle, high) if _best_sale(study, (n - 1) * middle, 1) > middle else (low, middle)
+    return n * (low + high) / 2.0
 
 
 def _two_hours(study: Study, limit: float) -> float:
@@ -137,7 +134,7 @@ def _storage(study: Study) -> Iterator[Figure]:
     for n in (2, 10):
         what = f"linear price, {n} batteries: planner over them"
         yield close(what, oligopoly_ratio(n), _ratio(study, _cournot_sales(study, n), 1), 1e-6)
-    for limit in (1.0, 0.3, 0.2):
+    for limit in (1.0, 0.4, 0.3):
         what = f"linear price, two hours, battery of {limit:g} kW: planner over monopolist"
         yield close(what, linear_ratio(limit), _two_hours(study, limit), 1e-6)
 

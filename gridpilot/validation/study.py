@@ -21,7 +21,7 @@ FloatArray = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Auctioneer:
-    """This project's auctioneer, as it is called; a test puts a wrong one in its place, to see that it shows."""
+    """The project's auctioneer, as it is called; a test puts a wrong one in its place, to see that it shows."""
 
     clear: Callable[..., Clearing] = clear
     clear_batch: Callable[..., Clearing] = clear_batch
