@@ -202,7 +202,7 @@ def two_unit_bidders() -> Bidders:
 
 def _played(study: Study, bidders: Bidders, supply: Any) -> dict[str, tuple[Table, Outcomes]]:
     laboratory = Laboratory(trials=study.draws(Laboratory.trials))
-    tables = {name: table_of(study, bidders, supply, name) for name in ("vcg", "uniform", "pay_as_bid")}  # type: ignore[arg-type]
+    tables = {name: table_of(study, bidders, supply, name) for name in ("vcg", "uniform", "pay_as_bid")}
     return {name: (table, play(table, laboratory, study.seed)) for name, table in tables.items()}
 
 

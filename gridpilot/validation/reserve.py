@@ -37,7 +37,7 @@ def _myerson(study: Study) -> Iterator[Figure]:
     values = uniform_values(study, "myerson", DRAWS, 2)
     for reserve in (0.25, 0.5, 0.75):
         for mechanism in ("vcg", "uniform"):
-            revenue = _revenue(study, values, reserve, mechanism)  # type: ignore[arg-type]  # one of the three
+            revenue = _revenue(study, values, reserve, mechanism)
             yield mean_of(f"two bidders, reserve {reserve}, {mechanism}: revenue", expected_revenue(2, reserve), revenue)
     grid = np.arange(0.0, 1.0 - 1e-9, RESERVE_STEP)
     # The optimum is where the virtual value is zero, whatever the number of bidders.

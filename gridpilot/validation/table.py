@@ -53,7 +53,7 @@ def render(rows: Sequence[Row], *, width: int) -> RenderableType:
     cells.append([f"{row.tolerance:.2g}" if row else "" for row, _ in lines])
     heads = ("expected", "found", "±")
     shown = heads[:2] if width < NARROW else heads
-    taken = 2 + sum(GAP + max(map(len, (head, *column))) for head, column in zip(shown, cells, strict=False))
+    taken = 3 + sum(GAP + max(map(len, (head, *column))) for head, column in zip(shown, cells, strict=False))
     room, ruler = max(LEAST, min(MOST, width - taken - GAP)), Console(width=10_000)
     whats = [Text("\n").join(Text(what).wrap(ruler, room)) for _, what in lines]
     marks = [Text("") if row is None else Text("✓", "green") if row.passed else Text("✗", "bold red") for row, _ in lines]
