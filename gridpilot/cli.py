@@ -41,6 +41,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "backtest": ("gridpilot.backtest.backtest_command", "judge forecasters on a price preset or a file of prices"),
     "inspect": ("gridpilot.series.inspect_command", "show how a file of prices is read"),
     "calibrate": ("gridpilot.prices.calibrate_command", "fit a price model to a CSV or Parquet file"),
+    "validate": ("gridpilot.validation.validate_command", "find known results of auction theory again with this auctioneer"),
     "benchmark": ("gridpilot.benchmark.benchmark_command", "measure the speed of the core on this machine"),
 }
 """Command: (module, what it does in one line)."""
