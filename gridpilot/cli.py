@@ -21,7 +21,7 @@ from typing import Final
 from gridpilot import __version__
 from gridpilot.errors import ConfigError, GridPilotError
 from gridpilot.redaction import redacted
-from gridpilot.stdout import print_whatever_it_takes
+from gridpilot.stdout import print_whatever_it_takes, printable
 from gridpilot.suggestions import did_you_mean
 
 __all__ = ["COMMANDS", "main"]
@@ -189,7 +189,7 @@ def _fail(label: str, error: Exception) -> int:
     text = str(error)
     if isinstance(error, OSError) and error.strerror:
         text = error.strerror if error.filename is None else f"{error.filename}: {error.strerror}"
-    message = redacted(" ".join(text.split())) or type(error).__name__
+    message = printable(redacted(" ".join(text.split()))) or type(error).__name__
     if len(message) > LONGEST:
         message = f"{message[: LONGEST - 300]} ... {message[-300:]}"
     print(f"{label}: error: {message}", file=sys.stderr)

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TextIO
 
 from rich import box
-from rich.console import Console, RenderableType
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
-__all__ = ["Column", "Form", "console_for", "fitted", "printed"]
+from gridpilot.stdout import printable
+
+__all__ = ["Column", "Form", "SafeConsole", "console_for", "fitted", "printed"]
 
 
 @dataclass(frozen=True)
@@ -57,11 +60,24 @@ def fitted(title: str, columns: Sequence[Column], spare: Sequence[str], width: i
     return table
 
 
+class SafeConsole(Console):
+    """A console on which names and messages of others' making are text: what could steer the terminal is made visible.
+
+    Markup such as ``[link=...]`` is none of it: texts of others are printed as ``Text``, or with ``markup=False``.
+    """
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        """As rich does, without control signs but for the ends of lines."""
+        for segment in super().render(renderable, options):
+            safe = segment.text if segment.control else printable(segment.text, keep="\n\t")
+            yield segment if safe == segment.text else Segment(safe, segment.style)
+
+
 def console_for(out: TextIO, *, otherwise: int = 100) -> Console:
     """Where tables for ``out`` are printed: as wide as its terminal, as ``COLUMNS`` says, or ``otherwise`` characters."""
     told = os.environ.get("COLUMNS", "")
     width = int(told) if told.isdecimal() and int(told) > 0 else otherwise
-    return Console(file=out, highlight=False, width=None if out.isatty() else width)
+    return SafeConsole(file=out, highlight=False, width=None if out.isatty() else width)
 
 
 def printed(console: Console, table: RenderableType) -> None:
@@ -80,13 +96,13 @@ def _table(
 ) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True, title_justify="left", header_style="bold")
     table.title = Text(title) if title else None
-    shown: list[Form] = []
+    shown: list[list[Text]] = []
     for column in columns:
         form = _form(column, chosen)
         if form is not None:
             texts = [cell if isinstance(cell, Text) else Text(cell) for cell in form.cells]
             widest = max((line.cell_len for text in texts for line in text.split()), default=0)
-            shown.append(form)
+            shown.append(texts)  # never a str, whose brackets would be markup
             table.add_column(
                 Text(form.head if heads else ""),
                 justify="left" if column.left else "right",
@@ -95,6 +111,6 @@ def _table(
                 min_width=None if form.at_most else widest,
                 max_width=form.at_most,
             )
-    for i, cells in enumerate(zip(*(form.cells for form in shown), strict=True)):
+    for i, cells in enumerate(zip(*shown, strict=True)):
         table.add_row(*cells, style=styles[i] if styles else "")
     return table

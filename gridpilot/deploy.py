@@ -27,8 +27,8 @@ from gridpilot.configuration import validate
 from gridpilot.errors import FAILURES, DeploymentError
 from gridpilot.file_access import is_installed, watch_files
 from gridpilot.files import check_output
-from gridpilot.live.config import RiskLimits
-from gridpilot.live.deployment import DEPLOYMENT_NAME, load_deployment, remarks_on
+from gridpilot.live.config import FINGERPRINT, RiskLimits
+from gridpilot.live.deployment import load_deployment, remarks_on
 from gridpilot.live.deployment_writer import pack_agent, write_deployment
 from gridpilot.market.site import Site
 from gridpilot.setup import load_preset, load_setup
@@ -78,7 +78,7 @@ def main(argv: list[str]) -> int:
     folder = arguments.out or Path("deployments") / f"{record.label}-{run}"
     evaluation, notes = evaluate(record), _notes(record)
     agent, policy = _packed(record)
-    write_deployment(
+    fingerprint = write_deployment(
         folder,
         {
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -98,7 +98,6 @@ def main(argv: list[str]) -> int:
     )
     unneeded = [code for code in despite if code not in {check.code for check in failed}]
     remarks = [*notes, *remarks_on(limits), *([f"--despite {','.join(unneeded)} was not needed"] if unneeded else [])]
-    fingerprint = hashlib.sha256((folder / DEPLOYMENT_NAME).read_bytes()).hexdigest()
     if arguments.json:
         made = {"folder": str(folder), "fingerprint": fingerprint, "agent": record.label, "run": run, "notes": remarks}
         content = {
@@ -115,9 +114,11 @@ def main(argv: list[str]) -> int:
         *_figures(record, evaluation),
         f"sites    {', '.join(site.name for site in sites)}",
         *(f"note     {remark}" for remark in remarks),
-        f"folder   {folder}  fingerprint {fingerprint[:10]}; read and built once in a process of its own",
+        f"folder   {folder}  read and built once in a process of its own",
+        f"hash     {fingerprint}  of the whole folder",
         f"next     {_next(folder)}  decides, and sends nothing",
         f"         {_next(folder)} live=mara live.mode=live  sends",
+        f"         {FINGERPRINT}={fingerprint}  behind either has any other folder refused",
     ]
     console.print(Text("\n".join(lines)), soft_wrap=True)
     return 0

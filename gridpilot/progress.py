@@ -11,6 +11,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
+from gridpilot.columns import SafeConsole
+
 __all__ = ["Advance", "Progress"]
 
 
@@ -30,7 +32,7 @@ class Progress:
     def __init__(
         self, title: str, console: Console | None = None, *, every: float = 10.0, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        self.title, self.console = title, console or Console(stderr=True)
+        self.title, self.console = title, console or SafeConsole(stderr=True)
         self.every, self.clock = every, clock
 
     def note(self, text: str) -> None:

@@ -11,13 +11,16 @@ import contextlib
 import ctypes
 import io
 import os
+import re
 import sys
 from collections.abc import Iterator
 from typing import Any, Final, TextIO
 
-__all__ = ["print_whatever_it_takes", "results_only"]
+__all__ = ["print_whatever_it_takes", "printable", "results_only"]
 
 _NAME: Final = "gridpilot.alike"
+# What steers a terminal, ends a line, or has the text after it shown in another direction.
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 
 _ALIKE: Final = {
     **dict.fromkeys("★●◆•∙", "*"),
@@ -51,6 +54,15 @@ def print_whatever_it_takes(stream: Any) -> None:
     """
     if isinstance(stream, io.TextIOWrapper):
         stream.reconfigure(errors=_NAME)
+
+
+def printable(text: str, *, keep: str = "") -> str:
+    r"""``text`` with what could steer a terminal made visible, but for the signs ``keep``: names and messages may be of others' making.
+
+    >>> printable("no\x1b[2J such\nsite")
+    'no\\x1b[2J such\\nsite'
+    """
+    return _CONTROL.sub(lambda found: found[0] if found[0] in keep else found[0].encode("unicode_escape").decode(), text)
 
 
 @contextlib.contextmanager

@@ -131,6 +131,8 @@ def test_an_agent_of_the_library(place: Path, capsys: pytest.CaptureFixture[str]
     assert (loaded.risk.max_loss_per_day, loaded.risk.energy.high, loaded.risk.energy.jump) == (500.0, 50.0, 3.0)
     assert [site.name for site in loaded.sites] == ["hydro", "gpu"]
     assert loaded.sites[1].fleet[0].units == 62
+    assert f"hash     {loaded.fingerprint}  of the whole folder" in out
+    assert f"deployment.fingerprint={loaded.fingerprint}  behind either" in out
     assert loaded.manifest == manifest
     assert loaded.record.source["code"] == manifest["code"] == loaded.record.code
     assert loaded.record.despite == loaded.warnings == ()

@@ -50,6 +50,7 @@ SHARED = {
     "progress",
     "provenance",
     "redaction",
+    "spreadsheets",
     "suggestions",
     "sweep",
     "workers",

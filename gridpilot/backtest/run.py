@@ -20,6 +20,7 @@ from gridpilot.backtest.rolling import MemberRun, plan_origins, run_best, run_me
 from gridpilot.backtest.series import PriceSeries, read_series
 from gridpilot.backtest.summary import costs, judge, summarise
 from gridpilot.backtest.table import render_table
+from gridpilot.columns import SafeConsole
 from gridpilot.configuration import composed
 from gridpilot.errors import ConfigError, ForecastError, MissingExtraError
 from gridpilot.forecasting.base import Forecaster
@@ -89,7 +90,7 @@ def run_backtest(
     if framed:
         series = read_series(data, checked.column, options=options_of(checked), step_minutes=checked.step_minutes)
     specs = member_specs(checked.members, registered("forecaster"))
-    result = BacktestResult(backtest(checked, specs, series=series, console=Console(stderr=True, quiet=quiet)))
+    result = BacktestResult(backtest(checked, specs, series=series, console=SafeConsole(stderr=True, quiet=quiet)))
     if checked.out is not None:
         result.save(checked.out)
     return result
@@ -136,7 +137,7 @@ class BacktestResult:
 
     def _shown(self, width: int) -> str:
         text = io.StringIO()
-        Console(width=width, file=text, color_system=None).print(render_table(self.details, width))
+        SafeConsole(width=width, file=text, color_system=None).print(render_table(self.details, width))
         return text.getvalue()
 
 

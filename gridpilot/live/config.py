@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
 from gridpilot.live.api import TICK
 
-__all__ = ["LiveConfig", "RiskLimits", "Timing", "check_journal"]
+__all__ = ["FINGERPRINT", "LiveConfig", "RiskLimits", "Timing", "check_journal"]
+
+FINGERPRINT: Final = "deployment.fingerprint"
+"""The key that demands a deployment's fingerprint, as it is written on a command line."""
 
 
 def check_journal(value: Any) -> Any:

@@ -16,6 +16,7 @@ from __future__ import annotations
 import hashlib
 import importlib
 import os
+import re
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -29,13 +30,22 @@ from gridpilot.agents.registry import build_agent
 from gridpilot.configuration import validate
 from gridpilot.documents import read_json, read_yaml
 from gridpilot.errors import DeploymentError, GridPilotError
-from gridpilot.live.config import RiskLimits
+from gridpilot.live.config import FINGERPRINT, RiskLimits
 from gridpilot.live.deployment_files import check_name, read_file, verified
 from gridpilot.market.site import Site
 from gridpilot.provenance import code_hash
 from gridpilot.setup import MarketConfig
 
-__all__ = ["DEPLOYMENT_NAME", "FORMAT", "POLICY", "Deployment", "DeploymentRecord", "Override", "load_deployment", "remarks_on"]
+__all__ = [
+    "DEPLOYMENT_NAME",
+    "FORMAT",
+    "POLICY",
+    "Deployment",
+    "DeploymentRecord",
+    "Override",
+    "load_deployment",
+    "remarks_on",
+]
 
 DEPLOYMENT_NAME: Final = "deployment.json"
 POLICY: Final = "policy"
@@ -85,17 +95,22 @@ class Deployment:
     warnings: tuple[str, ...]  # what whoever runs it should know: overridden checks, another version of the library
 
 
-def load_deployment(folder: Path) -> Deployment:
+def load_deployment(folder: Path, fingerprint: str | None = None) -> Deployment:
     """Read a deployment folder, verify every file and build its agent once.
+
+    ``fingerprint``  that it must have, 64 hexadecimal digits; with another nothing of it is run.
 
     The agent's own source, where it has some, is imported from the folder: ``policy`` goes first on ``sys.path``, modules of these
     names from elsewhere are forgotten, and this process writes no bytecode from then on, as it would change the folder.
 
-    Raises :class:`~gridpilot.errors.DeploymentError` for a file that is missing, changed or not part of the deployment, a format that
-    is not known, contents that make no sense, and an agent that cannot be built or is shown the future.
+    Raises :class:`~gridpilot.errors.DeploymentError` for another fingerprint, a file that is missing, changed or not part of the
+    deployment, a format that is not known, contents that make no sense, and an agent that cannot be built or is shown the future.
     """
     folder = folder.absolute()
     text = _text(folder)
+    found = hashlib.sha256(text).hexdigest()
+    if fingerprint is not None and found != _digits(fingerprint):
+        raise DeploymentError(f"{folder} has the fingerprint {found}, expected {_digits(fingerprint)}: it is another deployment")
     record = _record(folder, text)
     contents = _contents(folder, record.files)
     try:
@@ -118,7 +133,7 @@ def load_deployment(folder: Path) -> Deployment:
         evaluation=evaluation,
         manifest=manifest,
         record=record,
-        fingerprint=hashlib.sha256(text).hexdigest(),
+        fingerprint=found,
         warnings=_warnings(record),
     )
 
@@ -128,6 +143,15 @@ def remarks_on(risk: RiskLimits) -> list[str]:
     if risk.max_loss_per_day is not None:
         return []
     return ["max_loss_per_day is null: no loss, however large, switches the site off"]
+
+
+def _digits(fingerprint: str) -> str:
+    digits = fingerprint.lower()
+    if not re.fullmatch("[0-9a-f]{64}", digits):  # of a part of it others can be made
+        raise DeploymentError(
+            f"{FINGERPRINT} is {fingerprint!r:.80}, expected all 64 hexadecimal digits that gridpilot deploy told"
+        )
+    return digits
 
 
 def _record(folder: Path, text: bytes) -> DeploymentRecord:

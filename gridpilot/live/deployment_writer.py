@@ -39,8 +39,8 @@ def write_deployment(
     evaluation: Mapping[str, Any],
     manifest: Mapping[str, Any],
     check: Callable[[Path], None],
-) -> None:
-    """Write a new deployment folder.
+) -> str:
+    """Write a new deployment folder; returns its fingerprint, the SHA-256 of the record that holds all other hashes.
 
     ``record``  fields of :class:`DeploymentRecord` but ``format``, ``gridpilot``, ``code`` and ``files``.
     ``agent``   target and params, as :func:`pack_agent` returns them; ``policy`` the files below ``policy``, by their name there.
@@ -73,6 +73,7 @@ def write_deployment(
         for name, content in contents.items():
             _write(temporary / name, content)
         check(temporary)
+    return hashlib.sha256(contents[DEPLOYMENT_NAME]).hexdigest()
 
 
 def pack_agent(target: str, params: Mapping[str, Any], data: Mapping[str, Path]) -> tuple[dict[str, Any], dict[str, Path]]:

@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from gridpilot.agents.seating import AgentSpec
-from gridpilot.errors import RefusedError, VenueError
+from gridpilot.errors import JournalError, RefusedError, VenueError
 from gridpilot.live.accepted_rows import BACKWARDS, RefusedRow, newest_of
 from gridpilot.live.account import Account
 from gridpilot.live.agenda import Agenda, Trigger
@@ -29,6 +29,7 @@ from gridpilot.live.journal_json import (
     row_to_json,
 )
 from gridpilot.live.session import begin
+from gridpilot.live.trust import rely_on
 from gridpilot.live.venue import Venue
 from gridpilot.live.watch import Watch
 
@@ -100,6 +101,10 @@ class Engine:
             self.watch.stopped(why)
 
     def _begin(self) -> None:
+        if self.venue.remote:
+            rely_on(self.journal, at=self.clock.now(), note=self.watch.note)
+        else:  # a run of its own, which goes on with nothing
+            self.journal.note_head()
         session = begin(
             self.venue, self.agents, self.config, self.journal, sends=self.sends, origin=self._origin,
             is_stopping=lambda: bool(self._stopping), tell=lambda text: self.watch.note("waiting", text),
@@ -136,6 +141,10 @@ class Engine:
 
     def _turn(self) -> None:
         self.watch.heartbeat()
+        if not self.journal.is_in_place:
+            raise JournalError(
+                f"journal {self.journal.path} was taken away or replaced while its engine ran: no halt would be found any more"
+            )
         halt = self.journal.halt
         self._halted = halt.halted
         self.watch.halted(halt.why if halt.halted else None)

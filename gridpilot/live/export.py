@@ -18,6 +18,7 @@ from gridpilot.live.journal import Journal
 from gridpilot.live.journal_json import row_to_json
 from gridpilot.live.ledger import BOOKED, earned_of
 from gridpilot.live.recovery import recover
+from gridpilot.spreadsheets import as_text
 
 __all__ = ["EXPORTS", "write_export"]
 
@@ -35,7 +36,7 @@ def write_export(journal: Journal, what: str, out: str, *, kinds: Collection[str
     if out == "-":
         return _write(journal, what, sys.stdout, kinds)
     path = Path(out)
-    own = [journal.path.with_name(journal.path.name + end) for end in ("", "-wal", "-shm", ".lock")]
+    own = [journal.path.with_name(journal.path.name + end) for end in ("", "-wal", "-shm", ".lock", ".head", ".reserve")]
     if path.resolve() in [each.resolve() for each in own] or (path.exists() and path.samefile(journal.path)):
         raise JournalError(f"{path} is the journal itself, or part of it; expected another file to export to")
     if path.exists() and not force:
@@ -54,7 +55,7 @@ def _write(journal: Journal, what: str, file: TextIO, kinds: Collection[str] | N
         return lines
     writer = csv.writer(file, lineterminator="\n")
     for lines, row in enumerate(EXPORTS[what](journal)):  # noqa: B007 - the heading is row 0
-        writer.writerow(row)
+        writer.writerow([as_text(cell) for cell in row])
     return lines
 
 

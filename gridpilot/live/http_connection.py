@@ -19,6 +19,7 @@ from typing import Any, Final, Literal
 import httpx2
 
 from gridpilot.errors import ConfigError
+from gridpilot.live.tls_failures import why_no_connection
 
 __all__ = ["HttpConnection", "Reply", "Silence", "check_url", "is_loopback"]
 
@@ -115,8 +116,8 @@ class HttpConnection:
                     if len(content) > BODY_LIMIT:
                         return silence("unreadable", f"an answer of more than {BODY_LIMIT >> 20} MiB")
                 return Reply(response.status_code, response.headers, bytes(content))
-        except (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout):
-            return silence("connect_error", "no connection could be made")
+        except (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout) as error:
+            return silence("connect_error", why_no_connection(error))
         except (TimeoutError, httpx2.TimeoutException):
             return silence("timeout", "no whole answer in time")
         except (httpx2.HTTPError, httpx2.InvalidURL, httpx2.StreamError, OSError, ValueError) as error:

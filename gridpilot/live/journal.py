@@ -6,8 +6,8 @@ An SQLite database (WAL, synchronous=FULL) with one table::
 
 ``seq`` counts from 1 without gaps; ``at`` is the engine's time, ISO 8601 in UTC; ``body`` is canonical JSON (ASCII, sorted keys, no spaces,
 no NaN). The first record's previous hash is that of the format's name. Triggers refuse changes and deletions; a change made around them
-breaks the chain at the record that was changed. A tail that was cut off leaves no trace in a chain: whoever needs to see that notes the
-head elsewhere.
+breaks the chain at the record that was changed. A tail that was cut off leaves no trace in a chain: that is seen by the head that is
+noted beside the journal (:mod:`gridpilot.live.noted_head`), or elsewhere by whoever cannot trust its folder.
 What a journal holds is described in :mod:`gridpilot.live.journal_json`.
 """
 
@@ -27,6 +27,8 @@ from types import TracebackType
 from typing import Any, Final, Self
 
 from gridpilot.errors import JournalError
+from gridpilot.live.noted_head import NotedHead, note_path, read_note, write_note
+from gridpilot.live.reserve import free_room
 from gridpilot.redaction import redacted_value
 
 __all__ = ["HaltState", "Journal", "Record", "Verification"]
@@ -35,6 +37,7 @@ APPLICATION_ID: Final = 0x47504A4C  # "GPJL"
 FORMAT: Final = 1
 BUSY_S: Final = 30.0  # that a writer waits for another
 FIRST: Final = -(2**63)  # the smallest number that a record can be given behind the journal's back
+LAST_WORDS: Final = frozenset({"halt", "resume", "off", "stop"})  # for which the room beside the journal is given up
 GENESIS: Final = hashlib.sha256(b"gridpilot live journal, format 1").hexdigest()
 
 _SCHEMA: Final = (
@@ -97,11 +100,21 @@ class Journal:
                     os.close(os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
                 self._check_is_file()
                 self._database = sqlite3.connect(self.path, timeout=BUSY_S, isolation_level=None)
+        self._place = self.path.absolute()  # wherever the agent goes
+        about = self._place.stat()
+        self._inode = (about.st_dev, about.st_ino)
+        self._follows: bool | None = None  # the noted head; not known before something is appended
         # Bytes that are no UTF-8 were changed by somebody: they come back as what they are, for verify to find.
         self._database.text_factory = lambda raw: raw.decode("utf-8", "surrogateescape")
         try:
-            with self._errors():
-                self._prepare()
+            try:
+                with self._errors():
+                    self._prepare()
+            except JournalError as error:
+                if read_only or not self._may_go_on(error):
+                    raise
+                with self._errors():
+                    self._prepare()
         except BaseException:
             self._database.close()
             raise
@@ -110,6 +123,20 @@ class Journal:
         """Write ``(kind, body)`` records, all or none, without keys; they are on disk when this returns."""
         stamp = at.astimezone(UTC).isoformat()
         texts = [(kind, _canonical(kind, redacted_value(body))) for kind, body in records]
+        if self._follows is None:
+            self._follows = self.setback() is None
+        try:
+            written = self._append(stamp, at, texts)
+        except JournalError as error:
+            if LAST_WORDS.isdisjoint(kind for kind, _ in texts) or not self._may_go_on(error):
+                raise
+            written = self._append(stamp, at, texts)
+        if written and self._follows:
+            with contextlib.suppress(OSError):  # the records are on disk, and a note that is behind them raises no false alarm
+                write_note(self._place, self._note())
+        return tuple(written)
+
+    def _append(self, stamp: str, at: datetime, texts: Sequence[tuple[str, str]]) -> list[Record]:
         written = []
         with self._errors(), self._transaction():
             seq, head = self.head
@@ -118,7 +145,12 @@ class Journal:
                 head = _hash(head, seq, stamp, kind, text)
                 self._database.execute("INSERT INTO records VALUES (?, ?, ?, ?, ?)", (seq, stamp, kind, text, head))
                 written.append(Record(seq, at.astimezone(UTC), kind, json.loads(text), head))
-        return tuple(written)
+        return written
+
+    def _may_go_on(self, error: JournalError) -> bool:
+        """Whether there is room now, where there was none."""
+        code = getattr(error.__cause__, "sqlite_errorcode", 0) & 0xFF
+        return code in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN) and free_room(self._place)
 
     def records(self, *, kinds: Collection[str] | None = None, after: int = 0, until: int | None = None) -> Iterator[Record]:
         """Records in order, ``after < seq <= until``, of some ``kinds``; a page at a time, so that nobody is kept from writing."""
@@ -162,6 +194,45 @@ class Journal:
         with self._errors():
             row = self._database.execute("SELECT seq, hash FROM records ORDER BY seq DESC LIMIT 1").fetchone()
         return (0, GENESIS) if row is None else (int(row[0]), str(row[1]))
+
+    def setback(self) -> str | None:
+        """In words, that this is not what was noted beside it: an older copy, or one without its tail. None where nothing tells that."""
+        note = read_note(self._place)
+        if note is None:
+            return None
+        with self._errors():
+            row = self._database.execute("SELECT hash FROM records WHERE seq = ?", (note.seq,)).fetchone()
+        if row is not None and row[0] == note.hash:
+            return None
+        found = "is another one now" if row is not None else f"is gone: the last is record {self.head[0]:,}"
+        return (
+            f"journal {self.path} goes back: record {note.seq:,} of {note.at[:19]} was noted beside it, and {found}; "
+            "its tail was cut, or an older copy put in its place"
+        )
+
+    def note_head(self) -> None:
+        """Note the head as it is, whatever was noted before, and from now on with every record."""
+        with self._errors():
+            if self.head[0]:
+                write_note(self._place, self._note(), anew=True)
+            else:
+                note_path(self._place).unlink(missing_ok=True)
+        self._follows = True
+
+    @property
+    def is_in_place(self) -> bool:
+        """Whether the file that is open is still the one of that name, in which a halt would be written."""
+        try:
+            about = self._place.stat()
+        except OSError:
+            return False
+        return (about.st_dev, about.st_ino) == self._inode
+
+    def _note(self) -> NotedHead:
+        with self._errors():
+            seq, at, digest = self._database.execute("SELECT seq, at, hash FROM records ORDER BY seq DESC LIMIT 1").fetchone()
+        halt = self.halt
+        return NotedHead(int(seq), str(digest), str(at), halt.halted, halt.why if halt.halted else "")
 
     def verify(self) -> Verification:
         """Recompute the whole chain, and check the index by which a halt is found and the triggers that refuse changes.

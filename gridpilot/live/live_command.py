@@ -19,7 +19,8 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, StrictBool
 from gridpilot import configuration
 from gridpilot.errors import AgentError, ConfigError
 from gridpilot.live.api import TICK
-from gridpilot.live.config import LiveConfig, RiskLimits
+from gridpilot.live.config import FINGERPRINT, LiveConfig, RiskLimits
+from gridpilot.overrides import quoted
 from gridpilot.stdout import results_only
 
 __all__ = ["main"]
@@ -29,6 +30,7 @@ OTHERS: Final = {
     "register": "gridpilot.live.register_command",
 }
 KEY_VARIABLE: Final = "MARA_API_KEY"
+QUOTES: Final = "'\""
 
 
 class LiveRun(BaseModel):
@@ -39,6 +41,7 @@ class LiveRun(BaseModel):
     agent: dict[str, Any]
     live: LiveConfig
     deployment: Path | None
+    fingerprint: str | None
     as_json: Annotated[StrictBool, Field(alias="json")]
 
 
@@ -60,6 +63,7 @@ def main(argv: list[str]) -> int:
         return int(module.main(argv[1:] if argv[0] == "register" else argv))
     if argv and re.fullmatch(r"[a-z]+", argv[0]):
         raise ConfigError(f"live: there is no {argv[0]!r}, expected {', '.join(OTHERS)}, or overrides such as live=stand_in")
+    argv = [_fingerprint_as_text(argument) for argument in argv]
     keys = [argument.partition("=")[0] for argument in argv]
     if "deployment" in keys and "deployment=null" not in argv:
         for key in keys:
@@ -68,6 +72,17 @@ def main(argv: list[str]) -> int:
                     f"{key} is part of the deployment, which is never changed; deploy again with another, or leave one out"
                 )
     return configuration.run("live", argv, _run)
+
+
+def _fingerprint_as_text(argument: str) -> str:
+    """``deployment.fingerprint=HEX`` under the key that ``conf/live.yaml`` has for it: ``deployment`` itself is a folder's name.
+
+    Digits alone, or with an e among them, would be read as a number.
+    """
+    key, given, value = argument.partition("=")
+    if not given or key not in (FINGERPRINT, "fingerprint") or value == "null":
+        return argument
+    return f"fingerprint={quoted(value.strip(QUOTES))}"
 
 
 def _run(config: dict[str, Any]) -> int:
@@ -96,10 +111,12 @@ def _pilot(settings: LiveRun) -> Pilot:
 
     agent = dict(settings.agent)
     pilot = Pilot(str(agent.pop("name", "")), agent, settings.live.risk, "", {})
+    if settings.deployment is None and settings.fingerprint is not None:
+        raise ConfigError(f"{FINGERPRINT} is set and no deployment is, expected deployment=DIR beside it")
     if settings.deployment is not None:
         from gridpilot.live.deployment import load_deployment, remarks_on
 
-        deployment = load_deployment(settings.deployment)
+        deployment = load_deployment(settings.deployment, settings.fingerprint)
         for warning in (*deployment.warnings, *remarks_on(deployment.risk)):
             print(f"gridpilot live: {settings.deployment}: {warning}", file=sys.stderr)
         origin = {"deployment": deployment.label, "fingerprint": deployment.fingerprint}

@@ -12,6 +12,7 @@ from rich.live import Live
 from rich.padding import Padding
 from rich.text import Text
 
+from gridpilot.columns import SafeConsole
 from gridpilot.live.cycle_report import CycleReport
 from gridpilot.live.cycle_table import REASON_STYLES, cycles_table, gain, money, plain_line, short_name
 from gridpilot.live.ledger import Earned
@@ -46,7 +47,7 @@ class LiveTable:
     """
 
     def __init__(self, heading: Heading, *, console: Console | None = None, rows: int = 12) -> None:
-        self.console = console or Console()
+        self.console = console or SafeConsole()
         self._heading = heading
         self._reports: deque[CycleReport] = deque(maxlen=rows)
         self._tally = Tally()

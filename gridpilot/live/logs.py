@@ -23,6 +23,7 @@ from gridpilot.errors import ConfigError
 from gridpilot.live.api import format_time
 from gridpilot.live.cycle_report import CycleReport
 from gridpilot.redaction import REDACTED, redacted
+from gridpilot.stdout import printable
 
 __all__ = ["EVENTS", "REDACTED", "Redaction", "configure", "is_clean", "log_cycle", "log_event", "printable"]
 
@@ -54,7 +55,6 @@ _HEADER: Final = re.compile(  # what follows the name of a header or variable wi
 )
 _SECRET_NAME: Final = re.compile(r"key|token|secret|password|authorization", re.IGNORECASE)
 _PRICE_NAMES: Final = frozenset({"token", "token_price", "tokens"})  # whose numbers are prices and outputs
-_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _DEEPEST: Final = 12  # levels of nesting, beyond which nothing is shown
 
 
@@ -188,15 +188,6 @@ def log_cycle(log: structlog.typing.FilteringBoundLogger, report: CycleReport) -
 def log_event(log: structlog.typing.FilteringBoundLogger, event: str, **fields: Any) -> None:
     """Log an event of ``EVENTS`` at its level. Raises ``KeyError`` for another."""
     getattr(log, EVENTS[event])(event, **fields)
-
-
-def printable(text: str) -> str:
-    r"""``text`` on one line, with what could steer a terminal made visible: messages of a server are shown to people.
-
-    >>> printable("no\x1b[2J such\nsite")
-    'no\\x1b[2J such\\nsite'
-    """
-    return _CONTROL.sub(lambda found: found.group().encode("unicode_escape").decode(), text)
 
 
 def _printable(logger: Any, method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:

@@ -20,6 +20,7 @@ from gridpilot.live.venue import Venue
 __all__ = ["MaraVenue"]
 
 DOCUMENTED_W: Final = 1_000_000  # power of a site, as the organisers documented it
+PLAUSIBLE_W: Final = 10**12  # beyond what a whole country draws: a mistake of the API's, which must not become the limit
 SKEW_S: Final = 60.0  # a server's clock that is off by more is worth a word
 
 
@@ -55,6 +56,10 @@ class MaraVenue(Venue):
     def open(self) -> Facility:
         """Read the inventory and every site's power; the limit is the smaller of theirs and the configured one."""
         inventory, powers = self._opened = self._read()
+        if self._power_w is None and sum(powers) > PLAUSIBLE_W:
+            raise LiveError(
+                f"mara: the sites' power is {sum(powers):.4g} W, expected at most {PLAUSIBLE_W:.0e}: set live.power_kw to the limit"
+            )
         limit = sum(powers) if self._power_w is None else min(self._power_w, sum(powers))
         self.without_power = limit <= 0
         if self.without_power:

@@ -16,8 +16,10 @@ from gridpilot.live.audit import compare, find_breaches
 from gridpilot.live.export import EXPORTS, write_export
 from gridpilot.live.halt_command import add_halt_options, halt
 from gridpilot.live.journal import GENESIS, Journal
+from gridpilot.live.noted_head import read_note
 from gridpilot.live.running import running_engines
 from gridpilot.live.status import print_status, read_status
+from gridpilot.live.trust import NOT_NOTED, accept, distrust
 from gridpilot.live.which_journal import DEFAULT, choose, journal_path, option_of
 
 __all__ = ["main"]
@@ -124,6 +126,11 @@ def _verify_parser() -> argparse.ArgumentParser:
         "verify", "Check the chain of hashes and what must hold in every journal; exit code 1 where something is wrong."
     )
     parser.add_argument("--head", metavar="HASH", help="a head noted earlier, or its beginning, which must still be in the chain")
+    parser.add_argument(
+        "--accept",
+        action="store_true",
+        help="go on with this journal though it goes back, as a backup does; a halt that was noted stays",
+    )
     parser.add_argument("--replay", action="store_true", help="make every decision again, from the journal alone")
     parser.add_argument("--against", metavar="FILE", type=Path, help="compare decisions with those of another journal, row by row")
     return parser
@@ -132,11 +139,22 @@ def _verify_parser() -> argparse.ArgumentParser:
 def _verify(arguments: argparse.Namespace) -> int:
     if arguments.head is not None and not HEAD.fullmatch(arguments.head.lower()):
         raise ConfigError(f"live verify: --head is {arguments.head!r:.80}, expected 8 to 64 hexadecimal digits")
-    with Journal(_chosen(arguments), read_only=True) as journal:
+    path = _chosen(arguments)
+    if arguments.accept:
+        _must_exist(path)
+        with Journal(path) as journal:
+            accept(journal, at=datetime.now(UTC))
+    with Journal(path, read_only=True) as journal:
         verification = journal.verify()
         problems = [] if verification.problem is None else [verification.problem]
-        result: dict[str, Any] = {"records": verification.records, "head": verification.head}
+        note = read_note(path)
+        result: dict[str, Any] = {
+            "records": verification.records,
+            "head": verification.head,
+            "noted": None if note is None else dataclasses.asdict(note),
+        }
         if not problems:
+            problems += [told for told in (journal.setback(), distrust(path)) if told is not None]
             heads = [GENESIS, *(record.hash for record in journal.records())] if arguments.head is not None else []
             if arguments.head is not None and not any(head.startswith(arguments.head.lower()) for head in heads):
                 problems.append(f"the head {arguments.head} is not in the chain: records were cut off, or it is another's")
@@ -156,6 +174,8 @@ def _verify(arguments: argparse.Namespace) -> int:
             print(
                 f"{told['equal']:,} decisions equal, {told['different']} different, {told['here_only'] + told['there_only']} in one only"
             )
+        if note is None and verification.records:
+            print(f"note: {NOT_NOTED}")
         print("\n".join(f"WRONG: {problem}" for problem in problems) or "chain and record are sound")
     return 1 if problems else 0
 

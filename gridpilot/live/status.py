@@ -8,10 +8,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from gridpilot.columns import SafeConsole
 from gridpilot.live.api import parse_time
 from gridpilot.live.cycle_table import REASON_STYLES, money, short_name
 from gridpilot.live.journal import Journal
@@ -35,7 +35,7 @@ def print_status(status: dict[str, Any], path: Path) -> None:
     table.add_column(overflow="fold")
     for name, value in lines:
         table.add_row(name, value)
-    Console().print(table)
+    SafeConsole().print(table)
 
 
 def read_status(journal: Journal) -> dict[str, Any]:

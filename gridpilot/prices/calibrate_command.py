@@ -14,7 +14,7 @@ from typing import Any, get_args
 from rich.table import Table
 from rich.text import Text
 
-from gridpilot.columns import Column, Form, console_for, fitted
+from gridpilot.columns import Column, Form, SafeConsole, console_for, fitted
 from gridpilot.errors import CalibrationError
 from gridpilot.files import check_output
 from gridpilot.prices.calibrate import Calibration
@@ -105,9 +105,7 @@ def main(argv: Sequence[str]) -> int:
 
 def _progress(what: str) -> AbstractContextManager[Any]:
     """Something that moves on a terminal while a fit runs; nothing elsewhere."""
-    from rich.console import Console
-
-    console = Console(stderr=True)
+    console = SafeConsole(stderr=True)
     return console.status(what) if console.is_terminal else nullcontext()
 
 

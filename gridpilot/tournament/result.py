@@ -10,15 +10,16 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from rich.console import Console
 
 from gridpilot.agents.base import Agent
 from gridpilot.agents.by_value import entry_of
+from gridpilot.columns import SafeConsole
 from gridpilot.configuration import composed
 from gridpilot.errors import ConfigError, TournamentError
 from gridpilot.files import write_atomically
 from gridpilot.presets import described
 from gridpilot.prices.load import price_parameters
+from gridpilot.spreadsheets import csv_text
 from gridpilot.suggestions import did_you_mean
 from gridpilot.tournament.audits import failed_audits
 from gridpilot.tournament.leaderboard import as_dict, render
@@ -79,7 +80,7 @@ def run_tournament(
         config["agents"] = _entries(agents)
     if config.get("out") is not None:
         config["out"] = str(config["out"])
-    console = Console(stderr=True, quiet=quiet)
+    console = SafeConsole(stderr=True, quiet=quiet)
     played = play_configured(config, console)
     return TournamentResult(played.folder, played.manifest, played.rows.reset_index(drop=True), played.whole)
 
@@ -144,7 +145,7 @@ class TournamentResult:
 
     def to_csv(self, path: str | Path) -> Path:
         """Write the leaderboard; return where. Raises :class:`~gridpilot.errors.TournamentError` when it cannot be written."""
-        return _write(path, self.leaderboard.to_csv(index=False))
+        return _write(path, csv_text(self.leaderboard))
 
     def save(self, folder: str | Path) -> Path:
         """Write leaderboard, pairs and markets as CSV, the rows as Parquet and the leaderboard in LaTeX into ``folder``; return it.
@@ -157,7 +158,7 @@ class TournamentResult:
         except OSError as error:
             raise TournamentError(f"cannot write {place}: {error.strerror or error}") from error
         for name in ("leaderboard", "pairs", "markets"):
-            _write(place / f"{name}.csv", getattr(self, name).to_csv(index=False))
+            _write(place / f"{name}.csv", csv_text(getattr(self, name)))
         _write(place / "leaderboard.tex", self.to_latex())
         buffer = io.BytesIO()
         self.rows.to_parquet(buffer, index=False)
@@ -177,7 +178,7 @@ class TournamentResult:
         return f"<pre>{html.escape(self._shown(120))}</pre>"
 
     def _shown(self, width: int) -> str:
-        console = Console(width=width, file=io.StringIO(), color_system=None)
+        console = SafeConsole(width=width, file=io.StringIO(), color_system=None)
         mechanism = str(self.manifest["config"]["market"].get("mechanism", ""))
         console.print(render(self._board, width=width, mechanism=mechanism, suspects=failed_audits(self.manifest)))
         assert isinstance(console.file, io.StringIO)

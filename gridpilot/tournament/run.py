@@ -11,6 +11,7 @@ from typing import Any, Final, NamedTuple
 import pandas as pd
 from rich.console import Console
 
+from gridpilot.columns import SafeConsole
 from gridpilot.errors import TournamentError
 from gridpilot.file_access import search_here_last
 from gridpilot.files import RUNS, check_output, run_folder
@@ -80,7 +81,7 @@ def play_tournament(
     Raises :class:`~gridpilot.errors.ConfigError` for a bad key, :class:`~gridpilot.errors.AgentError` for an agent that cannot be
     found, and :class:`~gridpilot.errors.TournamentError` for a folder that cannot be used or a run that cannot go on.
     """
-    console = console or Console(stderr=True)
+    console = console or SafeConsole(stderr=True)
     settings = validate_tournament(config)
     check_output(Path(settings.out or RUNS), TournamentError, folder=True)
     ticks = settings.history + settings.ticks

@@ -16,6 +16,7 @@ from typing import Any, TextIO
 from rich.console import Console
 
 from gridpilot import configuration
+from gridpilot.columns import SafeConsole
 from gridpilot.stdout import results_only
 from gridpilot.sweep import Found
 from gridpilot.tournament.leaderboard import money, percent
@@ -33,7 +34,7 @@ def main(argv: list[str]) -> int:
     """Run the command with Hydra overrides. Raises what :func:`~gridpilot.tournament.run.play_tournament` raises."""
 
     def play_and_show(config: dict[str, Any]) -> Found:
-        started, console = time.monotonic(), Console(stderr=True)
+        started, console = time.monotonic(), SafeConsole(stderr=True)
         with results_only() as out:
             return _show(play_configured(config, console), started, console, out)
 
@@ -44,7 +45,7 @@ def run_tournament(
     config: Mapping[str, Any], play: Play, inspect: Inspect, *, judge: Judge | None = None, console: Console | None = None
 ) -> int:
     """Play a tournament as :func:`~gridpilot.tournament.run.play_tournament` does, and show it on stdout; return 0."""
-    started, console = time.monotonic(), console or Console(stderr=True)
+    started, console = time.monotonic(), console or SafeConsole(stderr=True)
     with results_only() as out:
         return _show(play_tournament(config, play, inspect, judge=judge, console=console), started, console, out).code
 

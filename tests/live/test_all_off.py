@@ -169,3 +169,15 @@ def test_nothing_is_switched_on_by_a_row_that_is_over(tmp_path: Path) -> None:
     assert late[0].attempts == 0
     told = [record.body["message"] for record in records if record.kind == "outcome" and record.body["status"] == "abandoned"]
     assert told == ["prices were read too long ago, and are others by now"]
+
+
+@pytest.mark.parametrize("power_w", [10**12 + 1, 10**15])
+def test_a_power_beyond_plausibility_is_no_limit(tmp_path: Path, power_w: int) -> None:
+    with OtherServer(rows=3, power_w=power_w) as server:
+        key = server.key()
+        server.interfere(key, BUSY)
+        with pytest.raises(LiveError, match=r"the sites' power is .* W, expected at most 1e\+12: set live\.power_kw"):
+            run(mara(server, [key], TiedClock(server)), tmp_path / "j.db")
+        assert server.machines(key) == OFF
+        run(mara(server, [key], TiedClock(server), power_w=1_000_000), tmp_path / "j.db", rows=1)
+        assert 0 < server.power_w(server.machines(key)) <= 1_000_000

@@ -222,6 +222,23 @@ def test_another_record_has_another_fingerprint() -> None:
     assert load_deployment(folder).fingerprint != before
 
 
+def test_a_fingerprint_that_is_demanded_is_looked_at_before_anything_runs() -> None:
+    folder = write(Path("site"), "planted_bidder.Mine", policy={"planted_bidder.py": b"open('ran', 'w')\n" + OWN.encode()})
+    with pytest.raises(DeploymentError, match=r"has the fingerprint [0-9a-f]{64}, expected 0{64}: it is another deployment"):
+        load_deployment(folder, "0" * 64)
+    assert not Path("ran").exists()
+    made = {"agent": {"target": "truthful", "params": {}}, "policy": {}, "sites": SITES, "evaluation": {}, "manifest": {}}
+    risk = RiskLimits.model_validate(load_preset("live", "base")["risk"])
+    told = write_deployment(Path("told"), RECORD, **made, risk=risk, check=passes)
+    assert load_deployment(Path("told"), told.upper()).fingerprint == told
+
+
+@pytest.mark.parametrize("part", ["", "0" * 63, "0" * 65, "g" * 64, "0" * 64 + "\n"])
+def test_a_part_of_a_fingerprint_demands_nothing_and_is_refused(part: str) -> None:
+    with pytest.raises(DeploymentError, match="expected all 64 hexadecimal digits"):
+        load_deployment(write(Path("site")), part)
+
+
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [

@@ -78,7 +78,7 @@ def test_a_backup_that_fails_leaves_none() -> None:
     assert not Path("copy.db").exists()
 
 
-@pytest.mark.parametrize("end", ["", "-wal", "-shm", ".lock"])
+@pytest.mark.parametrize("end", ["", "-wal", "-shm", ".lock", ".head", ".reserve"])
 @pytest.mark.parametrize("through_a_link", [False, True])
 def test_no_part_of_a_journal_is_exported_over(end: str, through_a_link: bool, capsys: pytest.CaptureFixture[str]) -> None:
     path = filled(Path("j.db"))

@@ -307,6 +307,19 @@ def test_a_deployment() -> None:
     assert f"gridpilot live: {folder}: max_loss_per_day is null: no loss, however large" in Path("log.txt").read_text()
 
 
+def test_a_deployment_whose_fingerprint_is_demanded(capsys: pytest.CaptureFixture[str]) -> None:
+    folder = write(Path("site"))
+    found = load_deployment(folder).fingerprint
+    demand = f"deployment.fingerprint={found}"
+    flown(f"deployment={folder}", demand, "live=simulated", "live.rows=3", "live.journal=deployed.db")
+    (session,) = read("session", "deployed.db")
+    assert session["origin"]["fingerprint"] == found
+    for other in ("1" * 64, "1e" * 32, ""):  # what Hydra would read as a number, and what an unset variable leaves
+        told = failed([f"deployment={folder}", f"deployment.fingerprint={other}", "live=simulated"], capsys)
+        assert f"expected {other}: it is another deployment" in told or "expected all 64 hexadecimal digits" in told
+    assert "no deployment is" in failed([demand, "live=simulated"], capsys)
+
+
 def test_simulated_exported_and_replayed(capsys: pytest.CaptureFixture[str]) -> None:
     flown("live=simulated", "live.rows=40", "live.mode=live", "live.journal=simulated.db")
     assert cli.main(["live", "export", "--what", "rows", "--out", "rows.csv", "live.journal=simulated.db"]) == 0
