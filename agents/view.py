@@ -181,7 +181,9 @@ class Window:
         if isinstance(view, ClairvoyantView):
             played = self._markets
             view.scenario = Scenario(  # laid out in memory as any scenario, so that kernels are compiled for one layout
-                *(np.take(series, played, axis=1) for series in (scenario.prices, scenario.ambient, scenario.capacity)),
+                np.take(scenario.prices, played, axis=1),
+                np.take(scenario.ambient, played, axis=1),
+                np.take(scenario.capacity, played, axis=1),
                 scenario.start[played],
                 scenario.history,
             )

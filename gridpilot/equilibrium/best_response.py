@@ -124,7 +124,8 @@ def best_response_batch(
         i = int(bad[b] % n)
         name, array = ("values", truth) if bad[b] >= n else ("bids", blocks)
         check_blocks(array[b, i], where=f"market {b}, {name}[{i}]")
-    return BestResponse(*results, nashconv=results[3].sum(axis=1))
+    payoff, best, best_x, gain, truthful_surplus = results
+    return BestResponse(payoff, best, best_x, gain, truthful_surplus, gain.sum(axis=1))
 
 
 def _stacked(lists: Sequence[FloatArray]) -> FloatArray:

@@ -105,7 +105,8 @@ def clear_batch(
     Raises :class:`~gridpilot.errors.BidError` or :class:`~gridpilot.errors.MarketError`, naming the first market and site that is wrong.
     """
     blocks = check_block_array(bids)
-    return _clear_arrays(blocks, *check_markets(*blocks.shape[:2], supply, capacity, caps, reserve), check_mechanism(mechanism))
+    markets = check_markets(blocks.shape[0], blocks.shape[1], supply, capacity, caps, reserve)
+    return _clear_arrays(blocks, *markets, check_mechanism(mechanism))
 
 
 def _clear_arrays(

@@ -210,4 +210,5 @@ def _rivals_curve(arena: Arena, market: int, seat: int) -> FloatArray | None:
         return None
     curve = np.empty((1, arena.n_sites * bids.shape[2], 2))
     rivals_curves(bids, np.array([market]), np.array([seat]), np.empty(arena.n_sites, dtype=np.int64), curve)
-    return curve[0, curve[0, :, 0] > 0.0]
+    seen: FloatArray = curve[0, curve[0, :, 0] > 0.0]
+    return seen

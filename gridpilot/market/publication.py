@@ -13,7 +13,7 @@ from gridpilot.market.compilation import leaf_kernel
 from gridpilot.market.physics import PAYMENT
 from gridpilot.market.units import DT
 
-__all__ = ["AUCTION_HI", "AUCTION_LO", "MARGIN_IS_BID", "MEAN_PRICE", "N_AUCTION", "auction_result", "rivals_curves", "supply_used"]
+__all__ = ["AUCTION_HI", "AUCTION_LO", "MARGIN_IS_BID", "MEAN_PRICE", "N_AUCTION", "auction_result", "rivals_curves"]
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -40,14 +40,6 @@ def auction_result(
     )
     costs = np.maximum(energy[:, None] + adders, reserve)  # the sums that the kernel makes
     out[:, MARGIN_IS_BID] = np.isfinite(totals[:, PRICE_LO]) & (costs != totals[:, PRICE_LO, None]).all(axis=1)
-
-
-def supply_used(volume_kw: float, capacity_kw: float, shares: FloatArray) -> FloatArray:
-    """Kw of each supply step that a volume takes, cheapest first, ``(S,)``; ``shares (S,)`` of the tick's capacity."""
-    kw = shares * capacity_kw
-    below = np.concatenate([[0.0], np.cumsum(kw)[:-1]])
-    used: FloatArray = np.clip(volume_kw - below, 0.0, kw)
-    return used
 
 
 @leaf_kernel
