@@ -8,10 +8,10 @@ import math
 from collections.abc import Sequence
 from typing import Any, Final
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Group, RenderableType
 from rich.text import Text
 
-from gridpilot.columns import Column, Form, fitted
+from gridpilot.columns import Column, Form, SafeConsole, fitted
 from gridpilot.validation.row import ERRORS, Row
 
 __all__ = ["figure", "render", "to_json"]
@@ -54,7 +54,7 @@ def render(rows: Sequence[Row], *, width: int) -> RenderableType:
     heads = ("expected", "found", "±")
     shown = heads[:2] if width < NARROW else heads
     taken = 3 + sum(GAP + max(map(len, (head, *column))) for head, column in zip(shown, cells, strict=False))
-    room, ruler = max(LEAST, min(MOST, width - taken - GAP)), Console(width=10_000)
+    room, ruler = max(LEAST, min(MOST, width - taken - GAP)), SafeConsole(width=10_000)
     whats = [Text("\n").join(Text(what).wrap(ruler, room)) for _, what in lines]
     marks = [Text("") if row is None else Text("✓", "green") if row.passed else Text("✗", "bold red") for row, _ in lines]
     columns = [

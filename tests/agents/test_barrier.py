@@ -105,6 +105,9 @@ class Search:
         own = (arena.storage[:, OWN], arena.machine_kw[:, OWN], arena.outcome[:, OWN])
         plants = [arena.arrays.class_kw, *(arena.arrays.plant[name] for name in ("soc_start", "soc_min", "soc_max", "ramp_kw"))]
         usual = {0.0}.union(*(array.ravel().tolist() for array in (*own, *plants)))  # what a rival may have in common with it
+        published = arena.published_bids()  # without names, a tick later
+        if published is not None:
+            usual.update(published.ravel().tolist())
         return {
             name: np.array([x for x in np.unique(values) if np.isfinite(x) and x not in usual]) for name, values in hidden.items()
         }
@@ -359,7 +362,7 @@ def test_every_storage_rule_goes_with_every_bidding_rule(storage: Any) -> None:
     ("storage", "bidding", "message"),
     [
         ("hoard", "truthful", "storage 'hoard': expected one of mpc, mpc_cvar, none"),
-        ("none", "lie", "bidding 'lie': expected one of truthful"),
+        ("none", "lie", "bidding 'lie': expected one of best_response, truthful"),
         ({"low": 0.5}, "truthful", "storage {'low': 0.5}: name is None, expected one of mpc"),
         ({"name": "threshold", "lo": 0.5}, "truthful", "storage 'threshold': .*lo.*; Quantiles takes low, high, gain"),
         ("none", {"name": "zero_intelligence", "max_shade": 2}, "max_shade is 2"),
