@@ -27,8 +27,9 @@ ORDER = (
     ("setup",),
     ("agents",),
     ("audit",),
-    ("envs", "simulation", "by_hand"),
+    ("envs", "by_hand"),
     ("tournament", "training", "live", "backtest", "validation"),
+    ("simulation",),
     ("insight", "benchmark", "deploy", "warm_up", "cli"),
     ("__main__",),
 )
@@ -67,6 +68,7 @@ HEAVY = {
     "hydra",
     "lightgbm",
     "matplotlib",
+    "mesa",
     "numba",
     "numpy",
     "omegaconf",
@@ -245,6 +247,7 @@ SURFACE: dict[str, set[str]] = {
     "gridpilot.live": set(),
     "gridpilot.market": set(),
     "gridpilot.equilibrium": set(),
+    "gridpilot.simulation": set(),
     "gridpilot.validation": set(),
     "gridpilot.planning": {
         "CVaRProgramme",

@@ -24,7 +24,7 @@ from gridpilot.tournament.config import TournamentSpec
 from gridpilot.tournament.inspection import agents_of, assign_roles
 from gridpilot.tournament.schedule import Match
 
-__all__ = ["play_chunk"]
+__all__ = ["play_chunk", "stored_value"]
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -75,7 +75,7 @@ def _play(spec: TournamentSpec, matches: Sequence[Match], seating: Seating) -> p
         energy = arena.scenario.prices[arena.scenario.history + arena.tick - 1, :, 0]
         # The price of the dearest step is the same sum in the kernel, so that equality is exact.
         scarce += arena.last_price > np.maximum(energy + dearest, -np.inf if arena.rules.reserve is None else arena.rules.reserve)
-    stored = _stored_value(arena)
+    stored = stored_value(arena)
     market[:, 0] += stored.sum(axis=1)
     # Roles are told here too, from the classes that played: a class that is another where matches are played is found out.
     # Of agents in processes of their own they are told by what the inspection found.
@@ -83,7 +83,7 @@ def _play(spec: TournamentSpec, matches: Sequence[Match], seating: Seating) -> p
     return _rows(matches, roles, arena.sites, tally, stored, regret, market, scarce, spec.ticks, seating)
 
 
-def _stored_value(arena: Arena) -> FloatArray:
+def stored_value(arena: Arena) -> FloatArray:
     """What the change of each battery's charge over the episode is worth, $, ``(B, N)``.
 
     A kWh stored is valued at the running mean of the energy price at the end, less the discharge loss: what an average kWh of the

@@ -1,0 +1,1 @@
+"""Populations of sites: the market as a mesa model, and strategies that spread by what they earn."""

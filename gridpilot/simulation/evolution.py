@@ -1,0 +1,138 @@
+"""Evolution of a population of sites: what earns more in the matches that are played is found more often in the next generation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from gridpilot.agents.seating import AgentSpec, Seating
+from gridpilot.market.physics import PROFIT
+from gridpilot.market.units import TICKS_PER_DAY
+from gridpilot.progress import Progress
+from gridpilot.setup import MarketSetup
+from gridpilot.simulation.dynamics import PROCESSES
+from gridpilot.tournament.play import stored_value
+
+__all__ = ["Evolution", "evolve"]
+
+FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Evolution:
+    """The course of ``R`` populations over ``G`` generations."""
+
+    strategies: tuple[str, ...]
+    counts: IntArray  # (G + 1, R, S) sites of each strategy, the first row before any match
+    payoffs: FloatArray  # (G, R, S) mean profit over the rated value of their sites; nan for those that were not there
+
+    def frame(self) -> pd.DataFrame:
+        """A row a generation, population and strategy: share of the sites, and payoff of the match that followed."""
+        g, r, s = self.counts.shape
+        payoff = np.concatenate([self.payoffs, np.full((1, r, s), np.nan)])
+        index = np.indices((g, r, s)).reshape(3, -1)
+        return pd.DataFrame(
+            {
+                "generation": index[0],
+                "population": index[1],
+                "strategy": np.array(self.strategies)[index[2]],
+                "share": (self.counts / self.counts.sum(axis=2, keepdims=True)).ravel(),
+                "payoff": payoff.ravel(),
+            }
+        )
+
+    def fixation(self) -> pd.DataFrame:
+        """A row a strategy: its share at the start and the end, the populations that it alone is left in, and when that began.
+
+        ``fixed`` is a share of the populations, ``generation`` the mean of the first generations from which it stayed alone to the end.
+        """
+        n = self.counts.sum(axis=2)[0, 0]
+        rows = []
+        for k, name in enumerate(self.strategies):
+            alone = self.counts[:, :, k] == n
+            fixed = alone[-1]
+            since = [len(alone) - int(np.argmin(alone[::-1, r])) if not alone[:, r].all() else 0 for r in np.flatnonzero(fixed)]
+            rows.append(
+                {
+                    "strategy": name,
+                    "start": float(self.counts[0, :, k].mean() / n),
+                    "end": float(self.counts[-1, :, k].mean() / n),
+                    "fixed": float(fixed.mean()),
+                    "generation": float(np.mean(since)) if since else None,
+                }
+            )
+        return pd.DataFrame(rows)
+
+
+def evolve(
+    setup: MarketSetup,
+    strategies: Mapping[str, Mapping[str, Any]],
+    *,
+    process: str = "moran",
+    generations: int = 200,
+    populations: int = 16,
+    intensity: float = 20.0,
+    mutation: float = 0.0,
+    seed: int = 0,
+) -> Evolution:
+    """Let strategies spread by what they earn.
+
+    A population is the sites of one market. Each generation plays one day in it, the strategies at random seats; a strategy's payoff is
+    the mean of its sites' profit over their rated value (their whole fleet's revenue at usual prices), so that large and small
+    sites count alike. Then ``process``, a name of :data:`gridpilot.simulation.dynamics.PROCESSES`, makes the next generation.
+
+    ``strategies``  by label, ``target`` and ``params``, as :func:`gridpilot.tournament.config.agent_specs` gives them
+    ``intensity``   of selection: fitness is ``exp(intensity payoff)``
+    All populations start with equal shares, the remainder at random, and play side by side. Equal arguments give equal results.
+    """
+    labels = tuple(strategies)
+    rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(1,)))
+    arena = setup.arena(populations)
+    n, rated = arena.n_sites, setup.rated_values() * setup.ticks / TICKS_PER_DAY * 24.0
+    specs = {label: AgentSpec(**spec) for label, spec in strategies.items()}
+    counts = np.empty((generations + 1, populations, len(labels)), dtype=np.int64)
+    payoffs = np.full((generations, populations, len(labels)), np.nan)
+    for r in range(populations):
+        counts[0, r] = np.bincount(rng.permutation(len(labels))[np.arange(n) % len(labels)], minlength=len(labels))
+    with Progress("evolve").of(generations, what="generations") as advance:
+        for g in range(generations):
+            seats = np.stack([rng.permutation(np.repeat(np.arange(len(labels)), counts[g, r])) for r in range(populations)])
+            profit = _played(setup, arena, specs, labels, seats, seed, g * populations + np.arange(populations)) / rated
+            for r in range(populations):
+                earned = np.zeros(len(labels))
+                for k in np.flatnonzero(counts[g, r]):
+                    payoffs[g, r, k] = earned[k] = profit[r, seats[r] == k].mean()
+                counts[g + 1, r] = PROCESSES[process](counts[g, r], earned, intensity, mutation, rng)
+            advance(1, "")
+    return Evolution(labels, counts, payoffs)
+
+
+def _played(
+    setup: MarketSetup,
+    arena: Any,
+    specs: Mapping[str, AgentSpec],
+    labels: tuple[str, ...],
+    seats: IntArray,
+    seed: int,
+    episodes: IntArray,
+) -> FloatArray:
+    """Profit of every seat of the day, $, ``(R, N)``."""
+    arena.orders.clear()
+    arena.start(setup.scenario(seed, episodes))
+    seating = Seating(arena, specs, [[labels[k] for k in row] for row in seats])
+    seating.reset(seed, episodes)
+    total = np.zeros(seats.shape)
+    while not arena.done:
+        seating.bid()
+        arena.step()
+        seating.learn()
+        total += arena.outcome[:, :, PROFIT]
+    seating.close()
+    profit: FloatArray = total + stored_value(arena)
+    return profit
