@@ -18,7 +18,6 @@ _DASHES: Final = ("-", "--", ":")
 
 def picture(course: Evolution, process: str) -> bytes:
     """PNG: the mean share of each strategy by generation, a band from the lower to the upper quartile of the populations."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     share = 100.0 * course.counts / course.counts.sum(axis=2, keepdims=True)
@@ -43,5 +42,5 @@ def picture(course: Evolution, process: str) -> bytes:
     axes.set_axisbelow(True)
     axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1.01, 0.5))
     image = io.BytesIO()
-    FigureCanvasAgg(figure).print_png(image)
+    figure.savefig(image, format="png", dpi=100)
     return image.getvalue()

@@ -30,7 +30,7 @@ __all__ = ["MarketModel", "SiteAgent"]
 VACANT = ""
 
 
-class SiteAgent(mesa.Agent):
+class SiteAgent(mesa.Agent):  # type: ignore[misc]  # mesa has no types
     """A site and the strategy that runs it. Its plant stays where it is; who runs it may go bankrupt, and another may enter."""
 
     def __init__(self, model: MarketModel, seat: int, site: Site, strategy: str, cash: float) -> None:
@@ -48,7 +48,7 @@ class SiteAgent(mesa.Agent):
         return self.strategy != VACANT
 
 
-class MarketModel(mesa.Model):
+class MarketModel(mesa.Model):  # type: ignore[misc]  # mesa has no types
     """One market of N sites, a tick a step, a new day of prices every ``ticks``.
 
     ``strategies``   agents as a tournament takes them: names, dotted paths, mappings with ``name`` and ``label``
