@@ -214,5 +214,6 @@ def test_prices_may_be_a_table_given_by_its_path(capsys: pytest.CaptureFixture[s
     assert prices[:, 0, 0] == pytest.approx((30 + np.arange(288) / 10) / 1000)
     assert main(["simulate-prices", "prices=my prices.csv", "episodes=1", "ticks=288", "out=paths.parquet"]) == 0
     assert pd.read_parquet("paths.parquet")["energy"].to_numpy() == pytest.approx(prices[:, 0, 0])
+    capsys.readouterr()  # what the first use of a kernel says
     assert main(["simulate-prices", "prices=nowhere.csv"]) == 2
     assert capsys.readouterr().err == "gridpilot simulate-prices: error: nowhere.csv: no such file\n"
