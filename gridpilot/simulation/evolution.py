@@ -100,15 +100,20 @@ def evolve(
     payoffs = np.full((generations, populations, len(labels)), np.nan)
     for r in range(populations):
         counts[0, r] = np.bincount(rng.permutation(len(labels))[np.arange(n) % len(labels)], minlength=len(labels))
-    with Progress("evolve").of(generations, what="generations") as advance:
+    progress, told = Progress("evolve"), set[str]()
+    with progress.of(generations, what="generations") as advance:
         for g in range(generations):
             seats = np.stack([rng.permutation(np.repeat(np.arange(len(labels)), counts[g, r])) for r in range(populations)])
-            profit = _played(setup, arena, specs, labels, seats, seed, g * populations + np.arange(populations)) / rated
+            failed: dict[str, str] = {}
+            profit = _played(setup, arena, specs, labels, seats, seed, g * populations + np.arange(populations), failed) / rated
             for r in range(populations):
                 earned = np.zeros(len(labels))
                 for k in np.flatnonzero(counts[g, r]):
                     payoffs[g, r, k] = earned[k] = profit[r, seats[r] == k].mean()
                 counts[g + 1, r] = PROCESSES[process](counts[g, r], earned, intensity, mutation, rng)
+            for label in failed.keys() - told:
+                progress.note(f"{label} failed to bid in generation {g}, which counts as no bid: {failed[label]}")
+            told |= failed.keys()
             advance(1, "")
     return Evolution(labels, counts, payoffs)
 
@@ -121,8 +126,9 @@ def _played(
     seats: IntArray,
     seed: int,
     episodes: IntArray,
+    failed: dict[str, str],
 ) -> FloatArray:
-    """Profit of every seat of the day, $, ``(R, N)``."""
+    """Profit of every seat of the day, $, ``(R, N)``; ``failed`` takes the first error of each strategy that failed to bid."""
     arena.orders.clear()
     arena.start(setup.scenario(seed, episodes))
     seating = Seating(arena, specs, [[labels[k] for k in row] for row in seats])
@@ -133,6 +139,8 @@ def _played(
         arena.step()
         seating.learn()
         total += arena.outcome[:, :, PROFIT]
+    for (b, n), error in seating.first_error.items():
+        failed.setdefault(labels[seats[b, n]], error)
     seating.close()
     profit: FloatArray = total + stored_value(arena)
     return profit
