@@ -16,7 +16,7 @@ from gridpilot.market.units import TICKS_PER_DAY
 from gridpilot.progress import Progress
 from gridpilot.setup import MarketSetup
 from gridpilot.simulation.dynamics import PROCESSES
-from gridpilot.tournament.play import stored_value
+from gridpilot.tournament.tally import stored_value
 
 __all__ = ["Evolution", "evolve"]
 

@@ -20,7 +20,7 @@ from gridpilot.market.units import DT, TICKS_PER_DAY
 from gridpilot.setup import load_setup
 from gridpilot.simulation.dynamics import fermi
 from gridpilot.tournament.config import agent_specs
-from gridpilot.tournament.play import stored_value
+from gridpilot.tournament.tally import stored_value
 
 if TYPE_CHECKING:
     import pandas as pd
