@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any, Final
 
 import numpy as np
@@ -26,6 +27,7 @@ from gridpilot.market.step import STATED_BLOCKS
 __all__ = ["BestResponse"]
 
 FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
 
 ROOM: Final = 32  # blocks it may state: those of the value curve, one of them cut in two
 
@@ -83,6 +85,18 @@ class BestResponse(BiddingRule):
         )  # fmt: skip
         return Bid(blocks[0, blocks[0, :, 0] > 0.0], *worth)
 
+    def rationale(self, row: int) -> Mapping[str, Any]:
+        """What it expects of its best response, by the rivals' last public bids; under VCG nothing, as the truth is that."""
+        if row >= len(self._expected):
+            return {}
+        kw, price, best, told = self._expected[row].tolist()
+        return {
+            "best_response_kw": kw,
+            "expected_price_paid_dollars_per_kwh": price,
+            "predicted_surplus_dollars_per_hour": best,
+            "predicted_gain_dollars_per_hour": best - told,
+        }
+
     def reset_batch(self, view: View) -> None:
         """Take the market's rules in."""
         self._begin(view.rules, view.plants)
@@ -109,8 +123,11 @@ class BestResponse(BiddingRule):
         self._ladder, self._reserve = check_supply(rules.supply), check_reserve(rules.reserve)
         self._capacity_kw, self._mechanism = rules.capacity_kw, check_mechanism(rules.mechanism)
         self._delay = -1 if rules.curve_delay is None else rules.curve_delay
+        self._expected = np.zeros((0, 4))
 
-    def _respond(self, arrays: SiteArrays, *arguments: Any) -> None:
+    def _respond(self, arrays: SiteArrays, site: IntArray, *arguments: Any) -> None:
+        if len(self._expected) != len(site):
+            self._expected = np.zeros((len(site), 4))
         _respond(
             *arrays,
             self._ladder,
@@ -120,7 +137,9 @@ class BestResponse(BiddingRule):
             self.min_gain,
             self.withheld_kw,
             self.markup,
+            site,
             *arguments,
+            self._expected,
         )
 
 
@@ -152,6 +171,7 @@ def _respond(
     storage_value: Any,  # (M,)
     commitment: Any,  # (M, C)
     blocks: Any,  # (M, ROOM, 2), out
+    expected: Any,  # (M, 4), out: kW of the best response, $/kWh it expects to pay, $/h of that and of the truth
 ) -> None:
     d, n_classes = class_kw.shape
     n_blocks = 2 * n_classes + 3
@@ -179,7 +199,9 @@ def _respond(
         n_steps, total = truncate_supply(supply, 0, capacity_kw[p], reserve, steps)
         asked = _expect_rivals(curves, m, delay, last_price[p], volume[p] - won[m], rivals)
         count = _units_beyond(rivals, asked, steps, n_steps, total, units)
-        x, price, gains = _best_quantity(true_kw, true_price, i, used, units, count, mechanism, min_gain)
+        x, price, best, told = _best_quantity(true_kw, true_price, i, used, units, count, mechanism)
+        gains = best > 0.0 and best - told > min_gain * max(told, 0.0)
+        expected[m, 0], expected[m, 1], expected[m, 2], expected[m, 3] = x, price, best, told
         _state(true_kw, true_price, i, used, x, price, gains, mechanism, withheld_kw, markup, blocks, m)
 
 
@@ -224,9 +246,9 @@ def _units_beyond(rivals: Any, asked: int, steps: Any, n_steps: int, total: floa
 
 @inline_kernel
 def _best_quantity(
-    true_kw: Any, true_price: Any, i: int, used: int, units: Any, count: int, mechanism: int, min_gain: float
-) -> tuple[float, float, bool]:
-    """The quantity that pays best, the price of its dearest unit, and whether bidding it is worth while."""
+    true_kw: Any, true_price: Any, i: int, used: int, units: Any, count: int, mechanism: int
+) -> tuple[float, float, float, float]:
+    """The quantity that pays best, kW, the price of its dearest unit, what that earns and what the truth would earn, $/h."""
     x, worth, k, j = 0.0, 0.0, 0, 0
     left_v = true_kw[0, i] if used > 0 else 0.0
     left_r = units[0, 0] if count > 0 else 0.0
@@ -254,7 +276,7 @@ def _best_quantity(
         if k < used:
             price = max(price, true_price[k, i])
         told = worth - x * price
-    return best_x, best_price, best > 0.0 and best - told > min_gain * max(told, 0.0)
+    return best_x, best_price, best, told
 
 
 @inline_kernel
