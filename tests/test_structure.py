@@ -58,6 +58,8 @@ SHARED = {
 }
 
 HEAVY = {
+    "altair",
+    "anthropic",
     "arch",
     "cvxpy",
     "fastapi",
@@ -244,6 +246,7 @@ SURFACE: dict[str, set[str]] = {
     "gridpilot.benchmark": set(),
     "gridpilot.envs": {"MarketEnv", "MarketParallelEnv", "MarketVectorEnv", "parallel_env"},
     "gridpilot.forecasting": {"CHANNELS", "QUANTILE_LEVELS", "Forecast", "Forecaster", "Row", "build_forecaster"},
+    "gridpilot.insight": set(),
     "gridpilot.live": set(),
     "gridpilot.market": set(),
     "gridpilot.equilibrium": set(),

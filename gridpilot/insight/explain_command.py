@@ -17,6 +17,7 @@ import numpy as np
 
 from gridpilot.columns import console_for
 from gridpilot.errors import ConfigError
+from gridpilot.insight.claude import DEFAULT_MODEL, ask
 from gridpilot.insight.grounding import Answer, compose
 from gridpilot.insight.opened import OpenedJournal, OpenedRun, open_path
 from gridpilot.insight.run_facts import find_matches
@@ -29,7 +30,20 @@ from gridpilot.stdout import printable, results_only
 __all__ = ["by_template", "main", "question_of"]
 
 MODEL_VARIABLE: Final = "GRIDPILOT_MODEL"
+KEY_VARIABLE: Final = "ANTHROPIC_API_KEY"
 LONGEST: Final = 2000  # characters of a question
+
+IN_WORDS: Final = {
+    "lead": "Why is the agent ahead of the other?",
+    "bid": "Why did the agent in this seat bid what it bid in this tick, and what came of it?",
+    "lost": "Why did this seat do as it did, against the other agent in the same seat?",
+    "mechanism": "What would the other mechanism have changed?",
+    "run_wrong": "Is anything wrong with this run?",
+    "wrong": "Is anything wrong now?",
+    "decision": "Why was this decision made, and what came of it?",
+    "day": "What did this day come to, and what was left on the table?",
+}
+"""How a question is put where the user has put none."""
 
 # What of a question tells its kind, looked for in this order.
 _WORDS: Final = (
@@ -227,10 +241,35 @@ def _answer(
 ) -> tuple[Answer, Toolbox, Mapping[str, Any]]:
     """The answer, the calls behind it, and who wrote it."""
     box = Toolbox(opened)
-    why = "asked to stay offline" if arguments.offline else ""
-    if not why and not os.environ.get("ANTHROPIC_API_KEY"):
-        why = "no ANTHROPIC_API_KEY is set"
-    return by_template(question, box), box, {"by": "template", "why": why}
+    written: dict[str, Any] = {"by": "template", "why": "asked to stay offline"}
+    if not arguments.offline:
+        model = arguments.model or os.environ.get(MODEL_VARIABLE) or DEFAULT_MODEL
+        asked = ask(_in_words(question, arguments.ask), box, key=os.environ.get(KEY_VARIABLE, ""), model=model, say=_say)
+        usage = {
+            "model": model,
+            "tokens_in_count": asked.usage.tokens_in,
+            "tokens_cached_count": asked.usage.tokens_cached,
+            "tokens_out_count": asked.usage.tokens_out,
+            "refusals_count": asked.usage.refusals,
+        }
+        if asked.usage.messages:
+            _say(f"{model}: {asked.usage}")
+        if asked.answer is not None:
+            return asked.answer, box, {"by": model, "why": "", **usage}
+        written = {"by": "template", "why": asked.why, **(usage if asked.usage.messages else {})}
+        box = Toolbox(opened)
+    return by_template(question, box), box, written
+
+
+def _in_words(question: Question, asked: str | None) -> str:
+    """What the model is asked: the user's words, or those for the kind of question, and what it is about."""
+    about = {key: value for key, value in vars(question).items() if value is not None and key != "kind"}
+    what = "; ".join(f"{key} {value}" for key, value in about.items())
+    return f"{asked or IN_WORDS[question.kind]}\n\nWhat is looked at, unless the question says otherwise: {what or 'all that is open'}."
+
+
+def _say(text: str) -> None:
+    print(f"explain: {printable(redacted(text))}", file=sys.stderr, flush=True)
 
 
 def _as_dict(answer: Answer, box: Toolbox, question: Question, written: Mapping[str, Any]) -> dict[str, Any]:
@@ -261,4 +300,4 @@ def _print(answer: Answer, box: Toolbox, written: Mapping[str, Any], out: Any) -
     for call, asked in box.calls.items():
         print(printable(redacted(f"{call} = {asked}")), file=out)
     reason = f" ({written['why']})" if written.get("why") else ""
-    print(f"explain: worded by {written['by']}{reason}", file=sys.stderr)
+    _say(f"worded by {written['by']}{reason}")

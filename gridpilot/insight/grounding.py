@@ -67,6 +67,10 @@ FORBIDDEN: Final[dict[str, str]] = {
 }
 """Words that only code may write, and what they stand for."""
 
+JOINED: Final = re.compile(f"(?:{'|'.join(_NUMBERS.split())})+")
+ROMAN: Final = re.compile(r"\b[IVXLCDM]{2,}\b")
+SPELLED: Final = re.compile(r"\b(?:[A-Za-z][ .-]+){2,}[A-Za-z]\b")
+
 
 @dataclass(frozen=True)
 class Note:
@@ -214,8 +218,12 @@ def _wording(text: str) -> list[str]:
     if not PLAIN.fullmatch(bare):
         odd = sorted({sign for sign in bare if not PLAIN.fullmatch(sign)})
         problems.append(f"it holds {' '.join(map(repr, odd[:8]))}, expected letters and , . ; : ' \" ( ) ? ! - outside places")
-    words = re.findall(r"[a-z]+", bare.lower())
-    problems += [f"{word!r} is {FORBIDDEN[word]}, expected a place" for word in dict.fromkeys(words) if word in FORBIDDEN]
+    words = dict.fromkeys(re.findall(r"[a-z]+", bare.lower()))
+    problems += [f"{word!r} is {FORBIDDEN[word]}, expected a place" for word in words if word in FORBIDDEN]
+    joined = [word for word in words if word not in FORBIDDEN and JOINED.fullmatch(word)]
+    problems += [f"{word!r} is a number, expected a place" for word in [*joined, *ROMAN.findall(bare)]]
+    if SPELLED.search(bare):
+        problems.append("it has words that are spelled letter by letter")
     return problems
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -47,13 +47,20 @@ def main(argv: list[str]) -> int:
     with results_only() as stdout:
         played = play(run, matches, reasons=not change)
         changed = play(run, matches, change) if change else None
-        files = [] if arguments.out is None else _write(changed or played, arguments.out)
         pair = _pair(run, matches, arguments.lead) if changed is None else None
+        lead = None if pair is None else _Lead(*pair, _lead(played, pair))
+        files = [] if arguments.out is None else _write(changed or played, arguments.out)
         if arguments.json:
-            print(json.dumps(_as_dict(played, changed, pair, files), indent=2, allow_nan=False), file=stdout)
+            print(json.dumps(_as_dict(played, changed, lead, files), indent=2, allow_nan=False), file=stdout)
         else:
-            _print(played, changed, pair, files, stdout)
+            _print(played, changed, lead, files, stdout)
     return 0 if not played.differs else 1
+
+
+class _Lead(NamedTuple):
+    agent: str
+    other: str
+    hours: FloatArray  # (H, 4) $
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -154,21 +161,21 @@ def _lead(played: Played, pair: tuple[str, str]) -> FloatArray:
     return seat_lead(played, *seats)
 
 
-def _as_dict(played: Played, changed: Played | None, pair: tuple[str, str] | None, files: list[Path]) -> dict[str, Any]:
+def _as_dict(played: Played, changed: Played | None, lead: _Lead | None, files: list[Path]) -> dict[str, Any]:
     found: dict[str, Any] = {
         "exact": played.exact,
         "differs": list(played.differs),
         "matches": [f"{m.episode}/{m.lineup}/{m.rotation}" for m in played.trace.matches],
         "files": [str(path) for path in files],
     }
-    if pair is not None:
-        hours = _lead(played, pair)
+    if lead is not None:
+        hours = lead.hours
         parts = {f"lead_by_{name}_dollars": float(value) for name, value in zip(PARTS, hours.sum(axis=0), strict=True)}
         by_hour = [
             {f"lead_by_{name}_dollars": float(value) for name, value in zip(PARTS, row, strict=True)} | {"hour_number": h}
             for h, row in enumerate(hours)
         ]
-        found["lead"] = {"agent": pair[0], "other": pair[1], "lead_dollars": float(hours.sum()), **parts, "hours": by_hour}
+        found["lead"] = {"agent": lead.agent, "other": lead.other, "lead_dollars": float(hours.sum()), **parts, "hours": by_hour}
     if changed is not None:
         found["what_if"] = {"change": told(changed.change), "same_bids": False, "seats": _seats(played, changed)}
         if changed.change == Change(mechanism=changed.change.mechanism) and changed.change.mechanism is not None:
@@ -196,7 +203,7 @@ def _seats(played: Played, changed: Played) -> list[dict[str, Any]]:
     ]
 
 
-def _print(played: Played, changed: Played | None, pair: tuple[str, str] | None, files: list[Path], out: Any) -> None:
+def _print(played: Played, changed: Played | None, lead: _Lead | None, files: list[Path], out: Any) -> None:
     console = console_for(out)
     matches = played.trace.matches
     what = f"episode {matches[0].episode}, {matches[0].lineup}"
@@ -205,15 +212,16 @@ def _print(played: Played, changed: Played | None, pair: tuple[str, str] | None,
         print(f"{what}: bit for bit as recorded", file=out)
     for problem in played.differs:
         print(f"{what}: {problem}", file=out)
-    if pair is not None:
-        printed(console, _lead_table(_lead(played, pair), pair, console.width))
+    if lead is not None:
+        printed(console, _lead_table(lead, console.width))
     if changed is not None:
         printed(console, _what_if_table(played, changed, console.width))
     for path in files:
         print(f"wrote   {path}", file=out)
 
 
-def _lead_table(hours: FloatArray, pair: tuple[str, str], width: int) -> Any:
+def _lead_table(lead: _Lead, width: int) -> Any:
+    hours = lead.hours
     rows = [*hours, hours.sum(axis=0)]
     names = [*(f"{h}" for h in range(len(hours))), "all"]
     heads = {"revenue": "revenue", "payment": "payment", "wear": "wear", "stored": "stored"}
@@ -223,7 +231,7 @@ def _lead_table(hours: FloatArray, pair: tuple[str, str], width: int) -> Any:
         *(Column(name, (Form(f"{head}\n$", [_signed(row[i]) for row in rows]),)) for i, (name, head) in enumerate(heads.items())),
     ]
     styles = ["" for _ in hours] + ["bold"]
-    return fitted(f"Lead of {pair[0]} over {pair[1]}, a seat", columns, SPARE, width, styles)
+    return fitted(f"Lead of {lead.agent} over {lead.other}, a seat", columns, SPARE, width, styles)
 
 
 def _signed(value: float) -> str:

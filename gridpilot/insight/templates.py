@@ -397,7 +397,7 @@ def _now(s: str, status: Facts) -> list[Statement]:
                 c=f"{s}/causes_counted/0/meaning", n=f"{s}/causes_counted/0/times_count",
             )
         )  # fmt: skip
-    if status["day_profit_api_dollars"] is not None:
+    if status["day"] is not None and status["day_profit_api_dollars"] is not None:
         earned = "The profit of {d} is {p}" if status["real"] else "Nothing is sent: the profit of {d} would have been {p}"
         told.append(
             say(f"{earned}, in this journal {{q}}.", d=f"{s}/day", p=f"{s}/day_profit_api_dollars", q=f"{s}/profit_api_dollars")
