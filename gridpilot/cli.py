@@ -36,6 +36,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
         "gridpilot.insight.explain_command",
         "answer why: a bid, a loss, a lead, what is wrong, each figure with its source",
     ),
+    "dashboard": ("gridpilot.insight.dashboard_command", "show an engine and a tournament in a browser on this machine"),
     "deploy": ("gridpilot.deploy", "write a tournament's agent to a checked folder for live operation"),
     "live": ("gridpilot.live.live_command", "run an agent on a site, or on a stand-in of it"),
     "serve-mara": ("gridpilot.live.serve_command", "serve the MARA API on this machine, with faults on demand"),

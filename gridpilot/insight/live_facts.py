@@ -7,7 +7,7 @@ API's, in $ of its own. JSON's types, a unit in the suffix of every key.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import Any, Final
@@ -20,7 +20,7 @@ from gridpilot.live.ledger import BOOKED, earned_of
 from gridpilot.live.status import read_status
 from gridpilot.market.units import TICKS_PER_DAY
 
-__all__ = ["Told", "alternatives", "day", "decision", "last_decision_at", "status", "told"]
+__all__ = ["MEANINGS", "Told", "alternatives", "day", "day_of", "decision", "decision_of", "last_decision_at", "status", "told"]
 
 Facts = dict[str, Any]
 
@@ -165,10 +165,11 @@ def decision(journal: Journal, at: datetime | None = None) -> Facts:
         first = next(told(journal)).at
         raise JournalError(f"journal {journal.path}: no decision at {at:%Y-%m-%d %H:%M} UTC, expected a time from {first:%Y-%m-%d %H:%M}"
                            f" to {newest:%Y-%m-%d %H:%M} UTC")  # fmt: skip
-    return _decision(found[-1])
+    return decision_of(found[-1])
 
 
-def _decision(one: Told) -> Facts:
+def decision_of(one: Told) -> Facts:
+    """The facts of one decision, as :func:`decision` gives them."""
     body, sites = one.body, one.session.get("sites", [])
     counts = [sum(each) for each in zip(*body["counts"], strict=True)]
     names = [kind["name"] for kind in sites[0]["fleet"]] if sites else list(CLASSES)[: len(counts)]
@@ -230,6 +231,11 @@ def day(journal: Journal, of: date | None = None) -> Facts:
     found = [one for one in told(journal) if one.at.date() == of]
     if not found:
         raise JournalError(f"journal {journal.path} has no decision on {of}")
+    return day_of(found)
+
+
+def day_of(found: Sequence[Told]) -> Facts:
+    """The facts of a day's decisions, oldest first, at least one; as :func:`day` gives them."""
     reasons = Counter(one.body["reason"] for one in found)
     causes = Counter(cause for one in found for cause in one.body["causes"])
     forgone: dict[str, float] = {}
@@ -240,7 +246,7 @@ def day(journal: Journal, of: date | None = None) -> Facts:
     without_row = sum(one.body["kind"] == "no_row" for one in found)
     unshown = sum(one.weight <= 0.0 for one in found)
     return {
-        "day": str(of),
+        "day": str(found[-1].at.date()),
         "mode": found[-1].session.get("mode"),
         "real": found[-1].session.get("mode") == "live",
         "decisions_count": len(found),

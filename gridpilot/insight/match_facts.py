@@ -16,7 +16,7 @@ from gridpilot.market.clearing import Mechanism
 from gridpilot.market.physics import COOLING, DISCHARGED, DRAWN, MACHINES, PAYMENT, PROFIT, REVENUE, WEAR, WON
 from gridpilot.market.units import DT, TICKS_PER_DAY, TICKS_PER_HOUR
 
-__all__ = ["compare", "expected", "recleared", "seat", "tick", "what_if", "window"]
+__all__ = ["clock", "compare", "expected", "recleared", "seat", "tick", "what_if", "window"]
 
 Facts = dict[str, Any]
 
@@ -35,7 +35,7 @@ def tick(played: Played, tick: int) -> Facts:
     return {
         **_about(played),
         "tick_number": t,
-        "clock_at": _clock(played, t),
+        "clock_at": clock(played, t),
         "mechanism": trace.arena.rules.mechanism,
         "energy_price_dollars_per_kwh": energy,
         "clearing_price_dollars_per_kwh": float(trace.price[t, 0]),
@@ -77,7 +77,7 @@ def seat(played: Played, tick: int, seat: int) -> Facts:
     return {
         **_about(played),
         "tick_number": t,
-        "clock_at": _clock(played, t),
+        "clock_at": clock(played, t),
         "seat_number": n,
         "site": trace.arena.sites[n].name,
         "agent": trace.matches[0].seats[n],
@@ -270,7 +270,8 @@ def _checked(what: str, value: int, end: int) -> int:
     return value
 
 
-def _clock(played: Played, t: int) -> str:
+def clock(played: Played, t: int) -> str:
+    """The weekday and time of a tick."""
     day, rest = divmod(int(played.trace.arena.scenario.start[0]) + t, TICKS_PER_DAY)
     return f"{DAYS[day % 7]} {rest // TICKS_PER_HOUR:02d}:{rest % TICKS_PER_HOUR * 5:02d}"
 

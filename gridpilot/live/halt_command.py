@@ -19,7 +19,7 @@ from gridpilot.live.running import RunningEngine, running_engines
 from gridpilot.live.status import power_of
 from gridpilot.live.which_journal import DEFAULT, as_option, listing, pick
 
-__all__ = ["add_halt_options", "halt"]
+__all__ = ["Halted", "add_halt_options", "follow_halt", "halt", "order_halt"]
 
 TIMEOUT_S: Final = 120.0  # an engine looks at its journal every quarter of a minute, and calls may take their time
 LOOK_S: Final = 0.1
@@ -140,6 +140,27 @@ def _write(journal: Journal, why: str) -> tuple[HaltState, HaltState]:
     return before, journal.halt
 
 
+def order_halt(journal: Path, why: str) -> Halted:
+    """Write a halt for the engine on ``journal`` and wait for nothing: :func:`follow_halt` tells what has come of it.
+
+    Where no engine runs on it the halt is written too, and ``problem`` says that nothing was switched off. Raises
+    :class:`~gridpilot.errors.JournalError` where it cannot be written.
+    """
+    engines = _on(journal, running_engines())
+    result = Halted(str(journal), engines[0].name if engines else "no engine")
+    _order(result, why)
+    if not engines:
+        result.problem = "no engine runs on it, so nothing was switched off: once one starts it has everything off within one cycle"
+    return result
+
+
+def follow_halt(result: Halted, *, late: bool = False, alive: Sequence[RunningEngine] | None = None) -> None:
+    """See whether the engine has confirmed that everything is off; ``late`` gives up waiting. ``alive`` are the engines that run."""
+    path = Path(result.journal)
+    ended = not (is_run_on(path) or any(engine.runs_on(path) for engine in (running_engines() if alive is None else alive)))
+    _look(result, late=late, ended=ended)
+
+
 def _halt_all(engines: Sequence[RunningEngine], why: str, timeout: float) -> list[Halted]:
     """Write every halt, and wait for all of them together."""
     started, results = time.monotonic(), [Halted(engine.journal, engine.name) for engine in engines]
@@ -152,9 +173,7 @@ def _halt_all(engines: Sequence[RunningEngine], why: str, timeout: float) -> lis
                 result.problem = f"the halt cannot be written: {error}"
         alive = running_engines()
         for result in waiting:
-            path = Path(result.journal)
-            ended = not (is_run_on(path) or any(engine.runs_on(path) for engine in alive))
-            _look(result, late=late, ended=ended)
+            follow_halt(result, late=late, alive=alive)
             result.seconds = time.monotonic() - started
         time.sleep(LOOK_S if any(not (result.confirmed or result.problem) for result in results) else 0.0)
     return results

@@ -1,0 +1,354 @@
+"""Live: what an operator must see without scrolling, and the halt."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from itertools import groupby
+from pathlib import Path
+from typing import Any, Final
+
+import streamlit as st
+
+from gridpilot.errors import GridPilotError
+from gridpilot.insight.dashboard import charts
+from gridpilot.insight.dashboard.followed import Followed
+from gridpilot.insight.dashboard.halt import ARMED_S, LONGEST_REASON, Arming
+from gridpilot.insight.dashboard.parts import badge, chart, choose, compact, problem, safe, scaled, strip, without_dust
+from gridpilot.insight.dashboard.sources import Sources
+from gridpilot.insight.live_facts import Told
+from gridpilot.live.api import TICK
+from gridpilot.live.which_journal import as_option
+
+__all__ = ["page"]
+
+Facts = dict[str, Any]
+
+BAR_S: Final = 2.0  # between two looks of the bar, which shows what came of a halt
+BODY_S: Final = 5.0
+SHOWN: Final = 288  # ticks in charts: a day
+SPARK: Final = 48
+SILENT_TICKS: Final = 2.0  # wall ticks without a record after which a journal in use is stale
+HEIGHT: Final = 215
+
+BAND_COLOURS: Final = {"last_good": "#f2a33a", "myopic": "#b48af2", "off": "#ef6461"}
+
+
+def page(sources: Sources) -> None:
+    """The page."""
+    path = choose(sources, "journal")
+    if path is None:
+        return
+    arming = _arming(path)
+    st.fragment(_bar, run_every=BAR_S)(sources, path, arming)
+    st.fragment(_body, run_every=BODY_S)(sources, path)
+
+
+def _arming(path: Path) -> Arming:
+    """That of the session, for the journal."""
+    known: dict[Path, Arming] = st.session_state.setdefault("arming", {})
+    return known.setdefault(path, Arming(path))
+
+
+# The bar: site, mode, health; arm and halt.
+
+
+def _bar(sources: Sources, path: Path, arming: Arming) -> None:
+    try:
+        with sources.journal(path) as seen:
+            told, words = arming.look(), _words(seen)
+            halted, why = bool(seen.status.get("halted")), seen.status.get("halt_reason")
+    except GridPilotError:
+        return  # the body says it
+    left, right = st.columns([0.82, 0.18], vertical_alignment="center")
+    with left:
+        strip(words)
+    with right:
+        if arming.is_armed:
+            st.button("Disarm", on_click=arming.disarm, width="stretch", key="disarm")
+        else:
+            st.button("Arm halt", on_click=arming.arm, width="stretch", key="arm", disabled=halted, help="ready to halt for 30 s")
+    if arming.is_armed:
+        _form(arming)
+    if arming.refused:
+        st.warning(arming.refused)
+    if told is not None:
+        _told(arming)
+    if halted:
+        strip(f"{badge('HALTED', 'bad')}<span>{safe(why)}. Resuming is done by hand:</span>")
+        st.code(f"gridpilot live resume {as_option(path)}", language=None)
+
+
+def _form(arming: Arming) -> None:
+    with st.form("halt", border=True):
+        reason, press = st.columns([0.75, 0.25], vertical_alignment="bottom")
+        with reason:
+            st.text_input(
+                f"Armed for {arming.left_s:.0f} of {ARMED_S:.0f} s: everything is switched off within one cycle. Why?",
+                key="halt_why",
+                max_chars=LONGEST_REASON,
+                placeholder="the reason, for the record",
+            )
+        with press:
+            st.form_submit_button("HALT", type="primary", width="stretch", on_click=_press, args=(arming,))
+
+
+def _press(arming: Arming) -> None:
+    arming.press(str(st.session_state.get("halt_why", "")))
+
+
+def _told(arming: Arming) -> None:
+    """What came of the halt that was ordered here."""
+    halted = arming.halted
+    if halted is None:
+        return
+    if halted.confirmed:
+        st.success(f"Everything is off, {halted.confirmed}, after {halted.seconds:.1f} s.", icon=":material/check_circle:")
+    elif halted.problem:
+        st.error(f"NOT CONFIRMED: {halted.problem}", icon=":material/error:")
+    else:
+        st.info(f"The halt is written. Waiting for the engine: {halted.seconds:.0f} s", icon=":material/hourglass_top:")
+
+
+def _words(seen: Followed) -> str:
+    """The bar's words, as HTML."""
+    status, session = seen.status, seen.session
+    if not session:
+        return f"{badge('NO SESSION YET', 'plain')}<span>{safe(seen.path.name)}, {seen.records:,} records</span>"
+    here, silent = seen.engine_here, seen.silent_s()
+    site = ", ".join(str(one["name"]) for one in session.get("sites", []))
+    parts = [f"<b>{safe(site)}</b><span>{safe(status['agent'])} on {safe(session['venue'])}</span>"]
+    parts.append(badge(str(status["mode"]).upper(), "bad" if status["mode"] == "live" else "info"))
+    parts.append(_health(seen, here, silent))
+    age = seen.feed_age_s()
+    if age is not None:
+        parts.append(f"<span>row {_ago(age)} old</span>")
+    parts.append(f"<span>last record {_ago(silent)} ago</span>")
+    parts.append("<span>API up</span>" if status["api"] == "up" else badge("API DOWN", "bad"))
+    if seen.setback is not None:
+        parts.append(badge("JOURNAL GOES BACK", "bad"))
+    else:
+        parts.append(f"<span>{seen.records:,} records, head {safe((seen.head or (0, ''))[1][:8])}</span>")
+    return "".join(parts)
+
+
+def _health(seen: Followed, here: bool, silent: float) -> str:
+    if seen.status["halted"]:
+        return badge("HALTED", "bad")
+    if not here:
+        stopped = seen.status["stopped_by"]
+        return badge(f"STOPPED: {stopped}" if stopped else "ENGINE GONE", "plain" if stopped else "bad")
+    if silent > _stale_after_s(seen):
+        return badge("STALE", "bad")
+    pages, raised = seen.alarms.get("pages_count", 0), seen.alarms.get("raised_count", 0)
+    if pages:
+        return badge(f"{pages} ALARM{'S' if pages > 1 else ''}", "bad")
+    return badge(f"{raised} WARNING{'S' if raised > 1 else ''}", "warn") if raised else badge("WELL", "good")
+
+
+def _stale_after_s(seen: Followed) -> float:
+    speed = seen.session.get("speed")
+    ticks = SILENT_TICKS * TICK.total_seconds()
+    return max(10.0, ticks / speed if isinstance(speed, int | float) and speed > 0.0 else ticks)
+
+
+def _ago(seconds: float) -> str:
+    if seconds < 120.0:
+        return f"{seconds:.0f} s"
+    if seconds < 7200.0:
+        return f"{seconds / 60.0:.0f} min"
+    return f"{seconds / 3600.0:,.0f} h" if seconds < 172_800.0 else f"{seconds / 86_400.0:,.0f} days"
+
+
+# The body: cards, charts, why, alternatives, alarms.
+
+
+def _body(sources: Sources, path: Path) -> None:
+    try:
+        with sources.journal(path) as seen:
+            if not seen.decisions:
+                _nothing_yet(seen)
+                return
+            _show(seen)
+    except GridPilotError as error:
+        problem(error)
+
+
+def _nothing_yet(seen: Followed) -> None:
+    text = "An engine has begun and made no decision yet." if seen.session else "No engine has begun to work with this journal."
+    st.info(
+        f"{text} It holds {seen.records:,} records; this page looks again every {BODY_S:.0f} s.", icon=":material/hourglass_empty:"
+    )
+
+
+def _show(seen: Followed) -> None:
+    day, decision = seen.day(), seen.decision()
+    if day is None or decision is None:
+        return
+    _cards(seen, day, decision)
+    first, second, third = st.columns(3)
+    with first:
+        chart(_price(seen), height=HEIGHT, key="price", title="Energy price, API $/W, and who decided")
+    with second:
+        chart(_profit(seen), height=HEIGHT, key="profit", title=f"{_earned(day)} of the day against the best choices, API $")
+    with third:
+        chart(_power(seen), height=HEIGHT, key="power", title="Power, kW")
+    first, second, third = st.columns(3)
+    with first:
+        _why(decision)
+    with second:
+        _alternatives(decision)
+    with third:
+        _alarms(seen)
+
+
+def _earned(day: Facts) -> str:
+    return "Profit" if day["real"] else "Would-be profit"
+
+
+def _cards(seen: Followed, day: Facts, decision: Facts) -> None:
+    recent, today = seen.decisions[-SPARK:], seen.today()
+    best, forgone = day["best_api_dollars"], without_dust(day["forgone_api_dollars"], day["best_api_dollars"])
+    by_agent = 100.0 * day["decisions_by_agent_count"] / day["decisions_count"]
+    missed = [without_dust(one.forgone or 0.0, one.best or 0.0) for one in today]
+    spark: list[tuple[str, str, str, list[float], str]] = [
+        (
+            "Energy price, API $/W",
+            f"{decision['energy_price_api_dollars_per_watt_row']:.3f}",
+            f"row of {str(decision['decided_at'])[11:]}",
+            [row.energy for row in seen.rows[-SPARK:]],
+            "line",
+        ),
+        (
+            f"Power of {decision['cap_kw'] or 0:,.0f} kW",
+            f"{decision['power_kw']:,.0f} kW",
+            "would run" if decision["mode"] == "shadow" else "runs",
+            [one.body["power_w"] / 1000.0 for one in recent],
+            "area",
+        ),
+        (
+            f"{_earned(day)} today, API $",
+            compact(day["profit_api_dollars"]),
+            f"best {compact(best)}",
+            _running([one.profit for one in today]),
+            "area",
+        ),
+        (
+            "Left on the table, API $",
+            compact(forgone),
+            str(day["forgone_by_cause"][0]["meaning"]) if forgone else "nothing",
+            _running(missed),
+            "area",
+        ),
+        (
+            "Decided by the agent today",
+            f"{by_agent:.0f} %",
+            f"now: {decision['decided_by']}",
+            [float(one.body["reason"] == "agent") for one in recent],
+            "bar",
+        ),
+    ]
+    grid = st.grid(5, min_column_width=150)
+    for label, value, note, data, kind in spark:
+        with grid.cell():
+            st.metric(
+                label, value, border=True, chart_data=data if len(data) > 1 else None, chart_type=kind,  # type: ignore[arg-type]
+                delta=note, delta_color="off", delta_arrow="off",
+            )  # fmt: skip
+
+
+def _running(values: list[float]) -> list[float]:
+    total, sums = 0.0, []
+    for value in values:
+        total += value
+        sums.append(total)
+    return sums
+
+
+def _time(one: Told) -> str:
+    return one.at.strftime("%Y-%m-%dT%H:%M:%S")
+
+
+def _price(seen: Followed) -> dict[str, Any]:
+    rows = seen.rows[-SHOWN:]
+    points = [(row.at.strftime("%Y-%m-%dT%H:%M:%S"), row.energy) for row in rows]
+    decided = [one for one in seen.decisions[-SHOWN:] if not rows or one.at >= rows[0].at]
+    bands = []
+    for reason, group in groupby(decided, key=lambda one: str(one.body["reason"])):
+        ticks = list(group)
+        if reason != "agent":
+            end = (ticks[-1].at + TICK).strftime("%Y-%m-%dT%H:%M:%S")
+            bands.append((_time(ticks[0]), end, reason, BAND_COLOURS.get(reason, charts.GREY)))
+    return charts.lines({"price": points}, unit="", time=True, bands=bands, steps=["price"])
+
+
+def _profit(seen: Followed) -> dict[str, Any]:
+    today = seen.today()
+    best = [one.weight * one.best if one.best is not None else one.profit for one in today]
+    scale, letter = scaled([*_running(best), *_running([one.profit for one in today])])
+    times = [(one.at + timedelta(minutes=5)).strftime("%Y-%m-%dT%H:%M:%S") for one in today]
+    series = {
+        "best": list(zip(times, _running([value / scale for value in best]), strict=True)),
+        "profit": list(zip(times, _running([one.profit / scale for one in today]), strict=True)),
+    }
+    return charts.lines(
+        series, unit=letter, time=True, dashed=["best"], fill=["profit"], colours={"best": charts.GREY, "profit": charts.ACCENT}
+    )
+
+
+def _power(seen: Followed) -> dict[str, Any]:
+    decided = seen.decisions[-SHOWN:]
+    power = [(_time(one), one.body["power_w"] / 1000.0) for one in decided]
+    cap = [(_time(one), one.session["cap_w"] / 1000.0) for one in decided if "cap_w" in one.session]
+    return charts.lines(
+        {"limit": cap, "power": power}, unit="", time=True, steps=["power", "limit"], dashed=["limit"], fill=["power"],
+        colours={"limit": charts.RED, "power": charts.BLUE},
+    )  # fmt: skip
+
+
+def _why(decision: Facts) -> None:
+    mine = decision["decided_by"]
+    causes = [one["meaning"] for one in decision["causes"]]
+    running = ", ".join(f"{one['running_count']:,} {one['class']}" for one in decision["machines"] if one["running_count"])
+    asked = sum(bid["asked_kw"] for bid in decision["bids"])
+    highest = [bid["highest_bid_price_api_dollars_per_watt_row"] for bid in decision["bids"]]
+    top = max((price for price in highest if price is not None), default=None)
+    lines = [f"<b>Why this</b> <span>{safe(decision['decided_at'])}</span>", f"decided by {safe(mine)}"]
+    if causes:
+        lines.append(f"because {safe('; '.join(causes))}")
+    lines.append(f"runs {safe(running or 'nothing')}: {decision['power_kw']:,.0f} kW")
+    if top is not None:
+        energy = decision["energy_price_api_dollars_per_watt_row"]
+        lines.append(f"bid {asked:,.0f} kW at up to {top:.3f}, energy cost {energy:.3f} API $/W")
+    lines.append(
+        f"expected {compact(decision['expected_revenue_api_dollars'])} revenue less "
+        f"{compact(decision['expected_cost_api_dollars'])} for power: <b>{compact(decision['expected_profit_api_dollars'])} API $</b>"
+    )
+    outcome = decision["outcome"]
+    lines.append(f"command: {safe(outcome or 'nothing known yet')}")
+    st.html("<div style='line-height:1.65'>" + "<br>".join(lines) + "</div>")
+
+
+def _alternatives(decision: Facts) -> None:
+    found = decision["alternatives"]
+    if not found:
+        st.caption("What other choices would have earned is not known: the session is not in what was read.")
+        return
+    names = [str(one["choice"]) for one in found]
+    profits = [float(one["profit_api_dollars"]) for one in found]
+    scale, letter = scaled(profits)
+    option = charts.bars(names, {"profit": [value / scale for value in profits]}, unit="", signed=True)
+    chart(option, height=HEIGHT, key="alternatives", title=f"This row by other choices, {letter}API $")
+
+
+def _alarms(seen: Followed) -> None:
+    raised = seen.alarms.get("raised", [])
+    rules, unseen = seen.alarms.get("rules_count", 0), seen.alarms.get("not_seen_count", 0)
+    head = badge(f"{len(raised)} raised", "bad" if seen.alarms.get("pages_count") else "warn") if raised else badge("none", "good")
+    lines = [f"<b>Alarms</b> {head}"]
+    for one in raised:
+        times = f" ({one['times_count']} times)" if one["times_count"] else ""
+        lines.append(f"{badge(one['severity'], 'bad' if one['severity'] == 'page' else 'warn')} {safe(one['meaning'])}{times}")
+    lines.append(f"<span style='color:{charts.GREY}'>{rules} rules looked at; {unseen} more need the engine's metrics</span>")
+    if seen.setback is not None:
+        lines.append(badge(seen.setback, "bad"))
+    st.html("<div style='line-height:1.75'>" + "<br>".join(lines) + "</div>")

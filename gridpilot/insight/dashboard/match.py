@@ -1,0 +1,256 @@
+"""Match: one day of a tournament played again; a click on the strip picks a tick and a seat, and the address keeps them."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any, Final
+
+import numpy as np
+import streamlit as st
+
+from gridpilot.errors import GridPilotError
+from gridpilot.insight import match_facts
+from gridpilot.insight.dashboard import charts
+from gridpilot.insight.dashboard.parts import badge, chart, choose, problem, safe, strip
+from gridpilot.insight.dashboard.sources import Sources
+from gridpilot.insight.opened import OpenedRun
+from gridpilot.insight.replay import Change, Played
+from gridpilot.insight.run_facts import Order, find_matches
+from gridpilot.market.auction import MECHANISMS
+from gridpilot.market.clearing import Mechanism
+from gridpilot.market.physics import WON
+from gridpilot.market.units import TICKS_PER_HOUR
+
+__all__ = ["page"]
+
+Facts = dict[str, Any]
+
+FOUND: Final = 6  # matches to pick from
+PER_MWH: Final = 1000.0
+HEIGHT: Final = 240
+ORDERS: Final[tuple[Order, ...]] = ("typical", "best", "worst")
+
+BOUND: Final = {
+    "no_bid": "made no bid",
+    "bid_refused": "its bid was refused",
+    "all_won": "won all that it asked for",
+    "priced_out": "its next block bid less than the clearing price",
+    "on_the_margin": "its next block bid as much as the clearing price",
+    "scarce": "the connection was full",
+    "gave_back": "it drew less than it won",
+}
+
+
+def page(sources: Sources) -> None:
+    """The page."""
+    path = choose(sources, "run")
+    if path is None:
+        return
+    try:
+        with sources.run(path) as opened:
+            name = _pick(opened)
+            if name is not None:
+                _show(opened, name)
+    except GridPilotError as error:
+        problem(error)
+
+
+def _pick(opened: OpenedRun) -> str | None:
+    """The match: one named in full, or one of an agent's best, worst or typical ones."""
+    agents = [one.agent for one in opened.board.agents]
+    first, second, third, fourth = st.columns([0.22, 0.16, 0.34, 0.28])
+    agent = first.selectbox("Agent", agents, key="match_agent", bind="query-params", persist_state="session")
+    order = second.selectbox("its", ORDERS, key="match_order", bind="query-params", persist_state="session")
+    if agent is None:
+        return None
+    found = find_matches(opened, agent, order, n=FOUND)["matches"]
+    told = {_told(one): one for one in found}
+    label = third.selectbox(
+        "Match: episode/line-up/rotation, seat, gain over truthful",
+        list(told),
+        key="match_found",
+        on_change=_to_its_seat,
+        args=(told,),
+    )
+    named = fourth.text_input(
+        "or by name", key="match", placeholder="EPISODE/LINEUP/ROTATION", bind="query-params", persist_state="session"
+    )
+    if named.strip():
+        return named.strip()
+    return str(told[label]["match"]) if label in told else None
+
+
+def _to_its_seat(told: dict[str, Facts]) -> None:
+    """Another match was picked: look at its agent."""
+    label = st.session_state.get("match_found")
+    if label in told:
+        st.session_state["seat"] = told[label]["seat_number"]
+
+
+def _told(one: Facts) -> str:
+    return f"{one['match']}, seat {one['seat_number']}, {one['gain_dollars']:+,.2f} $"
+
+
+def _show(opened: OpenedRun, name: str) -> None:
+    played = opened.played(opened.match(name))
+    seats = played.trace.matches[0].seats
+    _clip("seat", len(seats))
+    _clip("tick", played.ticks)
+    _strip(played)
+    left, right = st.columns([0.75, 0.25])
+    dearest = int(np.argmax(played.trace.price[:, 0]))
+    tick = int(left.slider("Tick", 0, played.ticks - 1, dearest, key="tick", bind="query-params", persist_state="session"))
+    numbers = list(range(len(seats)))
+    seat = right.selectbox(
+        "Seat", numbers, key="seat", format_func=lambda n: f"{n}: {seats[n]}", bind="query-params", persist_state="session"
+    )
+    seat = 0 if seat is None else int(seat)
+    market, own = match_facts.tick(played, tick), match_facts.seat(played, tick, seat)
+    strip(_heading(played, market, own))
+    first, second, third = st.columns(3)
+    with first:
+        _curve(played, market, own, tick, seat)
+    with second:
+        _prices(played, tick, seat)
+    with third:
+        _battery(played, tick, seat)
+    _what_if(opened, name, played, tick)
+
+
+def _clip(key: str, end: int) -> None:
+    """A tick or seat of an address, or of another match, may be none of this one."""
+    value = st.session_state.get(key)
+    if isinstance(value, int) and not 0 <= value < end:
+        st.session_state[key] = end - 1
+
+
+def _strip(played: Played) -> None:
+    seats = played.trace.matches[0].seats
+    won = played.trace.outcome[:, 0, :, WON].T
+    columns = [match_facts.clock(played, t) for t in range(played.ticks)]
+    rows = [f"{n} {agent}" for n, agent in enumerate(seats)]
+    strip("<b>Power won, kW, by seat and tick</b><span>a click picks</span>")
+    st.echarts_chart(
+        charts.heat(columns, rows, won.tolist(), unit="kW", clickable=True),
+        height=90 + 17 * len(rows), key="strip", theme=None, alt="power won by seat and tick", on_select=_clicked,
+    )  # fmt: skip
+    st.session_state["strip_ticks"] = played.ticks
+
+
+def _clicked() -> None:
+    """Go to the cell that was clicked."""
+    state: Any = st.session_state.get("strip")
+    ticks = st.session_state.get("strip_ticks")
+    chosen = [index for group in state.selection.selected for index in group["data_indices"]] if state else []
+    if chosen and ticks:
+        st.session_state["seat"], st.session_state["tick"] = divmod(int(chosen[-1]), int(ticks))
+
+
+def _heading(played: Played, market: Facts, own: Facts) -> str:
+    exact = badge("bit for bit as recorded", "good") if played.exact else badge("NOT AS RECORDED", "bad")
+    bound = ", ".join(BOUND.get(code, code) for code in own["bound"])
+    parts = [
+        f"<b>{safe(market['match'])}, {safe(market['clock_at'])}</b>",
+        exact,
+        f"<span>cleared at {PER_MWH * market['clearing_price_dollars_per_kwh']:,.2f} $/MWh, "
+        f"energy {PER_MWH * market['energy_price_dollars_per_kwh']:,.2f}</span>",
+        badge("SCARCE", "warn") if market["scarce"] else "",
+        f"<span>{market['sold_kw']:,.0f} of {market['capacity_kw']:,.0f} kW sold, {market['asked_kw']:,.0f} asked</span>",
+        f"<span><b>Seat {own['seat_number']}, {safe(own['agent'])}</b> at {safe(own['site'])}: won {own['won_kw']:,.0f} of "
+        f"{own['asked_kw']:,.0f} kW, {safe(bound)}; paid {own['paid_dollars']:,.2f} $, profit {own['profit_dollars']:,.2f} $</span>",
+    ]
+    if played.differs:
+        parts.append(f"<span>{safe('; '.join(played.differs[:3]))}</span>")
+    return "".join(parts)
+
+
+def _curve(played: Played, market: Facts, own: Facts, tick: int, seat: int) -> None:
+    """All blocks by falling price, those of the seat among them, and the supply."""
+    bids = played.trace.bids[tick, 0]
+    blocks = [(float(kw), float(price), n) for n, bid in enumerate(bids.tolist()) for kw, price in bid if kw > 0.0]
+    blocks.sort(key=lambda block: -block[1])
+    supply = [(float(kw), PER_MWH * float(price)) for kw, price in played.supply()[tick, 0].tolist()]
+    ends = [0.0, *itertools.accumulate(kw for kw, _, _ in blocks)]
+    mine = [
+        (begin, end, PER_MWH * price)
+        for (_, price, n), (begin, end) in zip(blocks, itertools.pairwise(ends), strict=True)
+        if n == seat
+    ]
+    low, high = market["highest_losing_price_dollars_per_kwh"], market["lowest_winning_price_dollars_per_kwh"]
+    clearing = market["clearing_price_dollars_per_kwh"]
+    band = (PER_MWH * (clearing if low is None else low), None if high is None else PER_MWH * high)
+    option = charts.bid_curve(
+        [(kw, PER_MWH * price) for kw, price, _ in blocks], supply, band=band, unit="$/MWh", own=mine, own_name=f"seat {seat}"
+    )
+    around = [price for _, price, _ in blocks] or [clearing]
+    option["yAxis"] |= {"max": round(PER_MWH * float(np.percentile(around, 95)) * 1.1 + 1.0)}
+    chart(option, height=HEIGHT, key="curve", title="Bids and supply; green: the clearing band")
+
+
+def _prices(played: Played, tick: int, seat: int) -> None:
+    hours = np.arange(played.ticks) / TICKS_PER_HOUR
+    series: dict[str, Any] = {
+        "energy": list(zip(hours.tolist(), (PER_MWH * played.prices()[:, 0, 0]).tolist(), strict=True)),
+        "clearing": list(zip(hours.tolist(), (PER_MWH * played.trace.price[:, 0]).tolist(), strict=True)),
+    }
+    facts = match_facts.expected(played, tick, seat)
+    said = facts["rationale"].get("expected_price_dollars_per_kwh")
+    title = "Prices, $/MWh"
+    if isinstance(said, list) and said:
+        at = tick / TICKS_PER_HOUR
+        length = len(facts["price_that_came_dollars_per_kwh"])
+        series["expected"] = [(at + h, PER_MWH * float(price)) for h, price in enumerate(said[:length])]
+        title += f", and what {facts['agent']} expected at that tick"
+    option = charts.lines(
+        series, unit="", mark=tick / TICKS_PER_HOUR, steps=["energy", "clearing", "expected"], dashed=["expected"],
+        colours={"energy": charts.GREY, "clearing": charts.BLUE, "expected": charts.ACCENT},
+    )  # fmt: skip
+    high = float(np.percentile(played.trace.price[:, 0], 99.0)) * PER_MWH * 1.4
+    option["yAxis"] |= {"max": round(max(high, 1.0))}
+    chart(option, height=HEIGHT, key="prices", title=title)
+
+
+def _battery(played: Played, tick: int, seat: int) -> None:
+    stored = played.trace.storage[:, 0, seat, 0]
+    hours = (np.arange(len(stored)) / TICKS_PER_HOUR).tolist()
+    series: dict[str, Any] = {"stored": list(zip(hours, stored.tolist(), strict=True))}
+    said = played.reasons.get((0, tick, seat), {}).get("planned_stored_kwh")
+    if isinstance(said, list) and said:
+        series["planned at that tick"] = [
+            (tick / TICKS_PER_HOUR + h, float(kwh)) for h, kwh in enumerate(said) if tick / TICKS_PER_HOUR + h <= hours[-1]
+        ]
+    option = charts.lines(
+        series, unit="", mark=tick / TICKS_PER_HOUR, fill=["stored"], dashed=["planned at that tick"],
+        colours={"stored": charts.GREEN, "planned at that tick": charts.ACCENT},
+    )  # fmt: skip
+    chart(option, height=HEIGHT, key="battery", title=f"Battery of seat {seat}, kWh, by hour of the day played")
+
+
+def _what_if(opened: OpenedRun, name: str, played: Played, tick: int) -> None:
+    seats = [f"{n} {agent}" for n, agent in enumerate(played.trace.matches[0].seats)]
+    now = played.trace.arena.rules.mechanism
+    others: list[Mechanism] = [name for name in MECHANISMS if name != now]  # type: ignore[misc]
+    left, right = st.columns(2)
+    with left:
+        whole = st.toggle("the whole match, not this tick alone", value=True, key="whole")
+        found = {other: match_facts.recleared(played, other, None if whole else tick) for other in others}
+        changes = {other: [one["payment_change_dollars"] for one in facts["seats"]] for other, facts in found.items()}
+        title = f"Same bids under another mechanism than {now}: $ paid more or less"
+        chart(charts.bars(seats, changes, unit=""), height=70 + 26 * len(seats), key="recleared", title=title)
+    with right:
+        other = st.selectbox("Agents respond: the match played under", others, key="played_under", persist_state="session")
+        if other is not None and st.button(f"Play it under {other}", key="play_again"):
+            st.session_state["what_if"] = (name, other)
+        asked = st.session_state.get("what_if")
+        if asked != (name, other):
+            st.caption("Takes about a second: every agent bids anew, on what it then sees.")
+            return
+        changed = match_facts.what_if(played, opened.played(opened.match(name), Change(mechanism=other)))
+        gains = [one["profit_change_dollars"] for one in changed["seats"]]
+        title = f"Profit of each seat under {other} instead, $; all together {changed['profit_change_dollars']:+,.2f} $"
+        chart(
+            charts.bars(seats, {"profit": gains}, unit="", signed=True),
+            height=70 + 22 * len(seats),
+            key="what_if_bars",
+            title=title,
+        )
