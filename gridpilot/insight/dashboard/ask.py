@@ -73,7 +73,11 @@ def _told(opened: OpenedJournal | OpenedRun, asked: str) -> None:
     box = Toolbox(opened)
     told = by_template(question, box)
     answer(told.marked(), [(note.number, f"{note.operation} of {', '.join(note.facts)}") for note in told.notes])
-    about = ", ".join(f"{key} {value}" for key, value in vars(question).items() if value is not None)
+    about = ", ".join(
+        f"{key} {value}"
+        for key, value in vars(question).items()
+        if value is not None and (key != "mechanism" or question.kind == "mechanism")
+    )
     strip(f"<span style='color:#8793a2'>worded by a template; understood as {safe(about)}</span>")
     notes, calls = st.columns(2)
     with notes, st.expander(f"{len(told.notes)} footnotes", expanded=True):

@@ -186,7 +186,12 @@ def heat(
     ]
     found = [cell[2] for cell in data if isinstance(cell[2], int | float)]
     return _base() | {
-        "xAxis": {"type": "category", "data": list(columns), **_axis_text(), "axisTick": {"show": False}},
+        "xAxis": {
+            "type": "category",
+            "data": list(columns),
+            "axisTick": {"show": False},
+            "axisLabel": {"color": TEXT, "fontSize": SMALL, "alignMinLabel": "left", "alignMaxLabel": "right"},
+        },
         "yAxis": {
             "type": "category",
             "data": list(rows),
@@ -298,7 +303,7 @@ def bid_curve(
             "data": [{"yAxis": _rounded(low)}],
         }
     return _base() | {
-        "xAxis": _value_axis("kW") | {"nameLocation": "end"},
+        "xAxis": _value_axis(""),
         "yAxis": _value_axis(unit),
         "tooltip": {"trigger": "axis", "confine": True},
         "legend": _legend([one["name"] for one in drawn]),

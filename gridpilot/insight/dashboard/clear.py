@@ -97,8 +97,13 @@ def _show(document: Facts, results: Facts) -> None:
             None if first[key] is None else PER_MWH * first[key]
             for key in ("highest_losing_price_dollars_per_kwh", "lowest_winning_price_dollars_per_kwh")
         )
-        option = charts.bid_curve(blocks, supply, band=(low, high), unit="$/MWh")
-        chart(option, height=260, key="merit", title=f"Merit order: {first['sold_kw']:,.0f} kW sold; green: the clearing band")
+        option = charts.bid_curve(blocks, supply, band=(low, high), unit="")
+        chart(
+            option,
+            height=260,
+            key="merit",
+            title=f"Merit order by kW, $/MWh: {first['sold_kw']:,.0f} kW sold; green: the clearing band",
+        )
     with right:
         sites = [f"site {one['seat_number']}" for one in first["seats"]]
         paid = {name: [one["paid_dollars_per_hour"] for one in result["seats"]] for name, result in results.items()}

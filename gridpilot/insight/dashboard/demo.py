@@ -17,7 +17,7 @@ from gridpilot.insight.dashboard.sources import Sources
 __all__ = ["demo"]
 
 SPEED: Final = 60  # feed seconds a wall second: a decision every five seconds
-HISTORY: Final = 288  # rows that are there at the start: a day of prices
+HISTORY: Final = 144  # rows that are there at the start: half a day of prices, so that it begins at midnight
 PATIENCE_S: Final = 10.0  # for each to end by itself
 TOURNAMENT: Final = ("agents=[truthful,threshold,zero_intelligence]", "episodes=10", "ticks=48", "lineups=[mixed,self]")
 SECRET: Final = "MARA_API_KEY"  # of somebody's site, which a demo has no business with

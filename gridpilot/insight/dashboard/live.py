@@ -74,8 +74,10 @@ def _bar(sources: Sources, path: Path, arming: Arming) -> None:
     if told is not None:
         _told(arming)
     if halted:
-        strip(f"{badge('HALTED', 'bad')}<span>{safe(why)}. Resuming is done by hand:</span>")
-        st.code(f"gridpilot live resume {as_option(path)}", language=None)
+        reason, resume = st.columns(2, vertical_alignment="center")
+        with reason:
+            strip(f"{badge('HALTED', 'bad')}<span>{safe(why)}</span><span>Resuming is done by hand:</span>")
+        resume.code(f"gridpilot live resume {as_option(path)}", language=None)
 
 
 def _form(arming: Arming) -> None:

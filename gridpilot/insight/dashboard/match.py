@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from typing import Any, Final
 
 import numpy as np
@@ -17,7 +18,6 @@ from gridpilot.insight.opened import OpenedRun
 from gridpilot.insight.replay import Change, Played
 from gridpilot.insight.run_facts import Order, find_matches
 from gridpilot.market.auction import MECHANISMS
-from gridpilot.market.clearing import Mechanism
 from gridpilot.market.physics import WON
 from gridpilot.market.units import TICKS_PER_HOUR
 
@@ -48,21 +48,19 @@ def page(sources: Sources) -> None:
         return
     try:
         with sources.run(path) as opened:
-            name = _pick(opened)
-            if name is not None:
-                _show(opened, name)
+            picked = _pick(opened)
+            if picked is not None:
+                _show(opened, *picked)
     except GridPilotError as error:
         problem(error)
 
 
-def _pick(opened: OpenedRun) -> str | None:
-    """The match: one named in full, or one of an agent's best, worst or typical ones."""
+def _pick(opened: OpenedRun) -> tuple[str, int] | None:
+    """The match, one named in full, or one of an agent's best, worst or typical ones, and the seat to look at first."""
     agents = [one.agent for one in opened.board.agents]
     first, second, third, fourth = st.columns([0.22, 0.16, 0.34, 0.28])
     agent = first.selectbox("Agent", agents, key="match_agent", bind="query-params", persist_state="session")
     order = second.selectbox("its", ORDERS, key="match_order", bind="query-params", persist_state="session")
-    if agent is None:
-        return None
     found = find_matches(opened, agent, order, n=FOUND)["matches"]
     told = {_told(one): one for one in found}
     label = third.selectbox(
@@ -76,8 +74,8 @@ def _pick(opened: OpenedRun) -> str | None:
         "or by name", key="match", placeholder="EPISODE/LINEUP/ROTATION", bind="query-params", persist_state="session"
     )
     if named.strip():
-        return named.strip()
-    return str(told[label]["match"]) if label in told else None
+        return named.strip(), 0
+    return (str(told[label]["match"]), int(told[label]["seat_number"])) if label in told else None
 
 
 def _to_its_seat(told: dict[str, Facts]) -> None:
@@ -91,7 +89,7 @@ def _told(one: Facts) -> str:
     return f"{one['match']}, seat {one['seat_number']}, {one['gain_dollars']:+,.2f} $"
 
 
-def _show(opened: OpenedRun, name: str) -> None:
+def _show(opened: OpenedRun, name: str, at_first: int) -> None:
     played = opened.played(opened.match(name))
     seats = played.trace.matches[0].seats
     _clip("seat", len(seats))
@@ -102,9 +100,14 @@ def _show(opened: OpenedRun, name: str) -> None:
     tick = int(left.slider("Tick", 0, played.ticks - 1, dearest, key="tick", bind="query-params", persist_state="session"))
     numbers = list(range(len(seats)))
     seat = right.selectbox(
-        "Seat", numbers, key="seat", format_func=lambda n: f"{n}: {seats[n]}", bind="query-params", persist_state="session"
+        "Seat",
+        numbers,
+        index=min(at_first, len(numbers) - 1),
+        key="seat",
+        format_func=lambda n: f"{n}: {seats[n]}",
+        bind="query-params",
+        persist_state="session",
     )
-    seat = 0 if seat is None else int(seat)
     market, own = match_facts.tick(played, tick), match_facts.seat(played, tick, seat)
     strip(_heading(played, market, own))
     first, second, third = st.columns(3)
@@ -180,11 +183,11 @@ def _curve(played: Played, market: Facts, own: Facts, tick: int, seat: int) -> N
     clearing = market["clearing_price_dollars_per_kwh"]
     band = (PER_MWH * (clearing if low is None else low), None if high is None else PER_MWH * high)
     option = charts.bid_curve(
-        [(kw, PER_MWH * price) for kw, price, _ in blocks], supply, band=band, unit="$/MWh", own=mine, own_name=f"seat {seat}"
+        [(kw, PER_MWH * price) for kw, price, _ in blocks], supply, band=band, unit="", own=mine, own_name=f"seat {seat}"
     )
     around = [price for _, price, _ in blocks] or [clearing]
-    option["yAxis"] |= {"max": round(PER_MWH * float(np.percentile(around, 95)) * 1.1 + 1.0)}
-    chart(option, height=HEIGHT, key="curve", title="Bids and supply; green: the clearing band")
+    option["yAxis"] |= {"max": 50 * math.ceil(PER_MWH * max(float(np.percentile(around, 95)), 0.0) / 50 + 0.1)}
+    chart(option, height=HEIGHT, key="curve", title="Bids and supply by kW, $/MWh; green: the clearing band")
 
 
 def _prices(played: Played, tick: int, seat: int) -> None:
@@ -206,7 +209,7 @@ def _prices(played: Played, tick: int, seat: int) -> None:
         colours={"energy": charts.GREY, "clearing": charts.BLUE, "expected": charts.ACCENT},
     )  # fmt: skip
     high = float(np.percentile(played.trace.price[:, 0], 99.0)) * PER_MWH * 1.4
-    option["yAxis"] |= {"max": round(max(high, 1.0))}
+    option["yAxis"] |= {"max": 10 * math.ceil(max(high, 1.0) / 10)}
     chart(option, height=HEIGHT, key="prices", title=title)
 
 
@@ -228,29 +231,25 @@ def _battery(played: Played, tick: int, seat: int) -> None:
 
 def _what_if(opened: OpenedRun, name: str, played: Played, tick: int) -> None:
     seats = [f"{n} {agent}" for n, agent in enumerate(played.trace.matches[0].seats)]
-    now = played.trace.arena.rules.mechanism
-    others: list[Mechanism] = [name for name in MECHANISMS if name != now]  # type: ignore[misc]
+    others = [mechanism for mechanism in MECHANISMS if mechanism != played.trace.arena.rules.mechanism]
+    first, second, third = st.columns([0.3, 0.3, 0.4], vertical_alignment="bottom")
+    other: Any = first.selectbox("What if the mechanism were", others, key="other_mechanism", persist_state="session")
+    whole = second.toggle("the whole match, not this tick alone", value=True, key="whole")
+    if third.button(f"Play the match under {other}, agents responding", key="play_again"):
+        st.session_state["what_if"] = (name, other)
     left, right = st.columns(2)
+    height = 60 + 22 * len(seats)
     with left:
-        whole = st.toggle("the whole match, not this tick alone", value=True, key="whole")
-        found = {other: match_facts.recleared(played, other, None if whole else tick) for other in others}
-        changes = {other: [one["payment_change_dollars"] for one in facts["seats"]] for other, facts in found.items()}
-        title = f"Same bids under another mechanism than {now}: $ paid more or less"
-        chart(charts.bars(seats, changes, unit=""), height=70 + 26 * len(seats), key="recleared", title=title)
+        facts = match_facts.recleared(played, other, None if whole else tick)
+        changes = [float(one["payment_change_dollars"]) for one in facts["seats"]]
+        span = "the match" if whole else "this tick"
+        title = f"Same bids: each pays more or less over {span}, $; all together {facts['payment_change_dollars']:+,.2f}"
+        chart(charts.bars(seats, {"payment": changes}, unit="", signed=True), height=height, key="recleared", title=title)
     with right:
-        other = st.selectbox("Agents respond: the match played under", others, key="played_under", persist_state="session")
-        if other is not None and st.button(f"Play it under {other}", key="play_again"):
-            st.session_state["what_if"] = (name, other)
-        asked = st.session_state.get("what_if")
-        if asked != (name, other):
-            st.caption("Takes about a second: every agent bids anew, on what it then sees.")
+        if st.session_state.get("what_if") != (name, other):
+            st.caption("Agents responding takes about a second: each bids anew, on what it then sees.")
             return
         changed = match_facts.what_if(played, opened.played(opened.match(name), Change(mechanism=other)))
-        gains = [one["profit_change_dollars"] for one in changed["seats"]]
-        title = f"Profit of each seat under {other} instead, $; all together {changed['profit_change_dollars']:+,.2f} $"
-        chart(
-            charts.bars(seats, {"profit": gains}, unit="", signed=True),
-            height=70 + 22 * len(seats),
-            key="what_if_bars",
-            title=title,
-        )
+        gains = [float(one["profit_change_dollars"]) for one in changed["seats"]]
+        title = f"Agents respond: each earns more or less, $; all together {changed['profit_change_dollars']:+,.2f}"
+        chart(charts.bars(seats, {"profit": gains}, unit="", signed=True), height=height, key="what_if_bars", title=title)
