@@ -11,6 +11,8 @@ import streamlit as st
 from gridpilot.insight.dashboard import ask, clear, decisions, leaderboard, live, match
 from gridpilot.insight.dashboard.sources import Sources, served_sources
 
+__all__ = ["PAGES", "main"]
+
 PAGES: Final[dict[str, Callable[[Sources], None]]] = {
     "Live": live.page,
     "Decisions": decisions.page,
