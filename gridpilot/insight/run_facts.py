@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import pandas as pd
 
-from gridpilot.errors import TournamentError
+from gridpilot.errors import FAILURES, TournamentError
 from gridpilot.insight.decomposition import PARTS, lead_in_run
 from gridpilot.insight.opened import OpenedRun
 from gridpilot.market.units import TICKS_PER_DAY
@@ -24,7 +24,7 @@ def overview(opened: OpenedRun) -> Facts:
     """What was played, and whether it can be played again as it was."""
     run, board = opened.run, opened.board
     config = run.manifest["config"]
-    failed = run.rows[["timeouts", "exceptions", "invalid_bids"]].to_numpy().sum()
+    failed = run.rows[list(FAILURES)].to_numpy().sum()
     return {
         "name": config["name"],
         "mechanism": config["market"].get("mechanism", "vcg"),
