@@ -21,7 +21,8 @@ from gridpilot.insight.claude import DEFAULT_MODEL, ask
 from gridpilot.insight.grounding import Answer, compose
 from gridpilot.insight.opened import OpenedJournal, OpenedRun, open_path
 from gridpilot.insight.run_facts import find_matches
-from gridpilot.insight.templates import Question, statements_of
+from gridpilot.insight.statements import Question
+from gridpilot.insight.templates import statements_of
 from gridpilot.insight.tools import Toolbox
 from gridpilot.market.auction import MECHANISMS
 from gridpilot.redaction import redacted

@@ -105,6 +105,7 @@ def seat(played: Played, tick: int, seat: int) -> Facts:
         "stored_after_kwh": float(trace.storage[t + 1, 0, n, 0]),
         "stored_percent": 100.0 * (stored - float(plant["soc_min"])) / room if room > 0.0 else None,
         "storage_value_dollars_per_kwh": _finite(trace.storage_value[t, 0, n]),
+        **_battery_prices(plant, float(trace.storage_value[t, 0, n])),
         "hall_temperature_c": float(trace.storage[t, 0, n, 1]),
         "forgone_dollars_per_hour": float(trace.gain[t, 0, n]),
         "bound": _bound(played, t, n, blocks, lost, price),
@@ -293,6 +294,19 @@ def _blocks(bid: Any, won: float) -> list[Facts]:
                 {"block_number": k, "asked_kw": kw, "bid_price_dollars_per_kwh": price, "won_kw": got, "lost_kw": kw - got}
             )
     return blocks
+
+
+def _battery_prices(plant: Any, value: float) -> Facts:
+    """Up to which price of power charging pays, and from which delivering does, where a stored kWh is worth ``value``.
+
+    The blocks of the battery in :func:`gridpilot.market.physics.build_curve`; None where it is left alone.
+    """
+    if math.isnan(value):
+        return {"charging_up_to_price_dollars_per_kwh": None, "delivering_from_price_dollars_per_kwh": None}
+    worth = max(value, float(plant["lowest_value"]))
+    sell = worth * float(plant["per_eta_d"]) + float(plant["wear"])
+    buy = min(float(plant["eta_c"]) * worth - float(plant["wear"]), sell)
+    return {"charging_up_to_price_dollars_per_kwh": buy, "delivering_from_price_dollars_per_kwh": sell}
 
 
 def _bound(played: Played, t: int, n: int, blocks: list[Facts], lost: list[Facts], price: float) -> list[str]:

@@ -7,11 +7,11 @@ from typing import Any, Literal
 
 import pandas as pd
 
-from gridpilot.errors import TournamentError
+from gridpilot.errors import FAILURES, TournamentError
 from gridpilot.insight.decomposition import PARTS, lead_in_run
 from gridpilot.insight.opened import OpenedRun
 from gridpilot.market.units import TICKS_PER_DAY
-from gridpilot.tournament.intervals import Estimate
+from gridpilot.tournament.intervals import LEVEL, Estimate
 from gridpilot.tournament.schedule import REFERENCE
 
 __all__ = ["find_matches", "leaderboard", "overview", "pair"]
@@ -24,7 +24,7 @@ def overview(opened: OpenedRun) -> Facts:
     """What was played, and whether it can be played again as it was."""
     run, board = opened.run, opened.board
     config = run.manifest["config"]
-    failed = run.rows[["timeouts", "exceptions", "invalid_bids"]].to_numpy().sum()
+    failed = run.rows[list(FAILURES)].to_numpy().sum()
     return {
         "name": config["name"],
         "mechanism": config["market"].get("mechanism", "vcg"),
@@ -98,6 +98,7 @@ def pair(opened: OpenedRun, agent: str, other: str) -> Facts:
         "lead_dollars_per_day": math.fsum(parts.values()),
         "lead_low_dollars_per_day": low,
         "lead_high_dollars_per_day": high,
+        "certainty_percent": 100.0 * LEVEL,
         "chance_p_value": summary.p_holm,
         **{f"lead_by_{name}_dollars_per_day": parts[name] for name in PARTS},
         "main_part": max(PARTS, key=lambda name: parts[name]),

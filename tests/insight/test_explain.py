@@ -63,10 +63,15 @@ def test_why_this_bid(opened: OpenedRun, folder: Path, capsys: pytest.CaptureFix
         won, paid = trace.outcome[20, 0, seat, WON], trace.outcome[20, 0, seat, PAYMENT]
         assert f"it won {won:,.1f} kW and paid {dollars(paid)}" in text
         if match.seats[seat] == "mpc":
-            value = trace.storage_value[20, 0, seat]
-            word = "above" if value > trace.price[20, 0] else "below"
-            assert f"worth {1000.0 * value:,.2f} $/MWh, which is {word} the price" in text
-            assert "its plan expects prices between" in text
+            value, battery = trace.storage_value[20, 0, seat], trace.arena.sites[seat].battery
+            buy = 1000.0 * (battery.charge_efficiency * value - battery.wear_cost)
+            sell = 1000.0 * (value / battery.discharge_efficiency + battery.wear_cost)
+            assert (
+                f"worth {1000.0 * value:,.2f} $/MWh; with losses and wear, charging then pays up to a price of {buy:,.2f} $/MWh"
+                in text
+            )
+            assert f"and delivering from a price of {sell:,.2f} $/MWh" in text
+            assert "its plan expects prices of" in text
 
 
 def test_why_this_seat_lost(opened: OpenedRun, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

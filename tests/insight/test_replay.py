@@ -106,6 +106,7 @@ def test_a_match_that_there_is_not_is_refused(opened: OpenedRun) -> None:
 
 
 def test_parts_sum_to_profits_and_leads_to_differences(episode: Played, opened: OpenedRun) -> None:
+    assert episode.exact  # though every agent was asked for its reasons
     rows = episode.trace.rows
     assert parts_of(episode.trace).sum(axis=(0, 3)).ravel() == pytest.approx(rows["profit"].to_numpy(), abs=1e-9)
     profit = rows.groupby("agent")["profit"].mean()
