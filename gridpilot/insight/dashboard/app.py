@@ -23,12 +23,18 @@ PAGES: Final[dict[str, Callable[[Sources], None]]] = {
 }
 """Name: what draws it. Without icons: the browser would fetch a page's own from a host of fonts."""
 
-# The first page must be seen without scrolling: less room around it than Streamlit leaves.
+# The first page must be seen without scrolling: less room around it than Streamlit leaves. On a telephone the pages would be in a drawer
+# that stays open over what was chosen: there they are a line of links.
 STYLE: Final = """<style>
 [data-testid="stMainBlockContainer"] {padding-bottom: .5rem; padding-left: 2rem; padding-right: 2rem; max-width: none}
 [data-testid="stMetricValue"] {font-size: 1.6rem}
 [data-testid="stVerticalBlock"] {gap: .6rem}
-@media (max-width: 640px) {[data-testid="stMainBlockContainer"] {padding-left: .8rem; padding-right: .8rem}}
+.st-key-links {display: none}
+@media (max-width: 767px) {
+  [data-testid="stMainBlockContainer"] {padding-left: .8rem; padding-right: .8rem}
+  [data-testid="stSidebar"], [data-testid="stExpandSidebarButton"] {display: none}
+  .st-key-links {display: flex}
+}
 </style>"""
 
 
@@ -42,6 +48,9 @@ def main() -> None:
     ]
     chosen = st.navigation(pages, position="top")
     st.html(STYLE)
+    with st.container(horizontal=True, key="links", gap="xsmall"):
+        for page in pages:
+            st.page_link(page, width="content")
     chosen.run()
 
 

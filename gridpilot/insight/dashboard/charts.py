@@ -21,6 +21,12 @@ SERIES: Final = (ACCENT, BLUE, GREEN, VIOLET, "#e87fb0", "#5fd0d0", GREY, "#c9c1
 TEXT: Final = "#aab4c0"
 FAINT: Final = "#252d38"
 SMALL: Final = 11  # px of labels
+TOOLTIP: Final[Option] = {
+    "confine": True,
+    "backgroundColor": "#171d26",
+    "borderColor": "#2a323d",
+    "textStyle": {"color": "#dfe5ec", "fontSize": 12},
+}
 _TOP: Final = 30  # px for a legend
 
 
@@ -83,7 +89,7 @@ def lines(
     return _base() | {
         "xAxis": axis,
         "yAxis": _value_axis(unit),
-        "tooltip": {"trigger": "axis", "confine": True},
+        "tooltip": TOOLTIP | {"trigger": "axis"},
         "legend": _legend(list(series)),
         "grid": _grid(top=_TOP if len(series) > 1 or unit else 12),
         "series": drawn,
@@ -126,7 +132,7 @@ def bars(
     return _base() | {
         "xAxis": values_axis if horizontal else category,
         "yAxis": category if horizontal else values_axis,
-        "tooltip": {"trigger": "axis", "confine": True, "axisPointer": {"type": "shadow"}},
+        "tooltip": TOOLTIP | {"trigger": "axis", "axisPointer": {"type": "shadow"}},
         **({"legend": _legend(list(series))} if len(series) > 1 else {"grid": _grid(top=_TOP if unit and not horizontal else 6)}),
         "series": drawn,
     }
@@ -149,7 +155,7 @@ def intervals(
             "axisLabel": {"color": TEXT, "fontSize": SMALL, "interval": 0},
         },
         "grid": _grid(top=24),
-        "tooltip": {"trigger": "item", "confine": True},
+        "tooltip": TOOLTIP,
         "series": [
             # An interval is a line of two points: a stack of bars would begin at zero, and could not leave it.
             *(
@@ -181,16 +187,19 @@ def heat(
     columns: Sequence[str], rows: Sequence[str], values: Sequence[Sequence[float | None]], *, unit: str, clickable: bool = False
 ) -> Option:
     """A strip of ``rows`` x ``columns``; with ``clickable`` a click picks a cell, whose number is ``row * len(columns) + column``."""
+    # A cell is picked by its name, which would be its column's; a gap is "-".
     data = [
-        [x, y, "-" if (value := values[y][x]) is None else _rounded(value)] for y in range(len(rows)) for x in range(len(columns))
+        {"name": f"{columns[x]}, {rows[y]}", "value": [x, y, "-" if (cell := _rounded(value)) is None else cell]}
+        for y, row in enumerate(values)
+        for x, value in enumerate(row)
     ]
-    found = [cell[2] for cell in data if isinstance(cell[2], int | float)]
+    found = [value for row in values for value in row if value is not None and math.isfinite(value)]
     return _base() | {
         "xAxis": {
             "type": "category",
             "data": list(columns),
             "axisTick": {"show": False},
-            "axisLabel": {"color": TEXT, "fontSize": SMALL, "alignMinLabel": "left", "alignMaxLabel": "right"},
+            "axisLabel": {"color": TEXT, "fontSize": SMALL, "hideOverlap": True},
         },
         "yAxis": {
             "type": "category",
@@ -213,7 +222,7 @@ def heat(
             "textStyle": {"color": TEXT, "fontSize": SMALL},
             "inRange": {"color": ["#141b25", "#274a73", "#5aa2f0", "#f2d08a", ACCENT]},
         },
-        "tooltip": {"confine": True, "formatter": "{c}"},
+        "tooltip": TOOLTIP,
         "series": [
             {
                 "id": "strip",
@@ -251,7 +260,7 @@ def matrix(names: Sequence[str], values: Sequence[Sequence[float | None]], sure:
         "xAxis": axis | {"position": "top", "axisLabel": label | {"rotate": 30}},
         "yAxis": axis | {"inverse": True, "axisLabel": label},
         "grid": {"left": 8, "right": 8, "top": 8, "bottom": 8, "containLabel": True},
-        "tooltip": {"confine": True, "formatter": f"{{c}} {unit}"},
+        "tooltip": TOOLTIP | {"formatter": f"{{c}} {unit}"},
         "series": [{"type": "heatmap", "data": data, "progressive": 0}],
     }
 
@@ -305,7 +314,7 @@ def bid_curve(
     return _base() | {
         "xAxis": _value_axis(""),
         "yAxis": _value_axis(unit),
-        "tooltip": {"trigger": "axis", "confine": True},
+        "tooltip": TOOLTIP | {"trigger": "axis"},
         "legend": _legend([one["name"] for one in drawn]),
         "series": drawn,
     }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -33,7 +33,8 @@ class Followed:
     def _begin(self) -> None:
         self.head: tuple[int, str] | None = None
         self.decisions: list[Told] = []  # the newest, oldest first
-        self.rows: list[PriceRow] = []  # likewise, by time
+        self.today: list[Told] = []  # those of the newest decision's UTC day
+        self.rows: list[PriceRow] = []  # the newest, by time
         self.status: Facts = {}
         self.alarms: Facts = {}
         self.session: Facts = {}
@@ -68,6 +69,9 @@ class Followed:
             found[0].session = last.session  # the journal's newest may have begun since
         self.decisions += found
         del self.decisions[:-KEPT_DECISIONS]
+        day = self.decisions[-1].at.date() if self.decisions else None
+        since = next((i for i, one in enumerate(reversed(self.decisions)) if one.at.date() != day), len(self.decisions))
+        self.today = self.decisions[len(self.decisions) - since :]
 
     def _add_rows(self, journal: Journal, until: int) -> None:
         for record in journal.records(kinds={"rows"}, after=self._at_rows, until=until):
@@ -86,19 +90,9 @@ class Followed:
         """Whether an engine of this machine runs on it now."""
         return is_locked(lock_path(self.path))
 
-    @property
-    def last_day(self) -> date | None:
-        """The UTC day of the newest decision."""
-        return self.decisions[-1].at.date() if self.decisions else None
-
     def day(self) -> Facts | None:
         """What the day of the newest decision has come to; None before there is a decision."""
-        found = self.today()
-        return day_of(found) if found else None
-
-    def today(self) -> list[Told]:
-        """The decisions of that day."""
-        return [one for one in self.decisions if one.at.date() == self.last_day]
+        return day_of(self.today) if self.today else None
 
     def decision(self) -> Facts | None:
         """The newest decision."""

@@ -208,7 +208,7 @@ def _earned(day: Facts) -> str:
 
 
 def _cards(seen: Followed, day: Facts, decision: Facts) -> None:
-    recent, today = seen.decisions[-SPARK:], seen.today()
+    recent, today = seen.decisions[-SPARK:], seen.today
     best, forgone = day["best_api_dollars"], without_dust(day["forgone_api_dollars"], day["best_api_dollars"])
     by_agent = 100.0 * day["decisions_by_agent_count"] / day["decisions_count"]
     missed = [without_dust(one.forgone or 0.0, one.best or 0.0) for one in today]
@@ -284,7 +284,7 @@ def _price(seen: Followed) -> dict[str, Any]:
 
 
 def _profit(seen: Followed) -> dict[str, Any]:
-    today = seen.today()
+    today = seen.today
     best = [one.weight * one.best if one.best is not None else one.profit for one in today]
     scale, letter = scaled([*_running(best), *_running([one.profit for one in today])])
     times = [(one.at + timedelta(minutes=5)).strftime("%Y-%m-%dT%H:%M:%S") for one in today]

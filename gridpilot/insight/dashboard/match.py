@@ -96,13 +96,14 @@ def _show(opened: OpenedRun, name: str, at_first: int) -> None:
     _clip("tick", played.ticks)
     _strip(played)
     left, right = st.columns([0.75, 0.25])
-    dearest = int(np.argmax(played.trace.price[:, 0]))
+    # What was looked at stays; at first it is the dearest tick, and the agent that was picked.
+    dearest = None if "tick" in st.session_state else int(np.argmax(played.trace.price[:, 0]))
     tick = int(left.slider("Tick", 0, played.ticks - 1, dearest, key="tick", bind="query-params", persist_state="session"))
     numbers = list(range(len(seats)))
     seat = right.selectbox(
         "Seat",
         numbers,
-        index=min(at_first, len(numbers) - 1),
+        index=0 if "seat" in st.session_state else min(at_first, len(numbers) - 1),
         key="seat",
         format_func=lambda n: f"{n}: {seats[n]}",
         bind="query-params",
@@ -241,10 +242,10 @@ def _what_if(opened: OpenedRun, name: str, played: Played, tick: int) -> None:
     height = 60 + 22 * len(seats)
     with left:
         facts = match_facts.recleared(played, other, None if whole else tick)
-        changes = [float(one["payment_change_dollars"]) for one in facts["seats"]]
+        kept = [-float(one["payment_change_dollars"]) for one in facts["seats"]]
         span = "the match" if whole else "this tick"
-        title = f"Same bids: each pays more or less over {span}, $; all together {facts['payment_change_dollars']:+,.2f}"
-        chart(charts.bars(seats, {"payment": changes}, unit="", signed=True), height=height, key="recleared", title=title)
+        title = f"Same bids: each keeps more or less over {span}, $; all together {-facts['payment_change_dollars']:+,.2f}"
+        chart(charts.bars(seats, {"kept": kept}, unit="", signed=True), height=height, key="recleared", title=title)
     with right:
         if st.session_state.get("what_if") != (name, other):
             st.caption("Agents responding takes about a second: each bids anew, on what it then sees.")

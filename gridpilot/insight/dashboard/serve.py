@@ -32,6 +32,7 @@ CONFIG: Final[dict[str, Any]] = {
     "global.developmentMode": False,
     "logger.hideWelcomeMessage": True,
     "runner.magicEnabled": False,
+    "runner.postScriptGC": False,  # a whole collection after every look: with this library's modules a fifth of a second each
     "client.toolbarMode": "viewer",
     "client.showErrorDetails": "type",
     "client.showErrorLinks": False,

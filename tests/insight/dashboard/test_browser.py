@@ -76,9 +76,7 @@ def test_every_page_draws_without_an_error_and_asks_no_other_host(browser: Any, 
     page.goto(address)
     for name, drawn in DRAWN.items():
         if name != "Live":
-            if width < 640 and (menu := page.get_by_test_id("stExpandSidebarButton")).is_visible():
-                menu.click()
-            page.get_by_role("link", name=name).click()
+            page.get_by_role("link", name=name).locator("visible=true").click()
             page.wait_for_url(f"{own}/{name.lower()}*")
         page.wait_for_selector(f"[data-testid=stMain] {drawn}", timeout=60_000)
         page.wait_for_function("!document.querySelector('[data-testid=stStatusWidget]')", timeout=60_000)

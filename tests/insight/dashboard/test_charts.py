@@ -27,8 +27,9 @@ def test_figures_that_json_has_no_sign_for_become_gaps() -> None:
 def test_a_click_on_a_cell_names_its_row_and_column() -> None:
     option = charts.heat(["t0", "t1", "t2"], ["s0", "s1"], [[0.0, 1.0, 2.0], [3.0, 4.0, 5.0]], unit="kW", clickable=True)
     data = option["series"][0]["data"]
-    assert [divmod(i, 3) for i, _ in enumerate(data)] == [(y, x) for x, y, _ in data]
-    assert data[5][2] == 5.0
+    assert [divmod(i, 3) for i, _ in enumerate(data)] == [(y, x) for x, y, _ in (cell["value"] for cell in data)]
+    assert data[5]["value"][2] == 5.0
+    assert len({cell["name"] for cell in data}) == 6  # a click picks by the name
 
 
 def test_gains_and_losses_have_their_colours() -> None:
