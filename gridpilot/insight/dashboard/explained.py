@@ -11,7 +11,7 @@ import streamlit as st
 from gridpilot.insight.dashboard.parts import answer
 from gridpilot.insight.explain_command import by_template
 from gridpilot.insight.opened import OpenedJournal
-from gridpilot.insight.templates import Question
+from gridpilot.insight.statements import Question
 from gridpilot.insight.tools import Toolbox
 
 __all__ = ["explained"]
