@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +16,7 @@ from gridpilot.insight import live_facts, run_facts
 from gridpilot.insight.dashboard.sources import Sources
 from gridpilot.insight.opened import OpenedJournal, OpenedRun
 from gridpilot.live.journal import Journal
+from gridpilot.live.lock import sole_engine
 from gridpilot.market.clear_command import clear_document
 
 PAGES = ("live", "decisions", "leaderboard", "match", "clear", "ask")
@@ -223,3 +225,36 @@ def test_what_a_server_was_quoted_with_is_no_markup(journal: Path, tmp_path: Pat
     page = show("live", Sources([], [path]))
     assert "<img" not in html(page)
     assert "&lt;img" in html(page)
+
+
+def test_the_health_in_the_bar(journal: Path, tmp_path: Path) -> None:
+    path, cut = tmp_path / "live.db", tmp_path / "cut.db"
+    with Journal(journal, read_only=True) as whole:
+        whole.backup(path)
+        records = [record for record in whole.records() if record.kind != "stop"]
+    with Journal(cut) as own:
+        own.append([(record.kind, record.body) for record in records], at=records[-1].at)
+    assert "STOPPED" in html(show("live", Sources([], [path])))
+    assert "ENGINE GONE" in html(show("live", Sources([], [cut])))
+    with sole_engine(path):  # as if one ran on it
+        assert "STALE" not in html(show("live", Sources([], [path])))
+        for one in tmp_path.glob("live.db*"):
+            os.utime(one, (1.0, 1.0))
+        assert "STALE" in html(show("live", Sources([], [path])))
+    with Journal(path) as own:
+        own.append([("halt", {"why": "a test"})], at=records[-1].at)
+    assert "HALTED" in html(show("live", Sources([], [path])))
+
+
+def test_a_journal_that_goes_back_is_told(journal: Path, tmp_path: Path) -> None:
+    path, older = tmp_path / "live.db", tmp_path / "older.db"
+    with Journal(journal, read_only=True) as whole:
+        records = list(whole.records())
+    with Journal(path) as own:
+        own.append([(record.kind, record.body) for record in records[:30]], at=records[29].at)
+        own.backup(older)
+        own.append([(record.kind, record.body) for record in records[30:]], at=records[-1].at)
+    for ending in ("-wal", "-shm"):
+        path.with_name(path.name + ending).unlink(missing_ok=True)
+    os.replace(older, path)
+    assert "JOURNAL GOES BACK" in html(show("live", Sources([], [path])))
