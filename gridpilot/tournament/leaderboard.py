@@ -66,7 +66,7 @@ def render(
     agents = _agents(board, width, suspects or {})
     heads = " ".join(str(column.header) for column in agents.columns)
     notes = [*_suspicions(suspects or {}), *_failures(board)]
-    game = [] if board.game is None else [_game(board.game, width), Text(GAME_LEGEND + "\n", style="dim")]
+    game: list[RenderableType] = [] if board.game is None else [_game(board.game, width), Text(GAME_LEGEND + "\n", style="dim")]
     return Group(agents, _legend(board, heads, width), *game, _markets(board, mechanism, width), *notes)
 
 
