@@ -220,7 +220,9 @@ SPOILT: dict[str, tuple[Callable[[], object], str]] = {
         lambda: alter(first, "profit", -200.5),
         r"at worst a loss of 200\.5 \$, episode \d+ at gpu; a loss of 200 is allowed",
     ),
+    "regret": (lambda: None, "not measured, which gridpilot exploit run --agent mine does"),
 }
+LIMITS = {"daily_loss": ["--risk", "max_loss_per_day=200"], "regret": ["--max-regret-percent", "5"]}
 
 
 def test_every_code_is_tried() -> None:
@@ -231,7 +233,7 @@ def test_every_code_is_tried() -> None:
 def test_what_speaks_against_an_agent_is_overridden_by_name_only(place: Path, quick: None, code: str) -> None:
     spoil, message = SPOILT[code]
     spoil()
-    arguments = ["--agent", "mine", *(["--risk", "max_loss_per_day=200"] if code == "daily_loss" else [])]
+    arguments = ["--agent", "mine", *LIMITS.get(code, [])]
     reason = refused(*arguments)
     assert re.match(f"mine is not deployed: .*{code}: {message}", reason)
     assert f"{code}: " in refused(*arguments, "--despite", ",".join(set(CODES) - {code}))
