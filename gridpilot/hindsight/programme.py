@@ -31,6 +31,7 @@ import numpy.typing as npt
 
 from gridpilot.errors import PlanningError
 from gridpilot.hindsight.seat_day import SeatDay
+from gridpilot.hindsight.supply import Segments
 from gridpilot.market.site import SiteArrays
 from gridpilot.market.units import DT
 
@@ -65,6 +66,8 @@ class Numbers(NamedTuple):
     row: IntArray
     value: FloatArray
     constant: float  # $, added to the objective
+    basic: IntArray  # columns of the basis to begin with, and
+    tight: IntArray  # as many rows whose slacks are not in it
 
 
 @dataclass(frozen=True)
@@ -170,7 +173,18 @@ class Programme:
             np.concatenate([self._row, self.balance_row[supply.tick]]),
             np.concatenate([value, np.ones(len(supply.kw))]),
             -day.end_value * float(plant["soc_start"]),
+            *self._basis(supply),
         )  # fmt: skip
+
+    def _basis(self, supply: Segments) -> tuple[IntArray, IntArray]:
+        """Charge, hall and the first segment in their equations, a triangular basis: half the pivots would be spent on getting there."""
+        there = np.diff(supply.start) > 0
+        columns = [self.soc, self.n_fixed + supply.start[:-1][there]]
+        rows = [self.storage_row, self.balance_row[there]]
+        if self.heats:
+            columns.append(self.theta)
+            rows.append(self.hall_row)
+        return np.concatenate(columns), np.concatenate(rows)
 
     def solve(self, day: SeatDay) -> Optimum:
         """The optimum of ``day``. Raises :class:`~gridpilot.errors.PlanningError` naming the solver's status where it finds none."""
@@ -226,6 +240,7 @@ def solved(numbers: Numbers, n_rows: int) -> tuple[FloatArray, FloatArray]:
         solver.setOptionValue(name, value)
     if solver.passModel(lp) == highspy.HighsStatus.kError:
         raise PlanningError("hindsight programme: HiGHS refuses the programme, expected finite numbers")
+    solver.setBasis(_starting_basis(numbers, n_rows))
     solver.run()
     status = solver.getModelStatus()
     if status != highspy.HighsModelStatus.kOptimal:
@@ -234,3 +249,15 @@ def solved(numbers: Numbers, n_rows: int) -> tuple[FloatArray, FloatArray]:
         )
     solution = solver.getSolution()
     return np.array(solution.col_value), np.array(solution.row_dual) / MONEY
+
+
+def _starting_basis(numbers: Numbers, n_rows: int) -> Any:
+    at_lower, basic = highspy.HighsBasisStatus.kLower, highspy.HighsBasisStatus.kBasic
+    columns, rows = [at_lower] * len(numbers.profit), [basic] * n_rows
+    for j in numbers.basic.tolist():
+        columns[j] = basic
+    for i in numbers.tight.tolist():
+        rows[i] = at_lower
+    basis = highspy.HighsBasis()
+    basis.col_status, basis.row_status, basis.valid = columns, rows, True
+    return basis
