@@ -31,6 +31,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "evolve": ("gridpilot.simulation.evolve_command", "let strategies spread by what they earn"),
     "check": ("gridpilot.audit.check_command", "tell whether an agent plays fair and sound"),
     "report": ("gridpilot.tournament.report_command", "write the HTML report of a tournament's folder"),
+    "exploit": ("gridpilot.hindsight.exploit_command", "tell how far from the optimum a tournament's agents were"),
     "deploy": ("gridpilot.deploy", "write a tournament's agent to a checked folder for live operation"),
     "live": ("gridpilot.live.live_command", "run an agent on a site, or on a stand-in of it"),
     "serve-mara": ("gridpilot.live.serve_command", "serve the MARA API on this machine, with faults on demand"),

@@ -29,7 +29,7 @@ ORDER = (
     ("audit",),
     ("envs", "by_hand"),
     ("tournament", "training", "live", "backtest", "validation"),
-    ("simulation",),
+    ("simulation", "hindsight"),
     ("insight", "benchmark", "deploy", "warm_up", "cli"),
     ("__main__",),
 )
@@ -247,6 +247,7 @@ SURFACE: dict[str, set[str]] = {
     "gridpilot.live": set(),
     "gridpilot.market": set(),
     "gridpilot.equilibrium": set(),
+    "gridpilot.hindsight": set(),
     "gridpilot.simulation": set(),
     "gridpilot.validation": set(),
     "gridpilot.planning": {
