@@ -12,6 +12,7 @@
     ├── RiskError                   a risk measure or allocation that is not defined for what it was given
     ├── ConfigError                 an unknown or ill-typed configuration value
     ├── AgentError                  an agent that cannot be found, built or run
+    │   └── PolicyError             a learned policy's folder that cannot be written or trusted
     ├── TournamentError             a run folder or schedule that cannot be used
     ├── LiveError                   live operation that cannot start or go on
     │   ├── JournalError            a journal that cannot be read, written or trusted
@@ -44,6 +45,7 @@ __all__ = [
     "MarketError",
     "MissingExtraError",
     "PlanningError",
+    "PolicyError",
     "PriceError",
     "RefusedError",
     "RiskError",
@@ -105,6 +107,10 @@ class ConfigError(GridPilotError):
 
 class AgentError(GridPilotError):
     """An agent that cannot be found, built or run."""
+
+
+class PolicyError(AgentError):
+    """The folder of a learned policy cannot be written or trusted."""
 
 
 class TournamentError(GridPilotError):
