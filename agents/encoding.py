@@ -7,19 +7,21 @@ action by :mod:`gridpilot.market.action`.
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
 from gridpilot.agents.view import View
-from gridpilot.errors import AgentError, BidError
+from gridpilot.errors import BidError
 from gridpilot.market.action import N_PRICES_OF_TIME, decode_rows
 from gridpilot.market.arena import Arena
 from gridpilot.market.encoding import encode_rows, n_fields
+from gridpilot.market.observation import Observation
 from gridpilot.market.site import SiteArrays
 
-__all__ = ["READS", "decode", "decode_seats", "encode", "encode_seats", "with_classes"]
+__all__ = ["READS", "decode", "decode_seats", "encode", "encode_observation", "encode_seats", "with_room_for"]
 
 FloatArray = npt.NDArray[np.float64]
 Vectors = npt.NDArray[np.float32]
@@ -34,12 +36,14 @@ READS: Final = (
 def encode(view: View, n_classes: int | None = None) -> Vectors:
     """What the seats of ``view`` see now: a new array ``(M, D)``, the rows that ``observation.to_vector()`` gives seat by seat.
 
-    ``n_classes`` is the number of machine classes that the vector has room for, by default the market's. Raises
-    :class:`~gridpilot.errors.AgentError` where a seat's plant has more.
+    ``n_classes`` is the number of machine classes that the vector has room for, by default the market's; of a plant that has more, see
+    :func:`with_room_for`.
     """
     plants, machine_kw, nominal = view.plants, view.machine_kw, view.rules.capacity_kw
-    if n_classes is not None and n_classes != plants.n_classes:
-        plants, machine_kw = with_classes(plants, n_classes), _columns(machine_kw, n_classes, 0.0)
+    wanted = plants.n_classes if n_classes is None else n_classes
+    classes = max(wanted, int(plants.plant["n_classes"].max()))
+    if classes != plants.n_classes:
+        plants, machine_kw = _with_classes(plants, classes), _columns(machine_kw, classes, 0.0)
     volume = view.cleared[-1, :, 1].copy() if view.tick else np.zeros(view.n_markets)
     out = np.empty((len(view.plant), n_fields(plants.n_classes)), dtype=np.float32)
     encode_rows(
@@ -47,7 +51,33 @@ def encode(view: View, n_classes: int | None = None) -> Vectors:
         _share(view.capacity_hour_ago, nominal), view.week_tick, view.levels, view.last_price, volume, machine_kw, view.storage,
         view.outcome, out,
     )  # fmt: skip
-    return out
+    return with_room_for(wanted, out, classes)
+
+
+def encode_observation(observation: Observation, n_classes: int) -> Vectors:
+    """What ``encode`` gives, for one seat: a new array ``(D,)``."""
+    classes = max(n_classes, len(observation.site.fleet))
+    roomy = dataclasses.replace(observation.market, n_classes=classes)
+    return with_room_for(n_classes, dataclasses.replace(observation, market=roomy).to_vector(), classes)
+
+
+def with_room_for(n_classes: int, vectors: Vectors, classes: int) -> Vectors:
+    """Observations ``(..., D)`` of up to ``classes`` machine classes as ones of up to ``n_classes``, which are no more.
+
+    They keep the first classes of a plant and the blocks of the highest value: what is left out is bid for all the same, as an order says
+    what time is worth and not which machines run.
+    """
+    if n_classes == classes:
+        return vectors
+    own, blocks = n_fields(0) - 2 * _blocks(0), _blocks(classes)
+    starts = (own, own + classes, own + 2 * classes, own + 2 * classes + blocks)
+    counts = (n_classes, n_classes, _blocks(n_classes), _blocks(n_classes))
+    kept = [np.arange(own), *(np.arange(start, start + count) for start, count in zip(starts, counts, strict=True))]
+    return np.ascontiguousarray(vectors[..., np.concatenate(kept)])
+
+
+def _blocks(classes: int) -> int:
+    return 2 * classes + 3
 
 
 def decode(actions: npt.ArrayLike, view: View) -> None:
@@ -86,16 +116,8 @@ def decode_seats(actions: npt.ArrayLike, arena: Arena, seats: npt.NDArray[np.int
     )  # fmt: skip
 
 
-def with_classes(plants: SiteArrays, n_classes: int) -> SiteArrays:
-    """The same plants laid out with ``n_classes`` columns of machine classes.
-
-    Raises :class:`~gridpilot.errors.AgentError` where a plant has more.
-    """
-    most = int(plants.plant["n_classes"].max(initial=0))
-    if most > n_classes:
-        raise AgentError(
-            f"a site has {most} machine classes, expected at most {n_classes}, which the observation vector has room for"
-        )
+def _with_classes(plants: SiteArrays, n_classes: int) -> SiteArrays:
+    """The same plants laid out with ``n_classes`` columns of machine classes, which is enough for all."""
     return plants._replace(
         class_kw=_columns(plants.class_kw, n_classes, 0.0),
         output=_columns(plants.output, n_classes, 0.0),

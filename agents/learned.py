@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from gridpilot.agents.base import BatchAgent
-from gridpilot.agents.encoding import READS, decode, encode
+from gridpilot.agents.encoding import READS, decode, encode, encode_observation
 from gridpilot.agents.view import View
 from gridpilot.errors import AgentError
 from gridpilot.market.action import decode_rows
@@ -47,16 +45,14 @@ class Learned(BatchAgent):
         self._actions: Array32
 
     def reset(self, site: Site, market: MarketInfo, seed: int) -> None:
-        """Forget the last episode. Raises :class:`~gridpilot.errors.AgentError` for a plant that the policy has no room for."""
-        self._check(len(site.fleet))
+        """Forget the last episode."""
         self._arrays = pack_sites([site], market.n_classes)
         self._decided = None
 
     def bid(self, observation: Observation) -> Bid:
         """The site's curve at the storage and commitment values of the action, shaded by its factors."""
         if self._is_due(observation.tick):
-            roomy = dataclasses.replace(observation.market, n_classes=self.policy.layout.classes)
-            self._actions = self.policy.act(dataclasses.replace(observation, market=roomy).to_vector()[None])
+            self._actions = self.policy.act(encode_observation(observation, self.policy.layout.classes)[None])
         arrays, zero = self._arrays, np.zeros(1, dtype=np.int64)
         kind, value = np.zeros(1, dtype=np.int8), np.empty(1)
         commitment, shade = np.empty((1, arrays.n_classes)), np.zeros((1, arrays.n_blocks))
@@ -71,8 +67,7 @@ class Learned(BatchAgent):
         )
 
     def reset_batch(self, view: View) -> None:
-        """Forget the last episode. Raises :class:`~gridpilot.errors.AgentError` for a plant that the policy has no room for."""
-        self._check(int(view.plants.plant["n_classes"].max()))
+        """Forget the last episode."""
         self._decided = None
         decode(np.zeros((len(view.plant), self.policy.layout.sizes[-1])), view)  # for the kind of order, which then stays
 
@@ -87,8 +82,3 @@ class Learned(BatchAgent):
         if due:
             self._decided = tick
         return due
-
-    def _check(self, classes: Any) -> None:
-        room = self.policy.layout.classes
-        if classes > room:
-            raise AgentError(f"learned: a site has {classes} machine classes, expected at most {room}, as in the policy's training")

@@ -167,7 +167,7 @@ class MissingExtraError(GridPilotError, ImportError):
         clone = Path(__file__).resolve().parents[1]
         if (clone / "pyproject.toml").is_file():
             pip = ".venv/bin/pip" if Path(sys.prefix) == clone / ".venv" else f"{shlex.quote(sys.executable)} -m pip"
-            command = f"{pip} install -e '.[{extra}]' in {clone}"
+            command = f"{pip} install -c constraints.txt -e '.[{extra}]' in {clone}"
         else:
             command = f"pip install 'gridpilot[{extra}]'"
         super().__init__(f"{what} needs an optional dependency: {command}")

@@ -73,7 +73,8 @@ class Network:
     def standardised(self, observations: Array32) -> Array32:
         """Observations as the network takes them, ``(M, D)``."""
         clip = np.float32(self.layout.clip)
-        return np.clip((observations - self.mean) / self.std, -clip, clip)
+        inputs: Array32 = np.clip((observations - self.mean) / self.std, -clip, clip)
+        return inputs
 
     def fit(self, inputs: Array32, entries: Array32, rates: Sequence[float], batch: int) -> float:
         """Least squares of the storage value's entry, ``(M,)``, on standardised observations; one pass over them for each of ``rates``.

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from gridpilot.agents.base import Agent
-from gridpilot.agents.encoding import READS, decode, decode_seats, encode, encode_seats, with_classes
+from gridpilot.agents.encoding import READS, decode, decode_seats, encode, encode_seats
 from gridpilot.agents.learned import Learned
 from gridpilot.agents.registry import build_agent
 from gridpilot.agents.seating import AgentSpec
@@ -15,7 +15,7 @@ from gridpilot.agents.view import Window
 from gridpilot.errors import AgentError, BidError
 from gridpilot.market.action import storage_entry, storage_value_of
 from gridpilot.market.bids import Bid
-from gridpilot.market.encoding import SIZE
+from gridpilot.market.encoding import SIZE, fields, n_fields
 from gridpilot.market.observation import MarketInfo, Observation, observe
 from gridpilot.market.site import MachineClass, Site
 from gridpilot.policies import save_policy
@@ -67,11 +67,13 @@ def test_a_view_is_encoded_as_the_observations_of_its_seats_are() -> None:
         seating.learn()
 
 
-def test_there_is_room_for_more_machine_classes_but_not_for_fewer() -> None:
+def test_the_vector_has_room_for_as_many_machine_classes_as_are_asked_for() -> None:
     _, _, _, view = windowed()
-    assert encode(view, 4).shape == (len(SEATS), 37 + 6 * 4)
-    with pytest.raises(AgentError, match="a site has 2 machine classes, expected at most 1"):
-        with_classes(view.plants, 1)
+    names = {classes: [field.name for field in fields(classes)] for classes in (1, 2, 4)}
+    wide = encode(view, 4)
+    assert wide.shape == (len(SEATS), n_fields(4))
+    for classes, found in ((2, encode(view)), (1, encode(view, 1))):  # the same entries under the same names
+        np.testing.assert_array_equal(found, wide[:, [names[4].index(name) for name in names[classes]]])
 
 
 def test_orders_say_what_actions_mean() -> None:
@@ -142,13 +144,15 @@ def test_an_action_is_held(folder: Path) -> None:
     assert asked == [2 * len(SITES)] * 4
 
 
-def test_a_plant_that_the_policy_has_no_room_for_is_refused(folder: Path) -> None:
-    machines = tuple(MachineClass(f"m{i}", "hash", 3.0, 10, 0.2) for i in range(3))
-    site = Site(name="three", fleet=machines, grid_kw=100.0, ramp_up_kw=50.0)
-    arena, seating = seated([["learned"]], {"learned": AgentSpec("learned", {"policy": str(folder)})}, (site,))
-    arena.start(day_of_prices(1))
-    seating.reset(0, [0])
-    assert "a site has 3 machine classes, expected at most 2" in seating.first_error[0, 0]
+def test_a_plant_of_more_machine_classes_than_in_training_is_played_alike_in_both_ways(folder: Path) -> None:
+    machines = tuple(MachineClass(f"m{i}", "hash", 3.0, 10 + i, 0.1 + 0.05 * i) for i in range(4))
+    sites = (Site(name="four", fleet=machines, grid_kw=100.0, ramp_up_kw=50.0), *SITES[:2])
+    results = []
+    for spec in (AgentSpec("learned", {"policy": str(folder)}), Local(lambda: OneByOne(policy=str(folder)))):
+        arena, seating = seated([["learned"] * 3] * 2, {"learned": spec}, sites)
+        results.append(episode(arena, seating, day_of_prices(ticks=20)))
+        assert seating.first_error == {}
+    assert {name: array.tobytes() for name, array in results[0].items()} == {name: a.tobytes() for name, a in results[1].items()}
 
 
 @pytest.mark.parametrize("hold", [0, True, 1.5])
