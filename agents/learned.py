@@ -27,14 +27,14 @@ class Learned(BatchAgent):
 
     A seat's observation vector goes through the network, and what comes out is decoded to an order (:mod:`gridpilot.market.action`).
 
-    ``policy``  the folder, or the name of a policy that comes with the library
+    ``policy``  the folder, or ``library:NAME``, a policy that comes with the library
     ``hold``    ticks that an action is held for; ``None``: as many as in training
     """
 
     reads = READS
     writes: Sequence[str] = ("storage_value", "commitment")
 
-    def __init__(self, policy: str = "vcg", hold: int | None = None) -> None:
+    def __init__(self, policy: str = "library:vcg", hold: int | None = None) -> None:
         if hold is not None and (isinstance(hold, bool) or not isinstance(hold, int) or hold < 1):
             raise AgentError(f"learned: hold is {hold!r}, expected a whole number of at least 1, or None")
         self.policy = load_policy(policy)

@@ -14,7 +14,6 @@ import dataclasses
 import hashlib
 import json
 import os
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
@@ -36,6 +35,8 @@ __all__ = ["CARD", "DESCRIPTION", "FORMAT", "WEIGHTS", "find_policy", "load_poli
 FORMAT: Final = 1
 DESCRIPTION, WEIGHTS = POLICY_FILES
 CARD: Final = "CARD.md"
+
+LIBRARY: Final = "library:"  # which no folder is called by accident
 
 _SHIPPED: Final = Path(__file__).resolve().parent / "shipped"
 _LARGEST: Final = {WEIGHTS: 1 << 28, DESCRIPTION: 1 << 20}  # bytes
@@ -88,7 +89,7 @@ def save_policy(policy: Policy, folder: Path | str, card: str) -> Path:
 
 
 def load_policy(folder: Path | str) -> Policy:
-    """The policy in ``folder``, or the one of that name that comes with the library.
+    """The policy in ``folder``, or one that comes with the library, ``library:NAME``.
 
     Raises :class:`~gridpilot.errors.PolicyError`, in one line, for whatever is not as :func:`save_policy` writes it: a file that is
     missing, too large, of another format, cut or longer than it should be, of another digest, version or shape, or not of finite numbers.
@@ -126,29 +127,23 @@ def load_policy(folder: Path | str) -> Policy:
 
 
 def shipped() -> list[str]:
-    """Names of the policies that come with the library."""
-    return sorted(path.parent.name for path in _SHIPPED.glob(f"*/{DESCRIPTION}"))
+    """Names of the policies that come with the library, ``library:...``."""
+    return sorted(f"{LIBRARY}{path.parent.name}" for path in _SHIPPED.glob(f"*/{DESCRIPTION}"))
 
 
 def find_policy(name: Path | str) -> Path:
-    """The folder of a policy: of a name without a slash the library's of that name if it has one, else that path.
+    """The folder of a policy: ``library:NAME`` is one that comes with the library, all else a path.
 
-    Raises :class:`~gridpilot.errors.PolicyError` where there is none, and for the name of one of the library's where the working directory
-    has a policy of that name too.
+    Raises :class:`~gridpilot.errors.PolicyError` where there is none.
     """
+    expected = f"expected a folder that gridpilot train wrote, or {', '.join(shipped())}"
     if not isinstance(name, str | Path) or not str(name):
-        raise PolicyError(f"policy is {name!r:.80}, expected a folder that gridpilot train wrote, or one of {', '.join(shipped())}")
+        raise PolicyError(f"policy is {name!r:.80}, {expected}")
+    if str(name) in shipped():
+        return _SHIPPED / str(name).removeprefix(LIBRARY)
     path = Path(name)
-    if isinstance(name, str) and re.fullmatch("[A-Za-z0-9_-]+", name) and name in shipped():
-        if (path / DESCRIPTION).exists():
-            raise PolicyError(
-                f"policy {name!r} is the library's and a folder here, expected ./{name} for the folder, or another name for it"
-            )
-        return _SHIPPED / name
     if not path.is_dir():
-        state = "is a file" if path.exists() else "does not exist"
-        known = f" or one of {', '.join(shipped())}" if shipped() else ""
-        raise PolicyError(f"policy {str(name)!r:.200} {state}, expected a folder that gridpilot train wrote{known}")
+        raise PolicyError(f"policy {str(name)!r:.200} {'is a file' if path.exists() else 'does not exist'}, {expected}")
     return path
 
 

@@ -48,7 +48,7 @@ def test_equal_policies_are_equal_files(saved: Path, tmp_path: Path) -> None:
 
 
 def test_the_policies_of_the_library_load() -> None:
-    assert "vcg" in shipped()
+    assert "library:vcg" in shipped()
     for name in shipped():
         assert load_policy(name).training["command"].startswith("gridpilot train")
         assert (find_policy(name) / "CARD.md").read_text(encoding="utf-8").startswith("# Policy")
@@ -185,17 +185,20 @@ def test_what_is_hostile_or_damaged_is_refused_in_one_line(what: str, saved: Pat
     assert len(message) < 500
 
 
-def test_a_name_that_means_two_things_is_refused(saved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_here_never_stands_for_one_of_the_library(saved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     shutil.copytree(saved, "vcg")
-    with pytest.raises(PolicyError, match=r"is the library's and a folder here, expected \./vcg"):
-        load_policy("vcg")
-    assert load_policy("./vcg").training == {"command": "made up"}
+    assert load_policy("vcg").training == {"command": "made up"}
+    assert load_policy("library:vcg").training != {"command": "made up"}
+    with pytest.raises(
+        PolicyError, match="'library:none' does not exist, expected a folder that gridpilot train wrote, or library:vcg"
+    ):
+        load_policy("library:none")
 
 
 @pytest.mark.parametrize("name", ["", None, 7])
 def test_what_names_no_folder_is_refused(name: Any) -> None:
-    with pytest.raises(PolicyError, match="expected a folder that gridpilot train wrote, or one of vcg"):
+    with pytest.raises(PolicyError, match="expected a folder that gridpilot train wrote, or library:vcg"):
         load_policy(name)
 
 

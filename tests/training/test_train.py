@@ -209,11 +209,9 @@ def test_training_without_torch_says_what_to_install(monkeypatch: pytest.MonkeyP
         ([], "out is null, expected the folder that the policy is written to: out=FOLDER"),
         (["out=full"], "full is not empty and holds no policy.json"),
         (["out=file"], "cannot write file: it is a file, expected a folder"),
-        (["out=new", "algo=magic"], "algo='magic'"),
         (["out=new", "seat=12"], "seat=12, expected rotating or one of 0 to 9"),
         (["out=new", "rivals=[nobody]"], "'nobody'"),
         (["out=new", "clone.teacher=truthful"], "teacher is 'truthful', expected an agent on arrays that writes storage values"),
-        (["out=new", "clone.rounds=0"], "clone.rounds=0"),
         (["out=new", "clone.roundz=3"], "unknown key 'clone.roundz'"),
     ],
 )
