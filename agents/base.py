@@ -11,8 +11,8 @@ Whatever an agent is handed holds its own seats, the public past and orders of i
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from typing import ClassVar
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -44,6 +44,13 @@ class Agent(ABC):
     def learn(self, outcome: Outcome) -> None:  # noqa: B027 - learning is optional
         """Take note of the tick just played."""
 
+    def rationale(self) -> Mapping[str, Any]:
+        """The agent's own reasons for its last bid, in JSON's types, a unit in the suffix of every key; none by default.
+
+        Asked when a match is explained, never in a tournament; it must not change the agent.
+        """
+        return {}
+
 
 class BatchAgent(Agent):
     """A bidder that also plays many seats at once.
@@ -69,3 +76,7 @@ class BatchAgent(Agent):
 
         Not called for an agent that neither reads nor writes anything from tick to tick.
         """
+
+    def rationale_at(self, row: int) -> Mapping[str, Any]:
+        """:meth:`rationale` of the seat in a row of the last view."""
+        return {}

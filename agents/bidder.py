@@ -58,6 +58,14 @@ class Bidder(BatchAgent):
         self.storage.learn(outcome)
         self.bidding.learn(outcome)
 
+    def rationale(self) -> Mapping[str, Any]:
+        """What both rules say."""
+        return self.rationale_at(0)
+
+    def rationale_at(self, row: int) -> Mapping[str, Any]:
+        """What both rules say of a seat."""
+        return {**self.storage.rationale(row), **self.bidding.rationale(row)}
+
     def reset_batch(self, view: View) -> None:
         """Begin an episode in all seats of ``view``."""
         self.storage.reset_batch(view)

@@ -198,6 +198,23 @@ class Seating:
                     single.dead[i] = refusal.why if refusal.final else EXCEPTIONS
                     self._note(*single.places[i], EXCEPTIONS, f"learn: {refusal.message}")
 
+    def rationale(self, market: int, seat: int) -> Mapping[str, Any]:
+        """What the agent in a seat says of its last bid; nothing where it plays in a process of its own, or in a seat left to the caller.
+
+        One that fails at it says so under ``failed``.
+        """
+        try:
+            for player, window in self._batch:
+                rows = np.flatnonzero((window.market == market) & (window.seat == seat))
+                if len(rows):
+                    return dict(player.agent.rationale_at(int(rows[0]))) if isinstance(player, LocalArrayPlayer) else {}
+            for single in self._single:
+                if (market, seat) in single.places and isinstance(single.players, LocalSeatPlayers):
+                    return dict(single.players.agents[single.places.index((market, seat))].rationale())
+        except Exception as error:  # an agent may fail in any way, here as in its bid
+            return {"failed": describe(error)}
+        return {}
+
     def _seat(self, spec: AgentSpec, market: IntArray, seat: IntArray) -> None:
         arena = self.arena
         player = spec.playing(len(market))

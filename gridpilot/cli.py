@@ -33,6 +33,11 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "check": ("gridpilot.audit.check_command", "tell whether an agent plays fair and sound"),
     "report": ("gridpilot.tournament.report_command", "write the HTML report of a tournament's folder"),
     "exploit": ("gridpilot.hindsight.exploit_command", "tell how far from the optimum a tournament's agents were"),
+    "replay": ("gridpilot.insight.replay_command", "play matches of a tournament again, as they were or with a change"),
+    "explain": (
+        "gridpilot.insight.explain_command",
+        "answer why: a bid, a loss, a lead, what is wrong, each figure with its source",
+    ),
     "deploy": ("gridpilot.deploy", "write a tournament's agent to a checked folder for live operation"),
     "live": ("gridpilot.live.live_command", "run an agent on a site, or on a stand-in of it"),
     "serve-mara": ("gridpilot.live.serve_command", "serve the MARA API on this machine, with faults on demand"),

@@ -58,6 +58,8 @@ SHARED = {
 }
 
 HEAVY = {
+    "altair",
+    "anthropic",
     "arch",
     "cvxpy",
     "fastapi",
@@ -256,6 +258,7 @@ SURFACE: dict[str, set[str]] = {
         "parallel_env",
     },
     "gridpilot.forecasting": {"CHANNELS", "QUANTILE_LEVELS", "Forecast", "Forecaster", "Row", "build_forecaster"},
+    "gridpilot.insight": set(),
     "gridpilot.live": set(),
     "gridpilot.market": set(),
     "gridpilot.equilibrium": set(),

@@ -39,6 +39,10 @@ class BiddingRule(ABC):
     def learn(self, outcome: Outcome) -> None:  # noqa: B027 - learning is optional
         """Take note of the tick just played."""
 
+    def rationale(self, row: int) -> Mapping[str, Any]:
+        """Its part of :meth:`~gridpilot.agents.base.Agent.rationale` for the seat in a row of the last view, or for its one seat, 0."""
+        return {}
+
     def reset_batch(self, view: View) -> None:  # noqa: B027 - there may be nothing to reset
         """Begin an episode in all seats of ``view``, whose orders are to bid the true curve."""
 

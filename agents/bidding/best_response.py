@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -40,11 +41,27 @@ class BestResponse(StatedRule):
                 raise AgentError(f"best_response: {name} is {value!r}, expected a finite number >= 0")
         self.min_gain, self.withheld_kw, self.markup = float(min_gain), float(withheld_kw), float(markup)
 
+        self._expected = np.zeros((0, 4))
+
+    def rationale(self, row: int) -> Mapping[str, Any]:
+        """What it expects of its best response, by the rivals' last public bids; under VCG nothing, as the truth is that."""
+        if row >= len(self._expected):
+            return {}
+        kw, price, best, told = self._expected[row].tolist()
+        return {
+            "best_response_kw": kw,
+            "expected_price_paid_dollars_per_kwh": price,
+            "predicted_surplus_dollars_per_hour": best,
+            "predicted_gain_dollars_per_hour": best - told,
+        }
+
     def respond(self, now: Situation, blocks: FloatArray) -> None:
         """The best response, or the truth."""
+        if len(self._expected) != len(now.market):
+            self._expected = np.zeros((len(now.market), 4))
         _respond(
             self.ladder, self.reserve, self.mechanism, self.delay, self.min_gain, self.withheld_kw, self.markup, now.true, now.market,
-            now.prices, now.capacity_kw, now.last_price, now.volume, now.won, now.curves, blocks,
+            now.prices, now.capacity_kw, now.last_price, now.volume, now.won, now.curves, blocks, self._expected,
         )  # fmt: skip
 
 
@@ -66,6 +83,7 @@ def _respond(
     won: Any,  # (M,) kW of it
     curves: Any,  # (M, L, 2) the rivals' last public bids
     blocks: Any,  # (M, ROOM, 2), out
+    expected: Any,  # (M, 4), out: kW of the best response, $/kWh it expects to pay, $/h of that and of the truth
 ) -> None:
     supply, steps = np.empty((1, len(ladder), 2)), np.empty((len(ladder) + 1, 4))
     rivals = np.empty((curves.shape[1] + 1, 2))
@@ -77,13 +95,15 @@ def _respond(
         n_steps, total = truncate_supply(supply, 0, capacity_kw[p], reserve, steps)
         asked = expect_rivals(curves, m, delay, last_price[p], volume[p] - won[m], rivals)
         count = units_beyond(rivals, asked, steps, n_steps, total, units)
-        x, price, gains = _best_quantity(true, m, units, count, mechanism, min_gain)
+        x, price, best, told = _best_quantity(true, m, units, count, mechanism)
+        expected[m, 0], expected[m, 1], expected[m, 2], expected[m, 3] = x, price, best, told
+        gains = best > 0.0 and best - told > min_gain * max(told, 0.0)  # whether bidding it is worth while
         _state(true, m, x, price, gains, mechanism, withheld_kw, markup, blocks)
 
 
 @inline_kernel
-def _best_quantity(true: Any, m: int, units: Any, count: int, mechanism: int, min_gain: float) -> tuple[float, float, bool]:
-    """The quantity that pays best, the price of its dearest unit, and whether bidding it is worth while."""
+def _best_quantity(true: Any, m: int, units: Any, count: int, mechanism: int) -> tuple[float, float, float, float]:
+    """The quantity that pays best, the price of its dearest unit, and what it and the truth earn, $/h."""
     used = 0
     while used < true.shape[1] and true[m, used, 0] > 0.0:
         used += 1
@@ -114,7 +134,7 @@ def _best_quantity(true: Any, m: int, units: Any, count: int, mechanism: int, mi
         if k < used:
             price = max(price, true[m, k, 1])
         told = worth - x * price
-    return best_x, best_price, best > 0.0 and best - told > min_gain * max(told, 0.0)
+    return best_x, best_price, best, told
 
 
 @inline_kernel

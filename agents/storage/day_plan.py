@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -22,11 +22,11 @@ from gridpilot.market.compilation import kernel
 from gridpilot.market.encoding import MEAN
 from gridpilot.market.observation import MarketInfo, Observation
 from gridpilot.market.site import Site, SiteArrays, pack_sites
-from gridpilot.market.units import DT, TICKS_PER_DAY
+from gridpilot.market.units import DT, TICKS_PER_DAY, TICKS_PER_HOUR
 from gridpilot.planning.dynamic_kernels import plan_parallel, plan_range, slope_at
 from gridpilot.setup import load_preset
 
-__all__ = ["CLIMATOLOGIES", "DayPlan", "check_plan", "load_climatologies"]
+__all__ = ["CLIMATOLOGIES", "DayPlan", "check_plan", "hourly", "load_climatologies"]
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -103,6 +103,22 @@ class DayPlan(StorageRule):
             self._plan(view.plants, view.tick, remaining, view.prices, view.ambient_c, view.levels[:, MEAN], parallel=parallel)
         self._write(view.plants, view.tick, view.storage, view.prices, view.orders.storage_value, view.orders.commitment)
 
+    def rationale(self, row: int) -> Mapping[str, Any]:
+        """What it expects to pay, by hour from when it planned, and what a stored kWh would be worth to an empty and to a full battery."""
+        if self._planned is None:
+            return {}
+        kind = int(self._kind[self._path[row]])
+        values = self._table[row, self._used]
+        return {
+            "rule": "plan",
+            "rung": "dynamic",
+            "expects_the_days_of": self.climatologies[kind].name if kind >= 0 else "",
+            "planned_at_tick_number": self._planned,
+            "expected_price_dollars_per_kwh": hourly(self._expected[self._path[row], :, 0]),
+            "empty_battery_value_dollars_per_kwh": float(values[0]),
+            "full_battery_value_dollars_per_kwh": float(values[-1]),
+        }
+
     # The outlook, for P markets.
 
     def _begin(self, energy: FloatArray, week_tick: IntArray, tick: int) -> None:
@@ -153,6 +169,7 @@ class DayPlan(StorageRule):
         length = min(remaining, self.horizon + TICKS_PER_DAY if remaining > self.horizon else self.horizon)
         ends = arrays.plant["eta_d"][self._site] * np.maximum(self._closing_price(tick, mean)[self._path], 0.0)
         paths, weather = self._outlook(tick, length, prices), self._ambient(tick, length, ambient)
+        self._expected = paths
         self._table, _ = self._solve(arrays, paths, self._path, weather, ends, parallel=parallel)
         self._planned = tick
 
@@ -184,8 +201,9 @@ class DayPlan(StorageRule):
         commitment: FloatArray,
     ) -> None:
         assert self._planned is not None
+        self._used = tick - self._planned + 1
         _write_values(
-            *arrays, self._site, self._path, self._table, tick - self._planned + 1, self.hold, storage, prices,
+            *arrays, self._site, self._path, self._table, self._used, self.hold, storage, prices,
             storage_value, commitment,
         )  # fmt: skip
 
@@ -197,6 +215,14 @@ def check_plan(*, hold: float | None, **counts: int) -> None:
             raise AgentError(f"mpc: {name} is {value!r}, expected a whole number of at least 1")
     if hold is not None and not 0.0 <= hold < math.inf:
         raise AgentError(f"mpc: hold is {hold!r}, expected a finite number >= 0 or None")
+
+
+def hourly(prices: FloatArray) -> list[float]:
+    """Means of ``prices (L,)`` by hour, for at most a day; the last hour may be a short one."""
+    day = prices[:TICKS_PER_DAY]
+    starts = np.arange(0, len(day), TICKS_PER_HOUR)
+    means: list[float] = (np.add.reduceat(day, starts) / np.diff([*starts, len(day)])).tolist()
+    return means
 
 
 def load_climatologies(names: Sequence[str]) -> list[Climatology]:

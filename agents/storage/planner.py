@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gridpilot.agents.storage.base import StorageRule, Worth
-from gridpilot.agents.storage.day_plan import CLIMATOLOGIES, check_plan, load_climatologies
+from gridpilot.agents.storage.day_plan import CLIMATOLOGIES, check_plan, hourly, load_climatologies
 from gridpilot.forecasting.base import CHANNELS, Forecast, Row
 from gridpilot.forecasting.climatology import recognise
 from gridpilot.forecasting.registry import build_forecaster
@@ -73,7 +73,9 @@ class SeatPlanner(StorageRule):
     def worth(self, observation: Observation) -> Worth:
         """What the plan says, and at least ``hold`` boot losses for machines that run."""
         self._take_in(observation)
-        self.plan = plan = self.planner.plan(observation.state, self._outlook(observation))
+        outlook = self._outlook(observation)
+        self._expected = outlook.prices
+        self.plan = plan = self.planner.plan(observation.state, outlook)
         kappa = plan.commitment_value
         if self.hold is not None:
             revenue = np.array(
@@ -86,6 +88,22 @@ class SeatPlanner(StorageRule):
         battery = self.site.battery
         usable = battery.power_kw > 0.0 and battery.soc_max > battery.soc_min and battery.energy_kwh > 0.0
         return Worth(plan.storage_value if usable else None, np.maximum(kappa, 0.0))
+
+    def rationale(self, row: int) -> Mapping[str, Any]:
+        """The rung that answered, what it expects to pay by hour, and what it plans to hold and to draw."""
+        plan = self.plan
+        if plan is None:
+            return {}
+        return {
+            "rule": "plan",
+            "rung": plan.rung,
+            "reasons": list(plan.reasons),
+            "expected_price_dollars_per_kwh": hourly(self._expected[:, 0]),
+            "planned_stored_kwh": plan.soc_kwh[:: max(1, len(plan.soc_kwh) // 24)].tolist(),
+            "planned_grid_kw": float(plan.grid_kw[0]),
+            "planned_charge_kw": float(plan.charge_kw[0]),
+            "planned_discharge_kw": float(plan.discharge_kw[0]),
+        }
 
     def _take_in(self, observation: Observation) -> None:
         if not self._begun:  # the first tick, or one in the midst of an episode

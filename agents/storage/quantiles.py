@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -36,7 +37,7 @@ class Quantiles(StorageRule):
 
     def reset(self, site: Site, market: MarketInfo, seed: int) -> None:
         """Forget the quantiles."""
-        self._quantiles = np.empty((1, 2))
+        self._quantiles, self._market = np.empty((1, 2)), np.zeros(1, dtype=np.int64)
 
     def worth(self, observation: Observation) -> Worth:
         """The value of the next kWh at the state of charge."""
@@ -49,9 +50,14 @@ class Quantiles(StorageRule):
         low, high = battery.soc_min * battery.energy_kwh, battery.soc_max * battery.energy_kwh
         return Worth(_storage_value(observation.state.soc_kwh, low, high, self._quantiles[0]))
 
+    def rationale(self, row: int) -> Mapping[str, Any]:
+        """The two quantiles, between which a stored kWh is valued."""
+        low, high = self._quantiles[self._market[row]].tolist()
+        return {"rule": "threshold", "full_battery_value_dollars_per_kwh": low, "empty_battery_value_dollars_per_kwh": high}
+
     def reset_batch(self, view: View) -> None:
         """Quantiles by market: prices are public, so a market's seats share them."""
-        self._quantiles = np.empty((view.n_markets, 2))
+        self._quantiles, self._market = np.empty((view.n_markets, 2)), view.market
         _track_history(view.history[:, :, 0], view.levels[:, SPREAD], self.low, self.high, self.gain, self._quantiles)
 
     def value_batch(self, view: View) -> None:

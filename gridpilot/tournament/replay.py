@@ -19,7 +19,8 @@ from gridpilot.market.arena import Arena
 from gridpilot.provenance import code_hash
 from gridpilot.tournament.config import TournamentSpec, validate_tournament
 from gridpilot.tournament.inspection import inspect_spec
-from gridpilot.tournament.manifest import Manifest
+from gridpilot.tournament.manifest import Manifest, build_manifest
+from gridpilot.tournament.manifest import differences as differing_keys
 from gridpilot.tournament.play import playing, roles_of, seated
 from gridpilot.tournament.rows import MATCH_KEY
 from gridpilot.tournament.runner import read_run
@@ -61,15 +62,17 @@ def read_played_run(folder: Path) -> PlayedRun:
     Raises :class:`~gridpilot.errors.TournamentError` for what is no run, and what building its market, prices and agents raises.
     """
     manifest, rows = read_run(folder)
-    spec = validate_tournament(manifest["config"]).spec()
+    config = validate_tournament(manifest["config"])
+    spec = config.spec()
     found = inspect_spec(spec)
     spec = dataclasses.replace(spec, files=found.readable, roles=found.roles if spec.memory_gib is not None else None)
     changed = []
     if manifest["code"] != code_hash():
         changed.append("the library's source has changed since")
-    for label, agent in manifest["agents"].items():
-        if agent["role"] != found.roles[label]:
-            changed.append(f"{label} was {agent['role']} and is {found.roles[label]}")
+    again = {**build_manifest(config, found, manifest["matches"]), "code": manifest["code"]}
+    told = differing_keys(manifest, again)  # roles of agents, and hashes of their files and of the market's
+    if told:
+        changed.append(f"what it was played with has changed since: {told}")
     return PlayedRun(folder, manifest, rows, spec, tuple(changed))
 
 

@@ -66,6 +66,16 @@ def test_a_change_of_orders_is_played(run: PlayedRun) -> None:
     assert differences(changed.rows, run.stored(match))
 
 
+def test_a_file_of_an_agent_that_was_edited_is_told() -> None:
+    source = Path("edited_bidder.py")
+    source.write_text("from gridpilot.agents.truthful import Truthful\n\n\nclass Mine(Truthful):\n    pass\n", encoding="utf-8")
+    run_tournament(["edited_bidder.Mine"], episodes=1, ticks=12, history=12, lineups=["mixed"], out="run", quiet=True)
+    assert read_played_run(Path("run")).changed == ()
+    source.write_text(source.read_text(encoding="utf-8") + "\n# another\n", encoding="utf-8")
+    (told,) = read_played_run(Path("run")).changed
+    assert "agents.Mine.source (the file has changed since)" in told
+
+
 def test_a_change_of_what_was_played_is_told(run: PlayedRun, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("gridpilot.tournament.replay.code_hash", lambda: "0" * 64)
     assert read_played_run(Path(run.folder)).changed == ("the library's source has changed since",)

@@ -1,0 +1,158 @@
+"""What is answered of a journal: whether anything is wrong now, why a decision was made, what a day came to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from gridpilot.insight.statements import Facts, Place, Question, Statement, say
+from gridpilot.insight.tools import Toolbox
+
+__all__ = ["JOURNAL_KINDS"]
+
+
+def _wrong(question: Question, box: Toolbox) -> list[Statement]:
+    """Whether anything is wrong now."""
+    a, alarm = box.call("alarms")
+    s, status = box.call("status")
+    if not status["begun"]:
+        return [say("No engine has begun to work with this journal: it holds {n} records.", n=f"{s}/records_count")]
+    if alarm["raised"]:
+        told = [say("Yes: as of {t}, alarms that are raised: {n}.", t=f"{a}/as_of_at", n=f"{a}/raised_count")]
+        for i, one in enumerate(alarm["raised"]):
+            times = ", counted {n} times" if one["times_count"] else ""
+            places: dict[str, Place] = {
+                "a": f"{a}/raised/{i}/alarm",
+                "s": f"{a}/raised/{i}/severity",
+                "m": f"{a}/raised/{i}/meaning",
+            }
+            if times:
+                places["n"] = f"{a}/raised/{i}/times_count"
+            told.append(say(f"Alarm {{a}} ({{s}}): {{m}}{times}.", **places))
+    else:
+        told = [say("No: as of {t}, alarms that are raised: {n}.", t=f"{a}/as_of_at", n=f"{a}/raised_count")]
+    told += _now(s, status)
+    told.append(
+        say("What a journal cannot show, only the running engine can: {n} alarms are not judged here.", n=f"{a}/not_seen_count")
+    )
+    return told
+
+
+def _now(s: str, status: Facts) -> list[Statement]:
+    told = []
+    if status["halted"]:
+        told.append(say("The site is halted by hand: {w}.", w=f"{s}/halt_reason"))
+    if status["decided_at"] is not None:
+        told.append(
+            say(
+                "The last decision was for {t}, decided by {w}; what became of it: {o}.",
+                t=f"{s}/decided_at", w=f"{s}/decided_by", o=f"{s}/outcome",
+            )
+            if status["outcome"] is not None
+            else say("The last decision was for {t}, decided by {w}.", t=f"{s}/decided_at", w=f"{s}/decided_by")
+        )  # fmt: skip
+    if status["power_kw"] is not None:
+        told.append(say("Machines draw a power of {p}, within a limit of {c}.", p=f"{s}/power_kw", c=f"{s}/cap_kw"))
+    told.append(
+        say(
+            "Of the last {n} decisions {m} were not made by the agent itself.",
+            n=f"{s}/decisions_count", m=f"{s}/decisions_not_by_agent_count",
+        )
+    )  # fmt: skip
+    if status["causes_counted"]:
+        told.append(
+            say(
+                "What went wrong in many of them: {c} ({n} times).",
+                c=f"{s}/causes_counted/0/meaning", n=f"{s}/causes_counted/0/times_count",
+            )
+        )  # fmt: skip
+    if status["day"] is not None and status["day_profit_api_dollars"] is not None:
+        earned = "The profit of {d} is {p}" if status["real"] else "Nothing is sent: the profit of {d} would have been {p}"
+        told.append(
+            say(f"{earned}, in this journal {{q}}.", d=f"{s}/day", p=f"{s}/day_profit_api_dollars", q=f"{s}/profit_api_dollars")
+        )
+    return told
+
+
+def _decision(question: Question, box: Toolbox) -> list[Statement]:
+    """Why a decision was made, and what it came to."""
+    c, found = box.call("decision", at=question.at)
+    kinds = {
+        "row": "on a new price row",
+        "bad_row": "on a price row that was refused as data",
+        "no_row": "without a new price row, on prices taken to go on as they were",
+        "halt": "on a halt by hand",
+    }
+    told = [
+        say(
+            f"The decision of {{t}} was made {kinds[found['kind']]}, by {{w}}: it runs {{n}} machines, with a power of {{p}} within a "
+            "limit of {c}.",
+            t=f"{c}/decided_at", w=f"{c}/decided_by", n=f"{c}/running_count", p=f"{c}/power_kw", c=f"{c}/cap_kw",
+        )
+    ]  # fmt: skip
+    if found["causes"]:
+        told += [say("What was wrong: {m}.", m=f"{c}/causes/{i}/meaning") for i, _ in enumerate(found["causes"])]
+    elif found["reason"] == "agent":
+        told.append(
+            say("It was the agent {a} that decided, with nothing amiss ({n} causes).", a=f"{c}/agent", n=f"{c}/causes_count")
+        )
+    for i, one in enumerate(found["bids"]):
+        if one["highest_bid_price_api_dollars_per_watt_row"] is not None:
+            told.append(
+                say(
+                    "Its bid for site {s} asked for {q} at prices from {r}; the energy price of the row was {e}.",
+                    s=f"{c}/bids/{i}/seat_number", q=f"{c}/bids/{i}/asked_kw", e=f"{c}/energy_price_api_dollars_per_watt_row",
+                    r=("range", f"{c}/bids/{i}/lowest_bid_price_api_dollars_per_watt_row",
+                       f"{c}/bids/{i}/highest_bid_price_api_dollars_per_watt_row"),
+                )
+            )  # fmt: skip
+    told.append(
+        say(
+            "At these prices it was expected to bring a revenue of {r} for power at a cost of {k}, a profit of {p}.",
+            r=f"{c}/expected_revenue_api_dollars", k=f"{c}/expected_cost_api_dollars", p=f"{c}/expected_profit_api_dollars",
+        )
+    )  # fmt: skip
+    if found["outcome"] is not None:
+        told.append(say("What became of the command: {o}.", o=f"{c}/outcome"))
+    if found["forgone_api_dollars"] is not None:
+        told.append(
+            say(
+                "It is shown to have earned {p}; the ideal choice would have earned {b} in a whole row: {f} left on the table.",
+                p=f"{c}/profit_api_dollars", b=f"{c}/best_api_dollars", f=f"{c}/forgone_api_dollars",
+            )
+        )  # fmt: skip
+    else:
+        told.append(say("What it earned is not shown: {p} of profit are booked for it.", p=f"{c}/profit_api_dollars"))
+    return told
+
+
+def _day(question: Question, box: Toolbox) -> list[Statement]:
+    """What a day came to."""
+    c, found = box.call("day", of=question.at)
+    earned = "earned a profit of {p}" if found["real"] else "would have earned a profit of {p}, had it been sent"
+    told = [
+        say(
+            f"On {{d}} the site {earned}; the ideal choices, at these prices, would have earned {{b}}, so {{f}} were left on the table.",
+            d=f"{c}/day", p=f"{c}/profit_api_dollars", b=f"{c}/best_api_dollars", f=f"{c}/forgone_api_dollars",
+        ),
+        say(
+            "Of {n} decisions, {m} were made by the agent; {r} had no price row, and of {u} decisions it is not shown what they earned.",
+            n=f"{c}/decisions_count", m=f"{c}/decisions_by_agent_count", r=f"{c}/without_row_count", u=f"{c}/unshown_count",
+        ),
+    ]  # fmt: skip
+    for i, _ in enumerate(found["forgone_by_cause"][:3]):
+        told.append(
+            say(
+                "Left on the table, with {c} as its cause: {f}.",
+                c=f"{c}/forgone_by_cause/{i}/meaning", f=f"{c}/forgone_by_cause/{i}/forgone_api_dollars",
+            )
+        )  # fmt: skip
+    return told
+
+
+JOURNAL_KINDS: Final[dict[str, Callable[[Question, Toolbox], list[Statement]]]] = {
+    "wrong": _wrong,
+    "decision": _decision,
+    "day": _day,
+}
+"""What can be asked of a journal."""
