@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from types import FrameType
+from typing import Final
 
 __all__ = ["Overdue", "deadline"]
 
@@ -20,11 +21,13 @@ def deadline(seconds: float) -> AbstractContextManager[None]:
     """Raise :class:`Overdue` in the body once ``seconds`` of wall time have passed, or after it when it cannot be interrupted.
 
     In the main thread the body is interrupted between two Python instructions, again and again until it gives up. In other threads,
-    and inside compiled code that does not return to Python, the limit is noticed only when the body ends. ``inf`` is no limit.
+    and inside compiled code that does not return to Python, the limit is noticed only when the body ends. ``inf`` is no limit, nor is
+    what is longer than any tournament.
     """
-    return _UNLIMITED if seconds == float("inf") else _limited(seconds)
+    return _UNLIMITED if seconds > LONGEST else _limited(seconds)
 
 
+LONGEST: Final = 1e7  # s, a hundred days: what no alarm is set for
 _UNLIMITED = nullcontext()
 
 

@@ -19,6 +19,7 @@ import numpy.typing as npt
 from gridpilot.errors import AgentError
 from gridpilot.market.arena import Arena, MarketRules, Orders, Scenario
 from gridpilot.market.compilation import leaf_kernel
+from gridpilot.market.encoding import HOUR
 from gridpilot.market.publication import rivals_curves
 from gridpilot.market.site import Site, SiteArrays
 from gridpilot.market.step import OWN_CURVE
@@ -35,6 +36,7 @@ _PUBLIC: Final[dict[str, Callable[[Arena, int], Array]]] = {
     "prices": lambda arena, now: arena.scenario.prices[now],
     "ambient_c": lambda arena, now: arena.scenario.ambient[now],
     "capacity": lambda arena, now: arena.scenario.capacity[now],
+    "capacity_hour_ago": lambda arena, now: arena.scenario.capacity[max(now - HOUR, 0)],
     "week_tick": lambda arena, now: (arena.scenario.start + arena.tick) % TICKS_PER_WEEK,
     "last_price": lambda arena, now: arena.last_price,
     "levels": lambda arena, now: arena.levels,
@@ -65,6 +67,7 @@ class View:
     ``prices``     ``(P, 3)``         of this tick
     ``ambient_c``  ``(P,)``           degC
     ``capacity``   ``(P,)``           share of the nominal capacity, [0, 1]
+    ``capacity_hour_ago`` ``(P,)``    the same an hour ago, or as long ago as is known
     ``week_tick``  ``(P,)``           tick of the week, Monday 00:00 is 0
     ``last_price`` ``(P,)``           $/kWh, clearing price of the last tick (at tick 0 the last energy price)
     ``levels``     ``(P, N_LEVELS)``  running price levels, columns in :mod:`gridpilot.market.encoding`
@@ -92,6 +95,7 @@ class View:
     prices: FloatArray
     ambient_c: FloatArray
     capacity: FloatArray
+    capacity_hour_ago: FloatArray
     week_tick: IntArray
     last_price: FloatArray
     levels: FloatArray

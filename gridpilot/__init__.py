@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from gridpilot.prices.simulate import simulate_prices
     from gridpilot.setup import MarketSetup, load_setup, load_site
     from gridpilot.tournament.result import TournamentResult, run_tournament
+    from gridpilot.training.run import train
 
 __all__ = [
     "Agent",
@@ -60,6 +61,7 @@ __all__ = [
     "run_backtest",
     "run_tournament",
     "simulate_prices",
+    "train",
 ]
 
 __version__: Final = "0.1.0"
@@ -95,6 +97,7 @@ _HOMES: Final = {
     "run_backtest": "gridpilot.backtest.run",
     "simulate_prices": "gridpilot.prices.simulate",
     "run_tournament": "gridpilot.tournament.result",
+    "train": "gridpilot.training.run",
 }
 
 

@@ -29,8 +29,10 @@ __all__ = ["COMMANDS", "main"]
 COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "tournament": ("gridpilot.tournament.tournament_command", "let agents compete and rank them"),
     "evolve": ("gridpilot.simulation.evolve_command", "let strategies spread by what they earn"),
+    "train": ("gridpilot.training.train_command", "train a policy that bids, and tell what it is worth"),
     "check": ("gridpilot.audit.check_command", "tell whether an agent plays fair and sound"),
     "report": ("gridpilot.tournament.report_command", "write the HTML report of a tournament's folder"),
+    "exploit": ("gridpilot.hindsight.exploit_command", "tell how far from the optimum a tournament's agents were"),
     "replay": ("gridpilot.insight.replay_command", "play matches of a tournament again, as they were or with a change"),
     "explain": (
         "gridpilot.insight.explain_command",

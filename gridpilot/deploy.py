@@ -7,6 +7,7 @@ import copy
 import dataclasses
 import hashlib
 import json
+import math
 import shlex
 import subprocess
 import sys
@@ -27,6 +28,7 @@ from gridpilot.configuration import validate
 from gridpilot.errors import FAILURES, DeploymentError
 from gridpilot.file_access import is_installed, watch_files
 from gridpilot.files import check_output
+from gridpilot.hindsight.exploit_file import regret_check
 from gridpilot.live.config import FINGERPRINT, RiskLimits
 from gridpilot.live.deployment import load_deployment, remarks_on
 from gridpilot.live.deployment_writer import pack_agent, write_deployment
@@ -69,6 +71,7 @@ def main(argv: list[str]) -> int:
     record = read_record(arguments.run, arguments.agent)
     sites = _chosen(record.seats, arguments.site)
     checks = check_record(record, limits.max_loss_per_day)
+    checks.append(regret_check(arguments.run, record.manifest, record.label, arguments.max_regret_percent))
     failed = [check for check in checks if not check.passed]
     if any(check.code not in despite for check in failed):
         reasons = "; ".join(f"{check.code}: {check.found}" for check in failed if check.code not in despite)
@@ -142,8 +145,24 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--risk", metavar="KEY=VALUE", nargs="+", action="extend", default=[], help="limits, as in conf/live/base.yaml"
     )
+    parser.add_argument(
+        "--max-regret-percent",
+        metavar="X",
+        type=_percentage,
+        help="refuse an agent whose hindsight regret, the upper end of what gridpilot exploit measured, is above X %% of the optimum",
+    )
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
     return parser
+
+
+def _percentage(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0.0 <= value < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} given, expected a number >= 0")
+    return value
 
 
 def _codes(given: Sequence[str]) -> list[str]:

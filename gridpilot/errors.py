@@ -12,6 +12,7 @@
     ├── RiskError                   a risk measure or allocation that is not defined for what it was given
     ├── ConfigError                 an unknown or ill-typed configuration value
     ├── AgentError                  an agent that cannot be found, built or run
+    │   └── PolicyError             a learned policy's folder that cannot be written or trusted
     ├── TournamentError             a run folder or schedule that cannot be used
     ├── LiveError                   live operation that cannot start or go on
     │   ├── JournalError            a journal that cannot be read, written or trusted
@@ -44,6 +45,7 @@ __all__ = [
     "MarketError",
     "MissingExtraError",
     "PlanningError",
+    "PolicyError",
     "PriceError",
     "RefusedError",
     "RiskError",
@@ -107,6 +109,10 @@ class AgentError(GridPilotError):
     """An agent that cannot be found, built or run."""
 
 
+class PolicyError(AgentError):
+    """The folder of a learned policy cannot be written or trusted."""
+
+
 class TournamentError(GridPilotError):
     """A run folder or schedule that cannot be used."""
 
@@ -161,7 +167,7 @@ class MissingExtraError(GridPilotError, ImportError):
         clone = Path(__file__).resolve().parents[1]
         if (clone / "pyproject.toml").is_file():
             pip = ".venv/bin/pip" if Path(sys.prefix) == clone / ".venv" else f"{shlex.quote(sys.executable)} -m pip"
-            command = f"{pip} install -e '.[{extra}]' in {clone}"
+            command = f"{pip} install -c constraints.txt -e '.[{extra}]' in {clone}"
         else:
             command = f"pip install 'gridpilot[{extra}]'"
         super().__init__(f"{what} needs an optional dependency: {command}")

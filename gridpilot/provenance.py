@@ -18,13 +18,14 @@ from typing import Any, Final, NamedTuple
 from gridpilot.errors import AgentError
 from gridpilot.file_access import is_installed
 
-__all__ = ["AgentFiles", "agent_files", "code_hash", "sha256", "source_of", "versions"]
+__all__ = ["POLICY_FILES", "AgentFiles", "agent_files", "code_hash", "sha256", "source_of", "versions"]
 
 _ROOMS: Final = (
     "market",
     "prices",
     "forecasting",
     "planning",
+    "policies",
     "risk",
     "agents",
     "presets.py",
@@ -38,6 +39,9 @@ _ROOMS: Final = (
     "conf/planner",
     "conf/storage",
 )  # what rows depend on; markets, prices and sites are recorded as they are composed
+_SUFFIXES: Final = (".py", ".yaml", ".json", ".safetensors")
+POLICY_FILES: Final = ("policy.json", "policy.safetensors")
+"""What a folder that holds a learned policy is known by, and is read of it."""
 _DOTTED: Final = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+")
 _FILE: Final = re.compile(r"/|\.(ya?ml|json|toml|txt|csv|parquet|zip|np[yz]|pth?|pkl|joblib|onnx)$")
 _OURS: Final = "gridpilot"
@@ -48,7 +52,7 @@ class AgentFiles(NamedTuple):
 
     root: Path  # the folder that its code is imported from
     code: dict[str, Path]  # by path below ``root``: "my_file.py", "mine/bidder.py"
-    data: dict[str, Path]  # by the parameter that names it: "climatologies.0"
+    data: dict[str, Path]  # by the parameter that names it: "climatologies.0"; "policy/policy.json", where it names their folder
     opened: dict[str, Path]  # others that it reads while it is built and reset, by path below ``root`` or, elsewhere, in full
     absent: dict[str, str]  # parameters that look like the path of a file, and there is none
 
@@ -59,7 +63,7 @@ def code_hash() -> str:
     digest = hashlib.sha256()
     for room in _ROOMS:
         place = root / room
-        found = sorted(path for path in place.rglob("*") if path.suffix in (".py", ".yaml")) if place.is_dir() else [place]
+        found = sorted(path for path in place.rglob("*") if path.suffix in _SUFFIXES) if place.is_dir() else [place]
         for path in found:
             if path.is_file():
                 digest.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes())
@@ -107,7 +111,8 @@ def agent_files(target: str, params: Mapping[str, Any], source: Path | None, ope
     """The files that an agent consists of besides the library.
 
     ``target``  its name or dotted path; ``source`` is the file of that path's module, ``None`` for a registered name.
-    ``params``  the strings among them that name a file, relative to the working directory, make ``data``; a string like
+    ``params``  the strings among them that name a file, relative to the working directory, or the folder of a learned policy, make
+                ``data``; a string like
                 ``my_file.MyPlanner`` whose module lies beside the agent's source, or in the working directory, counts as code.
     ``opened``  files that it was seen to read; those that are among the former are left out.
 
@@ -120,10 +125,13 @@ def agent_files(target: str, params: Mapping[str, Any], source: Path | None, ope
         depth = len(module.split(".")) + (source.name == "__init__.py")
         root = source.absolute().parents[depth - 1]
         modules.append(module)
-    data, absent = {}, {}
+    data: dict[str, Path] = {}
+    absent: dict[str, str] = {}
     for key, text in _strings(params):
         if ("/" in text or "." in text) and os.path.isfile(text):  # unlike Path.is_file it takes text of any length
             data[key] = Path(text)
+        elif text and os.path.isfile(os.path.join(text, POLICY_FILES[0])):
+            data |= {f"{key}/{name}": Path(text) / name for name in POLICY_FILES}
         elif _FILE.search(text):
             absent[key] = text
         elif _DOTTED.fullmatch(text):

@@ -16,6 +16,7 @@ __all__ = ["REDACTED", "redacted", "redacted_value"]
 
 REDACTED: Final = "[redacted]"
 _NAMES: Final = re.compile(r"(KEY|KEYS|TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIALS?)$", re.IGNORECASE)
+_PARTS: Final = re.compile(r"[,;\s]+")
 _SHORTEST: Final = 8  # letters and digits of a secret; less stands in texts by chance
 _PIECE: Final = 12  # letters and digits in a row by which a part of a secret is known
 
@@ -69,7 +70,12 @@ def _struck_out_of(value: Any, pieces: frozenset[str]) -> Any:
 
 
 def _of_environment() -> tuple[str, ...]:
-    return tuple(part for name, value in os.environ.items() if _NAMES.search(name) for part in re.split(r"[,;\s]+", value))
+    return tuple(part for name in os.environ if _is_secret(name) for part in _PARTS.split(os.environ.get(name, "")))
+
+
+@lru_cache(maxsize=1024)
+def _is_secret(name: str) -> bool:
+    return _NAMES.search(name) is not None
 
 
 @lru_cache(maxsize=8)

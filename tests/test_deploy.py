@@ -16,6 +16,7 @@ import yaml
 
 from gridpilot import deploy
 from gridpilot.errors import ConfigError, DeploymentError, TournamentError
+from gridpilot.hindsight import exploit_command
 from gridpilot.live.deployment import load_deployment
 from gridpilot.tournament import tournament_command
 from gridpilot.tournament.fitness import CODES
@@ -220,7 +221,9 @@ SPOILT: dict[str, tuple[Callable[[], object], str]] = {
         lambda: alter(first, "profit", -200.5),
         r"at worst a loss of 200\.5 \$, episode \d+ at gpu; a loss of 200 is allowed",
     ),
+    "regret": (lambda: None, "not measured, which gridpilot exploit run --agent mine does"),
 }
+LIMITS = {"daily_loss": ["--risk", "max_loss_per_day=200"], "regret": ["--max-regret-percent", "5"]}
 
 
 def test_every_code_is_tried() -> None:
@@ -231,7 +234,7 @@ def test_every_code_is_tried() -> None:
 def test_what_speaks_against_an_agent_is_overridden_by_name_only(place: Path, quick: None, code: str) -> None:
     spoil, message = SPOILT[code]
     spoil()
-    arguments = ["--agent", "mine", *(["--risk", "max_loss_per_day=200"] if code == "daily_loss" else [])]
+    arguments = ["--agent", "mine", *LIMITS.get(code, [])]
     reason = refused(*arguments)
     assert re.match(f"mine is not deployed: .*{code}: {message}", reason)
     assert f"{code}: " in refused(*arguments, "--despite", ",".join(set(CODES) - {code}))
@@ -242,6 +245,24 @@ def test_what_speaks_against_an_agent_is_overridden_by_name_only(place: Path, qu
     loaded = load_deployment(Path("site"))
     assert [override.code for override in loaded.record.despite] == named.split(",")
     assert any(warning.startswith(f"deployed despite {code}: ") for warning in loaded.warnings)
+
+
+def test_regret_that_was_measured_is_shown_and_held_to_a_limit(
+    place: Path, quick: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert exploit_command.main(["run", "--agent", "mine", "--episodes", "2"]) == 0
+    capsys.readouterr()
+    assert deploy.main(["run", "--agent", "mine", "--out", "site", "--json", "--max-regret-percent", "100"]) == 0
+    check = json.loads(capsys.readouterr().out)["checks"][-1]
+    assert check["code"] == "regret"
+    assert check["passed"]
+    assert re.fullmatch(r"\d+\.\d to \d+\.\d % of the optimum, \d+ seat-days; 100 is allowed", check["found"])
+    assert re.search(
+        r"not deployed: regret: .* of the optimum, .*; 0 is allowed", refused("--agent", "mine", "--max-regret-percent", "0")
+    )
+    assert "regret: not measured" in refused("--agent", "warm", "--max-regret-percent", "100")
+    with pytest.raises(SystemExit):
+        deploy.main(["run", "--agent", "mine", "--max-regret-percent", "-1"])
 
 
 def test_limits_may_be_reached(place: Path, quick: None) -> None:

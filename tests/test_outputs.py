@@ -10,6 +10,7 @@ import pytest
 
 from gridpilot.backtest import backtest_command
 from gridpilot.cli import main
+from gridpilot.hindsight import exploit_command
 from gridpilot.prices import calibrate_command, simulate_command
 from gridpilot.tournament import climatology_command, inspection, report_command
 
@@ -20,6 +21,7 @@ WORK = (
     (climatology_command, "learn_climatology"),
     (inspection, "inspect_spec"),
     (report_command, "read_run"),
+    (exploit_command, "read_played_run"),
 )
 
 
@@ -42,6 +44,7 @@ WORK = (
         ["tournament", "out=/proc/run"],
         ["report", "taken", "--out", "/dev/full"],
         ["report", "taken", "--out", "folder"],
+        ["exploit", "taken", "--out", "folder"],
         ["deploy", "taken", "--agent", "mpc", "--out", "taken/below"],
     ],
 )

@@ -23,13 +23,13 @@ LINKED = ("agents", "conf", "envs")
 # A room may import the rooms of the rows above its own, and itself.
 ORDER = (
     ("market", "series"),
-    ("prices", "forecasting", "planning", "equilibrium", "risk"),
+    ("prices", "forecasting", "planning", "equilibrium", "risk", "policies"),
     ("setup",),
     ("agents",),
     ("audit",),
     ("envs", "by_hand"),
-    ("tournament", "training", "live", "backtest", "validation"),
-    ("simulation",),
+    ("tournament", "live", "backtest", "validation"),
+    ("simulation", "hindsight", "training"),
     ("insight", "benchmark", "deploy", "warm_up", "cli"),
     ("__main__",),
 )
@@ -83,6 +83,8 @@ HEAVY = {
     "skfolio",
     "sklearn",
     "streamlit",
+    "safetensors",
+    "stable_baselines3",
     "torch",
     "xgboost",
 }
@@ -239,17 +241,28 @@ SURFACE: dict[str, set[str]] = {
         "run_backtest",
         "run_tournament",
         "simulate_prices",
+        "train",
     },
     "gridpilot.agents": set(),
     "gridpilot.audit": set(),
     "gridpilot.backtest": set(),
     "gridpilot.benchmark": set(),
-    "gridpilot.envs": {"MarketEnv", "MarketParallelEnv", "MarketVectorEnv", "parallel_env"},
+    "gridpilot.envs": {
+        "MarketEnv",
+        "MarketParallelEnv",
+        "MarketVectorEnv",
+        "decode",
+        "decode_seats",
+        "encode",
+        "encode_seats",
+        "parallel_env",
+    },
     "gridpilot.forecasting": {"CHANNELS", "QUANTILE_LEVELS", "Forecast", "Forecaster", "Row", "build_forecaster"},
     "gridpilot.insight": set(),
     "gridpilot.live": set(),
     "gridpilot.market": set(),
     "gridpilot.equilibrium": set(),
+    "gridpilot.hindsight": set(),
     "gridpilot.simulation": set(),
     "gridpilot.validation": set(),
     "gridpilot.planning": {
@@ -263,6 +276,7 @@ SURFACE: dict[str, set[str]] = {
         "Planner",
     },
     "gridpilot.series": {"ReadOptions", "Reading", "read"},
+    "gridpilot.policies": {"Layout", "Policy", "load_policy", "save_policy"},
     "gridpilot.prices": {
         "CHANNELS",
         "CapacityConfig",
@@ -287,6 +301,7 @@ SURFACE: dict[str, set[str]] = {
         "value_at_risk",
     },
     "gridpilot.tournament": set(),
+    "gridpilot.training": {"train"},
 }
 
 

@@ -19,16 +19,9 @@ def _wrong(question: Question, box: Toolbox) -> list[Statement]:
         return [say("No engine has begun to work with this journal: it holds {n} records.", n=f"{s}/records_count")]
     if alarm["raised"]:
         told = [say("Yes: as of {t}, alarms that are raised: {n}.", t=f"{a}/as_of_at", n=f"{a}/raised_count")]
-        for i, one in enumerate(alarm["raised"]):
-            times = ", counted {n} times" if one["times_count"] else ""
-            places: dict[str, Place] = {
-                "a": f"{a}/raised/{i}/alarm",
-                "s": f"{a}/raised/{i}/severity",
-                "m": f"{a}/raised/{i}/meaning",
-            }
-            if times:
-                places["n"] = f"{a}/raised/{i}/times_count"
-            told.append(say(f"Alarm {{a}} ({{s}}): {{m}}{times}.", **places))
+        for i in range(len(alarm["raised"])):
+            places: dict[str, Place] = {name[0]: f"{a}/raised/{i}/{name}" for name in ("alarm", "severity", "meaning", "found")}
+            told.append(say("Alarm {a} ({s}). {m}: {f}.", **places))
     else:
         told = [say("No: as of {t}, alarms that are raised: {n}.", t=f"{a}/as_of_at", n=f"{a}/raised_count")]
     told += _now(s, status)

@@ -117,12 +117,12 @@ class AcceptedRows:
         if not isinstance(entry, Mapping):
             return RefusedRow(None, "row_unreadable", f"expected an object, got {type(entry).__name__}", _shorten(entry))
         stamp = entry.get("timestamp")
+        known = self._values.get(stamp) if isinstance(stamp, str) and len(stamp) <= LONGEST_FIELD else None
+        if known is not None and known == _prices(entry):
+            return None
         at = None
         try:
             at = parse_time(stamp)
-            known = self._values.get(stamp)
-            if known is not None and known == _prices(entry):
-                return None
             if _mark(entry) in self._hopeless:
                 return None
             return PriceRow(at, *(_number(entry.get(field), name) for field, name in zip(PRICE_FIELDS, CHANNELS, strict=True)))

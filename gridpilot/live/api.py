@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from types import MappingProxyType
 from typing import Any, Final, Literal
 
@@ -150,6 +151,11 @@ def parse_time(text: Any) -> datetime:
         raise ValueError(f"timestamp is {text!r:.60}, expected ISO 8601 text")
     if len(text) > _LONGEST_TIME:
         raise ValueError(f"timestamp has {len(text)} characters, expected ISO 8601 text")
+    return _parsed(text)
+
+
+@lru_cache(maxsize=4096)  # a reading repeats the rows of the one before
+def _parsed(text: str) -> datetime:
     try:
         parsed = datetime.fromisoformat(text)
     except ValueError as error:

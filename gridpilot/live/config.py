@@ -8,6 +8,7 @@ from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
+from gridpilot.live.alerts_config import AlertsConfig
 from gridpilot.live.api import TICK
 
 __all__ = ["FINGERPRINT", "LiveConfig", "RiskLimits", "Timing", "check_journal"]
@@ -85,6 +86,7 @@ class LiveConfig(BaseModel):
     twin: bool
     seed: NonNegativeInt
     risk: RiskLimits
+    alerts: AlertsConfig
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """A deployment folder: an agent as it was evaluated, with all that running it needs, every file under a hash.
 
     deployment.json   what was deployed, from which run, in spite of what, and the SHA-256 of every other file
-    agent.yaml        target and parameters; a parameter that is a file's name here, ``policy/...``, stands for that file
+    agent.yaml        target and parameters; a parameter that is the name of a file or folder here, ``policy/...``, stands for it
     policy/           the agent's own files: its source and what its parameters point to; first on ``sys.path`` when it is loaded
     site.yaml         the sites it was evaluated on, as in ``conf/site``
     risk.yaml         the limits that live operation holds it to
@@ -206,7 +206,9 @@ def _agent(folder: Path, contents: Mapping[str, bytes]) -> dict[str, Any]:
                 return {key: resolve(item) for key, item in value.items()}
             case list():
                 return [resolve(item) for item in value]
-            case str() if value.startswith(f"{POLICY}/") and value in contents:
+            case str() if value.startswith(f"{POLICY}/") and any(
+                name == value or name.startswith(f"{value}/") for name in contents
+            ):
                 return str(folder / value)
         return value
 

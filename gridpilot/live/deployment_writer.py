@@ -79,7 +79,8 @@ def write_deployment(
 def pack_agent(target: str, params: Mapping[str, Any], data: Mapping[str, Path]) -> tuple[dict[str, Any], dict[str, Path]]:
     """An agent with the files its parameters point to moved into ``policy``: ``({target, params}, {name in policy: file})``.
 
-    ``data`` gives the file of each parameter by its dotted path. Files of one name are numbered. Raises
+    ``data`` gives the file of each parameter by its dotted path, or the files of a folder by that path, a slash and their names. Files and
+    folders of one name are numbered. Raises
     :class:`~gridpilot.errors.DeploymentError` for a parameter that looks like a key.
     """
     names: dict[str, Path] = {}
@@ -87,6 +88,9 @@ def pack_agent(target: str, params: Mapping[str, Any], data: Mapping[str, Path])
     def pack(value: Any, key: str) -> Any:
         if key in data:
             return f"{POLICY}/{_name_for(data[key], names)}"
+        inside = {name.removeprefix(f"{key}/"): path for name, path in data.items() if name.startswith(f"{key}/")}
+        if inside:
+            return f"{POLICY}/{_folder_for(inside, names)}"
         if isinstance(value, Mapping):
             return {name: pack(item, f"{key}.{name}" if key else str(name)) for name, item in value.items()}
         if isinstance(value, list | tuple):
@@ -120,6 +124,16 @@ def _name_for(file: Path, names: dict[str, Path]) -> str:
     while names.setdefault(name, file) != file:
         number += 1
         name = f"{file.stem}-{number}{file.suffix}"
+    return name
+
+
+def _folder_for(inside: Mapping[str, Path], names: dict[str, Path]) -> str:
+    own = next(iter(inside.values())).absolute().parent.name
+    name, number = own, 1
+    while any(names.get(f"{name}/{file}", path) != path for file, path in inside.items()):
+        number += 1
+        name = f"{own}-{number}"
+    names.update({f"{name}/{file}": path for file, path in inside.items()})
     return name
 
 

@@ -41,6 +41,7 @@ LOOK_S: Final = 1.0  # wall s between two looks for a halt while nothing else is
 LOOKS: Final = 15  # at the most, in one such pause
 FOREIGN: Final = "foreign_command"
 LONG_AGO: Final = 0.5  # of a tick's wall length, after which prices are read again before anything is switched on by them
+ASK_AT: Final = 0.75  # of it, after which the venue is asked what runs, so that the next row need not wait for the answer
 GIVE_UP: Final = 0.8  # of a tick's wall length, after which a command is not repeated any more
 
 
@@ -121,6 +122,7 @@ class Engine:
         self._checked = self._seen = self.clock.monotonic()
         self._look_again: float | None = None  # when to read back once more, after a command that did not go smoothly
         self._intent: tuple[dict[str, Any], PriceRow] | None = None  # the last command, and the row it is for
+        self._steered: bool | None = None  # whether others steer the site, since the last decision; None: not asked yet
         newest = self.accepted.newest
         assert newest is not None
         self.watch.started(session.body, newest)
@@ -163,6 +165,8 @@ class Engine:
             self._resolve()
         elif self._look_again is not None and self.clock.monotonic() >= self._look_again:
             self._read_once_more()
+        elif self.sends and self._steered is None and self.clock.monotonic() >= self.agenda.arrived + ASK_AT * self.timing.tick:
+            self._steered = self._is_steered_by_others()
 
     def _read(self) -> bool:
         """Read prices and take what is acceptable; whether there is a newer row than before."""
@@ -178,7 +182,7 @@ class Engine:
             return False
         before = self.controller.observer.newest
         self.controller.observer.add(rows)
-        self._write([("rows", {"rows": [row_to_json(row) for row in rows]})])
+        self._write([("rows", {"rows": [row_to_json(row) for row in rows]})], hurried=True)
         if self.controller.observer.newest == before:
             return False
         self.agenda.arrive(self.clock.monotonic())
@@ -219,8 +223,11 @@ class Engine:
         causes = trigger.causes
         # The first command of a halt waits for nothing; the later ones find out who switches on what is to be off.
         off = trigger.kind == "halt" and self.controller.observer.counts == self.controller.facility.off
-        if self.sends and (trigger.kind == "row" or off) and self.execution.certain and self._is_steered_by_others():
-            causes = (*causes, FOREIGN)
+        if self.sends and (trigger.kind == "row" or off) and self.execution.certain:
+            steered = self._is_steered_by_others() if off or self._steered is None else self._steered
+            causes = (*causes, FOREIGN) if steered else causes
+        if not trigger.held:
+            self._steered = None
         decision = self.controller.decide(trigger.kind, trigger.at, causes)
         fresh = trigger.kind == "row" and self.clock.now() - trigger.at <= FRESH
         command = f"{format_time(trigger.at)} {trigger.kind}"
@@ -230,7 +237,7 @@ class Engine:
             intent = {"at": format_time(trigger.at), "command": command, "counts": counts_to_json(decision.counts), "attempt": 1}
             records.append(("intent", intent))
             self._intent = (intent, row)
-        self.journal.append(records, at=self.clock.now())
+        self.journal.append(records, at=self.clock.now(), hurried=True)
         self.agenda.decided(trigger, row)
         self._rows += trigger.kind == "row"
         if send:
@@ -241,14 +248,17 @@ class Engine:
             result = Result("shadow", decision.counts, 0, 0.0, 0, "", (True,) * len(decision.counts))
         self._note(decision, result, command, fresh)
 
-    def _is_steered_by_others(self) -> bool:
-        """Whether other machines run than the venue last confirmed, though nothing was sent since; that is told and written down."""
+    def _is_steered_by_others(self) -> bool | None:
+        """Whether other machines run than the venue last confirmed, though nothing was sent since; that is told and written down.
+
+        None where the venue does not tell.
+        """
         before = self.execution.counts
         try:
             counts = self.execution.reconcile()
         except VenueError as error:  # the command goes out all the same, and is read back
             self._api("down", str(error))
-            return False
+            return None
         if counts == before:
             return False
         foreign = not self.execution.may_be_late(counts)
@@ -392,9 +402,9 @@ class Engine:
             self.journal.append([("api", {"state": state, "message": message[:300]})], at=self.clock.now())
             self.watch.api(state, message)
 
-    def _write(self, records: Sequence[tuple[str, dict[str, Any]]]) -> None:
+    def _write(self, records: Sequence[tuple[str, dict[str, Any]]], *, hurried: bool = False) -> None:
         """Append to the journal, and let the replica read it; a decision that it makes otherwise is drift."""
-        self.journal.append(records, at=self.clock.now())
+        self.journal.append(records, at=self.clock.now(), hurried=hurried)
         self._follow()
 
     def _follow(self) -> None:

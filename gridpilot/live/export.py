@@ -20,7 +20,7 @@ from gridpilot.live.ledger import BOOKED, earned_of
 from gridpilot.live.recovery import recover
 from gridpilot.spreadsheets import as_text
 
-__all__ = ["EXPORTS", "write_export"]
+__all__ = ["EXPORTS", "refuse_own_files", "write_export"]
 
 DECISION_HEADING: Final = (
     "time", "site", "kind", "reason", "causes", *PRICE_FIELDS, *CLASSES, "power_w", "revenue_api_dollars",
@@ -36,13 +36,18 @@ def write_export(journal: Journal, what: str, out: str, *, kinds: Collection[str
     if out == "-":
         return _write(journal, what, sys.stdout, kinds)
     path = Path(out)
-    own = [journal.path.with_name(journal.path.name + end) for end in ("", "-wal", "-shm", ".lock", ".head", ".reserve")]
-    if path.resolve() in [each.resolve() for each in own] or (path.exists() and path.samefile(journal.path)):
-        raise JournalError(f"{path} is the journal itself, or part of it; expected another file to export to")
+    refuse_own_files(journal.path, path)
     if path.exists() and not force:
         raise JournalError(f"{path} is there already; --force replaces it")
     with replacing(path, JournalError, mode=0o600) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
         return _write(journal, what, file, kinds)
+
+
+def refuse_own_files(journal: Path, out: Path) -> None:
+    """Raise :class:`~gridpilot.errors.JournalError` where a file to be written is the journal, or one of those beside it."""
+    own = [journal.with_name(journal.name + end) for end in ("", "-wal", "-shm", ".lock", ".head", ".reserve", ".alerts")]
+    if out.resolve() in [each.resolve() for each in own] or (out.exists() and journal.exists() and out.samefile(journal)):
+        raise JournalError(f"{out} is the journal itself, or part of it; expected another file to write to")
 
 
 def _write(journal: Journal, what: str, file: TextIO, kinds: Collection[str] | None) -> int:

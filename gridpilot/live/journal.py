@@ -119,8 +119,13 @@ class Journal:
             self._database.close()
             raise
 
-    def append(self, records: Sequence[tuple[str, Mapping[str, Any]]], *, at: datetime) -> tuple[Record, ...]:
-        """Write ``(kind, body)`` records, all or none, without keys; they are on disk when this returns."""
+    def append(
+        self, records: Sequence[tuple[str, Mapping[str, Any]]], *, at: datetime, hurried: bool = False
+    ) -> tuple[Record, ...]:
+        """Write ``(kind, body)`` records, all or none, without keys; they are on disk when this returns.
+
+        Where it is ``hurried`` the head is not noted beside it: the next that is not notes it.
+        """
         stamp = at.astimezone(UTC).isoformat()
         texts = [(kind, _canonical(kind, redacted_value(body))) for kind, body in records]
         if self._follows is None:
@@ -131,7 +136,7 @@ class Journal:
             if LAST_WORDS.isdisjoint(kind for kind, _ in texts) or not self._may_go_on(error):
                 raise
             written = self._append(stamp, at, texts)
-        if written and self._follows:
+        if written and self._follows and not hurried:
             with contextlib.suppress(OSError):  # the records are on disk, and a note that is behind them raises no false alarm
                 write_note(self._place, self._note())
         return tuple(written)

@@ -70,6 +70,7 @@ def result_to_json(result: Result) -> dict[str, Any]:
         "counts": counts_to_json(result.counts),
         "confirmed": list(result.confirmed),
         "attempts": result.attempts,
+        "mismatches": result.mismatches,
         "latency": round(result.latency, 6),
         "message": result.message,
     }

@@ -10,6 +10,7 @@ import signal
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Annotated, Any, Final, TextIO
@@ -27,6 +28,7 @@ __all__ = ["main"]
 
 OTHERS: Final = {
     **dict.fromkeys(("status", "halt", "resume", "verify", "export"), "gridpilot.live.operations"),
+    "report": "gridpilot.live.report_command",
     "register": "gridpilot.live.register_command",
 }
 KEY_VARIABLE: Final = "MARA_API_KEY"
@@ -60,7 +62,7 @@ def main(argv: list[str]) -> int:
     """Run the command with Hydra overrides. Raises :class:`~gridpilot.errors.LiveError` where the engine cannot start."""
     if argv and argv[0] in OTHERS:
         module = importlib.import_module(OTHERS[argv[0]])
-        return int(module.main(argv[1:] if argv[0] == "register" else argv))
+        return int(module.main(argv[1:] if argv[0] in ("register", "report") else argv))
     if argv and re.fullmatch(r"[a-z]+", argv[0]):
         raise ConfigError(f"live: there is no {argv[0]!r}, expected {', '.join(OTHERS)}, or overrides such as live=stand_in")
     argv = [_fingerprint_as_text(argument) for argument in argv]
@@ -130,11 +132,13 @@ def _pilot(settings: LiveRun) -> Pilot:
 
 def _operate(live: LiveConfig, pilot: Pilot, keys: Sequence[SecretStr], *, lines: TextIO | None) -> int:
     from gridpilot.agents.seating import AgentSpec
+    from gridpilot.live.alert_channels import channels_of
+    from gridpilot.live.alerts import Alerts
     from gridpilot.live.engine import Engine
     from gridpilot.live.journal import Journal
     from gridpilot.live.live_table import Heading, LiveTable
     from gridpilot.live.lock import sole_engine
-    from gridpilot.live.logs import configure
+    from gridpilot.live.logs import Redaction, configure
     from gridpilot.live.memory import release_compiler
     from gridpilot.live.metrics import Metrics, MetricsServer
     from gridpilot.live.open_venue import find_venue, open_venue
@@ -142,6 +146,7 @@ def _operate(live: LiveConfig, pilot: Pilot, keys: Sequence[SecretStr], *, lines
     from gridpilot.live.watch import Watch
     from gridpilot.market.compilation import start_without_blas
 
+    channels = channels_of(live.alerts, os.environ)
     release_compiler()  # before and after, so that the pages of its import and of its start are never there together
     start_without_blas()
     release_compiler()
@@ -164,10 +169,9 @@ def _operate(live: LiveConfig, pilot: Pilot, keys: Sequence[SecretStr], *, lines
         metrics = Metrics(wall)
         limits = {"heartbeat_limit": max(5.0, venue.timing.tick), "correct_limit": max(15.0, 3.0 * venue.timing.tick)}
         venue.observe_calls(metrics.called)
+        feed_limit = live.risk.fallback_after * TICK.total_seconds()
         if live.metrics_port is not None:
-            server = stack.enter_context(
-                MetricsServer(metrics, live.metrics_port, feed_limit=live.risk.fallback_after * TICK.total_seconds(), **limits)
-            )
+            server = stack.enter_context(MetricsServer(metrics, live.metrics_port, feed_limit=feed_limit, **limits))
             print(f"gridpilot live: http://127.0.0.1:{server.port}/metrics and /health", file=sys.stderr)
         table = None
         if shown:
@@ -175,11 +179,23 @@ def _operate(live: LiveConfig, pilot: Pilot, keys: Sequence[SecretStr], *, lines
             stack.enter_context(table)
         watch = Watch(log, metrics, monotonic=wall, table=table, lines=lines, **limits)
         engine = Engine(venue, [AgentSpec(pilot.target, pilot.params)], live, journal, watch, origin=pilot.origin)
-        with _signals(engine):
+        with contextlib.ExitStack() as beside, _signals(engine):
+            if channels:
+                beside.enter_context(
+                    Alerts(
+                        live.alerts, channels, live.journal, health=partial(metrics.health, feed_limit=feed_limit, **limits),
+                        now=venue.clock.now, log=log, told=metrics.alert, redaction=Redaction(keys), poll=_look_every(venue.timing.tick),
+                    )
+                )  # fmt: skip
             engine.run()
         if not lines:
             stack.callback(_say_where, live.journal, journal.head)
     return 0
+
+
+def _look_every(tick: float) -> float:
+    """Wall seconds between two looks at what is wrong, of ticks of so many."""
+    return min(15.0, max(0.5, tick / 20.0))
 
 
 def _say_where(path: Path, head: tuple[int, str]) -> None:

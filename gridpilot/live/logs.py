@@ -43,6 +43,9 @@ EVENTS: Final[Mapping[str, Level]] = MappingProxyType(
         "mismatch": "error",  # the venue reports other counts than it confirmed
         "drift": "error",  # the replica decided differently from the same journal
         "skew": "warning",  # the venue's clock and this one differ
+        "alert": "info",  # somebody is told of an alarm, or that it is over
+        "alert_failed": "warning",  # a channel takes none; told once, until it takes one again
+        "alert_restored": "info",
         "stopped": "info",
     }
 )

@@ -61,6 +61,7 @@ class Health:
     reason: str | None  # of the last decision
     outcome: str | None  # status of the last command
     availability: float | None  # ticks with a fresh, feasible decision, as a share; None before the first
+    clock_skew: float | None = None  # s, the venue's clock minus this one's; None where it is not known
 
 
 class Metrics:
@@ -75,6 +76,7 @@ class Metrics:
         self._clock = clock
         self._heartbeat_at = self._correct_at = clock()
         self._feed_age: float | None = None
+        self._skew_s: float | None = None
         self._halted = self._breaker_open = False
         self._drift = self._cycles = self._ticks = self._fresh = 0
         self._last: CycleReport | None = None
@@ -137,6 +139,7 @@ class Metrics:
         self._sending = gauge("sending", "1 in live mode, 0 in shadow mode, which never sends")
         self._calls = counter("calls_total", "Calls to the API", ("endpoint", "result"))
         self._call_duration = histogram("call_duration_seconds", "Calls to the API", ("endpoint",), buckets=CALL_BUCKETS)
+        self._alerts = counter("alerts_total", "Alerts, by channel and by what became of them", ("channel", "result"))
         gauge("build_info", "1, with the version", ("version",)).labels(__version__).set(1)
 
     def cycle(self, report: CycleReport) -> None:
@@ -199,11 +202,16 @@ class Metrics:
 
     def skew(self, seconds: float) -> None:
         """The venue's clock minus this one's."""
+        self._skew_s = seconds if math.isfinite(seconds) else None
         self._skew.set(seconds)
 
     def mismatch(self) -> None:
         """The venue reported other counts than it had confirmed."""
         self._mismatches.inc()
+
+    def alert(self, channel: str, result: str) -> None:
+        """An alert was sent by ``channel``, failed, was refused there, or was given up; told by a thread of its own."""
+        self._alerts.labels(self._label("channel", channel), self._label("result", result)).inc()
 
     def earned(self, earned: Earned) -> None:
         """What was earned turned out to be other than a cycle had said."""
@@ -238,6 +246,7 @@ class Metrics:
             reason=last.reason if last else None,
             outcome=last.status if last else None,
             availability=self._fresh / self._ticks if self._ticks else None,
+            clock_skew=self._skew_s,
         )
 
     def _money(self, report: CycleReport) -> None:

@@ -18,6 +18,7 @@ from gridpilot.live.journal import Journal
 from gridpilot.live.ledger import total_profit
 from gridpilot.live.lock import is_locked, lock_path
 from gridpilot.live.recovery import last_state
+from gridpilot.live.trail import power_w
 
 __all__ = ["power_of", "print_status", "read_status"]
 
@@ -67,7 +68,7 @@ def read_status(journal: Journal) -> dict[str, Any]:
         "pending": decided is not None and (told is None or told.seq < decided.seq),
         "outcome": None if outcome is None else {k: outcome[k] for k in ("at", "status", "counts", "message")},
         "counts": counts,
-        "power_w": None if counts is None or last is None else _power_w(last["sites"], counts),
+        "power_w": None if counts is None or last is None else power_w(last, counts),
         "read_back": runs is not None and runs is read,
         "classes": [] if last is None else [kind["name"] for kind in last["sites"][0]["fleet"]],
         "day": None if outcome is None or state is None else {"date": state["day"], "profit": state["day_profit"]},
@@ -89,14 +90,7 @@ def power_of(journal: Journal) -> int | None:
     off = journal.last("off")
     if off is not None and off.body["confirmed"] and (runs is None or off.seq > runs.seq):
         return 0
-    return None if session is None or runs is None else _power_w(session.body["sites"], runs.body["counts"])
-
-
-def _power_w(sites: list[dict[str, Any]], counts: list[list[int]]) -> int:
-    """W that these machines draw; the facility may have changed since they were counted."""
-    fleets = [[kind["power_w"] for kind in site["fleet"]] for site in sites]
-    pairs = zip(fleets, counts, strict=False)
-    return sum(n * power for fleet, each in pairs for n, power in zip(each, fleet, strict=False))
+    return None if session is None or runs is None else power_w(session.body, runs.body["counts"])
 
 
 def _describe(status: dict[str, Any], path: Path) -> list[tuple[str, Text]]:

@@ -13,13 +13,15 @@ from typing import Any, Final, NamedTuple
 import numba
 import numpy as np
 
+from gridpilot.market.auction import VOLUME
 from gridpilot.market.compilation import inline_kernel, kernel, leaf_kernel, parallel_kernel
 from gridpilot.market.physics import COP, N_CONTEXT, P_FREE, build_curve, fill_up, own_bid
 from gridpilot.market.units import TICKS_PER_DAY, TICKS_PER_WEEK
 
-__all__ = ["LAGS", "N_LEVELS", "Field", "encode_parallel", "encode_range", "fields", "n_fields", "update_levels"]
+__all__ = ["LAGS", "N_LEVELS", "Field", "encode_parallel", "encode_range", "encode_rows", "fields", "n_fields", "update_levels"]
 
 BOUND: Final = 10.0  # every entry lies in [-BOUND, BOUND]
+HOUR: Final = 12  # ticks
 LAGS: Final = (1, 2, 3, 6, 12, 36, 144)  # ticks, of the energy price
 _N_LAGS: Final = len(LAGS)
 _LAGS: Final = np.array(LAGS)
@@ -161,20 +163,24 @@ def encode_range(
         np.empty((n_blocks, n)), np.empty((n_blocks, n)), np.empty(_PUBLIC + _N_LAGS, dtype=np.float32),
     )  # fmt: skip
     _encode(
-        first, last, plant, class_kw, output, product, capacity_kw, prices, ambient, capacity, now, start, zero, levels,
-        machine_kw, storage, last_price, totals, outcome, seats, out, scratch,
+        first, last, plant, class_kw, output, product, capacity_kw, prices, ambient[now], capacity[now], capacity[max(now - HOUR, 0)],
+        now, start, zero, levels, machine_kw, storage, last_price, totals[:, VOLUME], outcome, seats, out, scratch,
     )  # fmt: skip
 
 
 @leaf_kernel
 def _encode(
-    first: int, last: int, plant: Any, class_kw: Any, output: Any, product: Any, capacity_kw: float, prices: Any, ambient: Any,
-    capacity: Any, now: int, start: Any, zero: int, levels: Any, machine_kw: Any, storage: Any, last_price: Any, totals: Any,
+    first: int, last: int, plant: Any, class_kw: Any, output: Any, product: Any, capacity_kw: float, prices: Any,
+    ambient: Any,  # (B,)
+    capacity: Any,  # (B,)
+    capacity_before: Any,  # (B,) an hour ago
+    now: int, start: Any, zero: int, levels: Any, machine_kw: Any, storage: Any, last_price: Any,
+    volume: Any,  # (B,) kW
     outcome: Any, seats: Any, out: Any, scratch: tuple[Any, ...],
 ) -> None:  # fmt: skip
     curve_kw, curve_price, curve_tag, context, bid_kw, bid_price, public = scratch
     n_classes, n_blocks = class_kw.shape[1], curve_kw.shape[1]
-    present, hour = prices[now], max(now - 12, 0)
+    present, hour = prices[now], max(now - HOUR, 0)
     for b in range(first, last):
         size, energy = levels[b, 1], prices[now, b, 0]
         tick = (start[b] + now - zero) % TICKS_PER_WEEK
@@ -189,12 +195,12 @@ def _encode(
         public[7] = _bounded(levels[b, 2] / size)
         public[8] = _relative(prices[now, b, 1] - levels[b, 3], max(0.25 * levels[b, 3], _LEAST_PRICE))
         public[9] = _relative(prices[now, b, 2] - levels[b, 4], max(0.25 * levels[b, 4], _LEAST_PRICE))
-        public[10] = 2.0 * capacity[now, b] - 1.0
-        public[11] = capacity[now, b] - capacity[hour, b]
-        public[12] = _bounded((ambient[now, b] - 20.0) / 20.0)
+        public[10] = 2.0 * capacity[b] - 1.0
+        public[11] = capacity[b] - capacity_before[b]
+        public[12] = _bounded((ambient[b] - 20.0) / 20.0)
         public[13] = _relative(last_price[b], size)
         public[14] = _relative(last_price[b] - prices[max(now - 1, 0), b, 0], size)
-        public[15] = 2.0 * totals[b, 2] / capacity_kw - 1.0 if capacity_kw > 0.0 else 0.0
+        public[15] = 2.0 * volume[b] / capacity_kw - 1.0 if capacity_kw > 0.0 else 0.0
         public[16] = _bounded(math.log10(size) + 2.0)
         for j in range(_N_LAGS):
             public[_PUBLIC + j] = _relative(prices[max(now - _LAGS[j], 0), b, 0], size)
@@ -204,7 +210,7 @@ def _encode(
                 out[b, s, j] = public[j]
             site, grid = plant[i], max(plant[i].grid_kw, 1e-9)
             build_curve(
-                plant, class_kw, output, product, i, machine_kw, storage, present, b, ambient[now, b], last_price[b], levels[b, MEAN],
+                plant, class_kw, output, product, i, machine_kw, storage, present, b, ambient[b], last_price[b], levels[b, MEAN],
                 levels[b, MEAN], machine_kw, True, curve_kw, curve_price, curve_tag, context,
             )  # fmt: skip
             used = own_bid(curve_kw, curve_price, context, i, site.grid_kw, bid_kw, bid_price)
@@ -227,6 +233,55 @@ def _encode(
             for k in range(n_blocks):
                 out[b, s, at + k] = _bounded(bid_kw[k, i] / grid)
                 out[b, s, at + n_blocks + k] = _relative(bid_price[k, i], size)
+
+
+@kernel
+def encode_rows(
+    plant: Any,  # (D,) PLANT
+    class_kw: Any,  # (D, C)
+    output: Any,  # (D, C)
+    product: Any,  # (D, C)
+    capacity_kw: float,
+    site: Any,  # (M,) row of plant
+    market: Any,  # (M,) row of what is public
+    prices: Any,  # (h, P, 3) oldest first; the last row is this tick's
+    ambient: Any,  # (P,)
+    capacity: Any,  # (P,)
+    capacity_before: Any,  # (P,) an hour ago
+    week_tick: Any,  # (P,)
+    levels: Any,  # (P, N_LEVELS)
+    last_price: Any,  # (P,)
+    volume: Any,  # (P,) kW sold in the last tick
+    machine_kw: Any,  # (M, C)
+    storage: Any,  # (M, 2)
+    outcome: Any,  # (M, N_OUTCOME)
+    out: Any,  # (M, D) float32
+) -> None:
+    """Encode what each of M seats sees that are spread over markets in any way: bit for bit what :func:`encode_range` gives."""
+    d, n_classes = class_kw.shape
+    n_blocks, first = 2 * n_classes + 3, max(len(prices) - LAGS[-1] - 1, 0)  # of the past nothing older is looked at
+    scratch = (
+        np.empty((d, n_blocks)), np.empty((d, n_blocks)), np.empty((d, n_blocks), dtype=np.int64), np.empty((d, N_CONTEXT)),
+        np.empty((n_blocks, d)), np.empty((n_blocks, d)), np.empty(_PUBLIC + _N_LAGS, dtype=np.float32),
+    )  # fmt: skip
+    past, own_levels = np.empty((len(prices) - first, 1, 3)), np.empty((1, N_LEVELS))
+    own_machines, own_storage, own_outcome = np.empty((1, d, n_classes)), np.empty((1, d, 2)), np.empty((1, d, outcome.shape[1]))
+    seat, vector = np.empty((1, 1), dtype=np.int64), np.empty((1, 1, out.shape[1]), dtype=np.float32)
+    now, shown = len(past) - 1, -1
+    for m in range(len(site)):
+        i, p = site[m], market[m]
+        if p != shown:
+            past[:, 0] = prices[first:, p]
+            own_levels[0] = levels[p]
+            shown = p
+        seat[0, 0] = i
+        own_machines[0, i], own_storage[0, i], own_outcome[0, i] = machine_kw[m], storage[m], outcome[m]
+        _encode(
+            0, 1, plant, class_kw, output, product, capacity_kw, past, ambient[p : p + 1], capacity[p : p + 1],
+            capacity_before[p : p + 1], now, week_tick[p : p + 1], now, own_levels, own_machines, own_storage, last_price[p : p + 1],
+            volume[p : p + 1], own_outcome, seat, vector, scratch,
+        )  # fmt: skip
+        out[m] = vector[0, 0]
 
 
 @parallel_kernel

@@ -84,7 +84,7 @@ class TournamentConfig(BaseModel):
     evaluation_offset: PositiveInt
     ticks: PositiveInt
     history: NonNegativeInt
-    lineups: list[Literal["mixed", "self", "alone"]]
+    lineups: list[Literal["mixed", "self", "alone", "pairs"]]
     deadline: PositiveFloat
     isolation: Literal["none", "process"]
     agent_memory_gib: Annotated[float, Field(ge=0.5, le=4096.0)]
@@ -106,7 +106,7 @@ class TournamentConfig(BaseModel):
             )
         if "mixed" not in self.lineups or len(set(self.lineups)) < len(self.lineups):
             raise ValueError(
-                f"lineups is {list(self.lineups)}, expected mixed, which is ranked, and self and alone if wanted, each once"
+                f"lineups is {list(self.lineups)}, expected mixed, which is ranked, and self, alone and pairs if wanted, each once"
             )
         return self
 

@@ -40,6 +40,7 @@ CODES: Final = {
     "invalid_bids": "bids were invalid",
     "grid_limit": "a site drew more than its connection carries",
     "daily_loss": "a site lost more in a day than is allowed",
+    "regret": "hindsight regret is above the limit, or was not measured",
 }
 """What may speak against an agent."""
 
@@ -108,7 +109,10 @@ def read_record(run: Path, label: str) -> Record:
 
 
 def check_record(record: Record, max_loss_per_day: float | None) -> list[Check]:
-    """Everything that may speak against deploying the agent, in the order of ``CODES``; ``max_loss_per_day`` in $ at a site."""
+    """What may speak against deploying the agent, in the order of ``CODES``; ``max_loss_per_day`` in $ at a site.
+
+    All but its regret, which is measured apart: :func:`gridpilot.hindsight.exploit_file.regret_check`.
+    """
     played, due = len(record.rows.drop_duplicates(MATCH_KEY)), int(record.manifest["matches"])
     here, there = code_hash(), str(record.manifest["code"])
     code = f"unchanged, {here[:10]}" if here == there else f"{there[:10]} was played and {here[:10]} is here: play it again"

@@ -14,6 +14,7 @@ from rich.text import Text
 from gridpilot.columns import Column, Form, fitted
 from gridpilot.tournament.intervals import LEVEL, MIN_EPISODES, NO_BASE, SKEWED, Estimate
 from gridpilot.tournament.markets import MarketSummary
+from gridpilot.tournament.meta_game import MetaGame
 from gridpilot.tournament.schedule import REFERENCE
 from gridpilot.tournament.statistics import Leaderboard
 
@@ -36,6 +37,11 @@ __all__ = [
 SUSPECT: Final = "†"  # marks an agent that failed its audit
 NO_INTERVAL: Final = "‡"  # marks a value whose sample is too skewed for one
 
+GAME_LEGEND: Final = (
+    "rating: what deviating to it gains from the strictest equilibrium; copies of others do not move it\n"
+    "best: of bootstrap draws in which nobody is rated above it   response: who earns most alone among its copies"
+)
+
 LEAST_REGRET: Final = 1e-6  # $ a site and day; below it is what sums round to
 
 # Columns in the order in which they give up their intervals, then their place.
@@ -43,6 +49,7 @@ SPARE_AGENTS: Final = (
     *("iqm", "cvar", "capture", "regret", "alone", "profit", "agent", "regret"),
     *("capture", "alone", "failed", "gain", "agent"),
 )
+SPARE_GAME: Final = ("support", "alpha", "agent", "nash", "rating", "response", "best", "agent")
 SPARE_MARKETS: Final = (
     *("supply", "energy", "revenue_change", "scarce", "revenue_change", "price", "revenue", "sites_profit"),
     *("welfare_change", "sites_profit_change", "lineup", "welfare"),
@@ -59,7 +66,8 @@ def render(
     agents = _agents(board, width, suspects or {})
     heads = " ".join(str(column.header) for column in agents.columns)
     notes = [*_suspicions(suspects or {}), *_failures(board)]
-    return Group(agents, _legend(board, heads, width), _markets(board, mechanism, width), *notes)
+    game: list[RenderableType] = [] if board.game is None else [_game(board.game, width), Text(GAME_LEGEND + "\n", style="dim")]
+    return Group(agents, _legend(board, heads, width), *game, _markets(board, mechanism, width), *notes)
 
 
 def as_dict(board: Leaderboard, suspects: Mapping[str, Mapping[str, str]] | None = None) -> dict[str, Any]:
@@ -233,6 +241,27 @@ def _legend(board: Leaderboard, heads: str, width: int) -> Text:
         else:
             lines.append(part)
     return Text("\n".join(lines) + "\n", style="dim")
+
+
+def _game(game: MetaGame, width: int) -> Table:
+    level = f" [{100 * LEVEL:.0f} %]" if game.draws else ""
+    names = [Text(strategy.agent) for strategy in game.strategies]
+    columns = [
+        Column("agent", tuple(Form("agent", names, at_most) for at_most in (30, 18, 10)), left=True, stays=True),
+        Column("rating", _with_interval("rating\n$", level, [strategy.rating for strategy in game.strategies], money), stays=True),
+        Column("best", (Form("best\n% draws", [_of_draws(strategy.best) for strategy in game.strategies]),)),
+        Column("nash", (Form("Nash\n%", [_of_draws(strategy.equilibrium) for strategy in game.strategies]),)),
+        Column("support", (Form("in support\n% draws", [_of_draws(strategy.support) for strategy in game.strategies]),)),
+        Column("alpha", (Form("α-rank\n%", [_of_draws(strategy.alpha_rank) for strategy in game.strategies]),)),
+        Column("response", (Form("response", [Text(strategy.best_response) for strategy in game.strategies]),), left=True),
+    ]
+    several = f", {game.equilibria} equilibria, the first shown" if game.equilibria is not None and game.equilibria > 1 else ""
+    title = f"As strategies of a game: {game.episodes} episodes of pairs, {game.draws} bootstrap draws{several}"
+    return fitted(title, columns, SPARE_GAME, width)
+
+
+def _of_draws(value: float | None) -> str:
+    return "–" if value is None else f"{100.0 * value:.0f}"
 
 
 def _markets(board: Leaderboard, mechanism: str, width: int) -> Table:

@@ -55,7 +55,7 @@ class MarketSummary:
 
 def summarise_markets(rows: pd.DataFrame) -> tuple[MarketSummary, ...]:
     """One summary a line-up and, but for ``mixed``, agent, in that order: mixed, self, alone. Line-ups not played are absent."""
-    matches = _matches(rows)
+    matches = _matches(rows[(rows["lineup"] != "pairs").to_numpy()])
     days = matches["ticks"] / TICKS_PER_DAY
     daily = pd.DataFrame(
         {

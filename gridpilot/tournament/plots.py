@@ -16,7 +16,7 @@ from markupsafe import Markup, escape
 
 from gridpilot.tournament.intervals import Estimate
 
-__all__ = ["Axis", "axis_over", "diverging_colour", "dots_track", "interval_track", "scale_track"]
+__all__ = ["Axis", "axis_over", "diverging_colour", "dots_track", "interval_track", "response_graph", "scale_track"]
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -87,6 +87,38 @@ def scale_track(axis: Axis) -> Markup:
     digits = max(0, -math.floor(math.log10(step) + 1e-9))
     texts = "".join(f'<text x="{axis.at(tick)}" y="13" text-anchor="middle">{tick:,.{digits}f}</text>' for tick in axis.ticks)
     return Markup(f'<svg class="track scale" width="100%" height="18" aria-hidden="true">{texts}</svg>')
+
+
+def response_graph(names: Sequence[str], responses: Sequence[int], labels: Sequence[str]) -> Markup:
+    """Strategies on a circle, an arrow from each to its best response, a ring around what is its own; ``labels`` beside the names."""
+    width, height, n = 640.0, 300.0 if len(names) < 7 else 400.0, len(names)
+    radius = 0.5 * height - 46.0
+    angle = [2.0 * math.pi * k / n - 0.5 * math.pi for k in range(n)]
+    at = [(0.5 * width + radius * math.cos(a), 0.5 * height + radius * math.sin(a)) for a in angle]
+    marks = [
+        '<defs><marker id="head" viewBox="0 0 10 10" refX="9" refY="5" markerWidth="8" markerHeight="8" orient="auto">'
+        f'<path d="M0 0L10 5L0 10z" fill="{GREY}"/></marker></defs>'
+    ]
+    for k, response in enumerate(responses):
+        (x, y), (u, v) = at[k], at[response]
+        if response != k:
+            length = math.hypot(u - x, v - y)
+            dx, dy = 16.0 * (u - x) / length, 16.0 * (v - y) / length
+            ends = f'x1="{x + dx:.1f}" y1="{y + dy:.1f}" x2="{u - dx:.1f}" y2="{v - dy:.1f}"'
+            marks.append(f'<line {ends} stroke="{GREY}" stroke-width="1.5" marker-end="url(#head)"/>')
+        else:
+            marks.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="13" fill="none" stroke="{BLUE}" stroke-width="2"/>')
+    for (x, y), a, name, label in zip(at, angle, names, labels, strict=True):
+        side = math.cos(a)
+        anchor = "middle" if abs(side) < 0.3 else "start" if side > 0.0 else "end"
+        shift = 0.0 if anchor == "middle" else math.copysign(20.0, side)
+        drop = -22.0 if anchor == "middle" and math.sin(a) < 0.0 else 32.0 if anchor == "middle" else 5.0
+        marks.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="7" fill="{BLUE}"/>')
+        text = f'{escape(name)}<tspan fill="{GREY}"> {escape(label)}</tspan>'
+        marks.append(f'<text x="{x + shift:.1f}" y="{y + drop:.1f}" text-anchor="{anchor}" font-size="14">{text}</text>')
+    title = "; ".join(f"best response to {name}: {names[response]}" for name, response in zip(names, responses, strict=True))
+    view = f'viewBox="0 0 {width:.0f} {height:.0f}" style="max-width:{width:.0f}px;width:100%;height:auto"'
+    return Markup(f'<svg {view} role="img" aria-label="{escape(title)}">{"".join(marks)}</svg>')
 
 
 def diverging_colour(values: Sequence[float]) -> list[tuple[str, str]]:

@@ -83,6 +83,7 @@ class Trace:
     ``bids``          ``(T, B, N, W, 2)`` kW and $/kWh as cleared: shaded, cut, nothing where it was refused
     ``kind``          ``(T, B, N)`` how the seat bid, see :mod:`gridpilot.market.step`
     ``storage_value`` ``(T, B, N)`` $/kWh that the seat put on stored energy; nan: battery idle
+    ``commitment``    ``(T, B, N, C)`` $/kWh that it put on running machines; nan: the default
     ``refused``       ``(T, B, N)`` whether the order could not be carried out
     ``outcome``       ``(T, B, N, N_OUTCOME)``, columns of :mod:`gridpilot.market.physics`
     ``totals``        ``(T, B, N_TOTALS)``, columns of :mod:`gridpilot.market.auction`
@@ -100,6 +101,7 @@ class Trace:
     bids: FloatArray
     kind: npt.NDArray[np.int8]
     storage_value: FloatArray
+    commitment: FloatArray
     refused: npt.NDArray[np.bool_]
     outcome: FloatArray
     totals: FloatArray
@@ -124,14 +126,15 @@ def trace_matches(spec: TournamentSpec, matches: Sequence[Match], change: Callab
     with seated(spec, matches, time_limit=math.inf) as seating:
         arena, tally = seating.arena, Tally(seating.arena)
         arena.keep_bids(1)
-        orders: list[tuple[npt.NDArray[np.int8], FloatArray]] = []
+        orders: list[tuple[npt.NDArray[np.int8], FloatArray, FloatArray]] = []
         after: list[tuple[npt.NDArray[Any], ...]] = []
         before: list[tuple[FloatArray, ...]] = []
         for cleared in playing(seating):
             if not cleared:
                 if change is not None:
                     change(seating)
-                orders.append((arena.orders.kind.copy(), arena.orders.storage_value.copy()))
+                made = arena.orders
+                orders.append((made.kind.copy(), made.storage_value.copy(), made.commitment.copy()))
                 before.append(tuple(a.copy() for a in (arena.last_price, arena.levels, arena.storage, arena.machine_kw)))
                 continue
             bids = arena.bids_of(arena.tick - 1)
@@ -159,7 +162,7 @@ def differences(rows: pd.DataFrame, recorded: pd.DataFrame) -> list[str]:
 def _traced(
     matches: tuple[Match, ...],
     arena: Arena,
-    orders: list[tuple[npt.NDArray[np.int8], FloatArray]],
+    orders: list[tuple[npt.NDArray[np.int8], FloatArray, FloatArray]],
     before: list[tuple[FloatArray, ...]],
     after: list[tuple[npt.NDArray[Any], ...]],
     rows: pd.DataFrame,
@@ -170,9 +173,9 @@ def _traced(
         bids[t, :, :, : made.shape[2]] = made
     _, refused, outcome, totals, gain, price = zip(*after, strict=True)
     last, levels, storage, machine_kw = zip(*before, strict=True)
-    kind, storage_value = zip(*orders, strict=True)
+    kind, storage_value, commitment = zip(*orders, strict=True)
     return Trace(
-        matches, arena, bids, np.stack(kind), np.stack(storage_value), np.stack(refused).astype(np.bool_), np.stack(outcome),
-        np.stack(totals), np.stack(gain), np.stack(price), np.stack(last), np.stack([*storage, arena.storage]),
+        matches, arena, bids, np.stack(kind), np.stack(storage_value), np.stack(commitment), np.stack(refused).astype(np.bool_),
+        np.stack(outcome), np.stack(totals), np.stack(gain), np.stack(price), np.stack(last), np.stack([*storage, arena.storage]),
         np.stack([*machine_kw, arena.machine_kw]), np.stack(levels), stored_value(arena), rows,
     )  # fmt: skip

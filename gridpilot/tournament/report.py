@@ -27,7 +27,7 @@ from gridpilot.tournament.leaderboard import (
     unsigned,
 )
 from gridpilot.tournament.markets import MarketSummary
-from gridpilot.tournament.plots import axis_over, diverging_colour, dots_track, interval_track, scale_track
+from gridpilot.tournament.plots import axis_over, diverging_colour, dots_track, interval_track, response_graph, scale_track
 from gridpilot.tournament.schedule import REFERENCE
 from gridpilot.tournament.statistics import Leaderboard, rank, scores
 
@@ -74,6 +74,7 @@ def render_report(rows: pd.DataFrame, manifest: Mapping[str, Any], board: Leader
         **_pair_plot(board),
         **_distribution_plot(board, scores(rows)),
         **_heat_map(board, rows),
+        **_game(board),
     )
 
 
@@ -145,6 +146,19 @@ def _heat_map(board: Leaderboard, rows: pd.DataFrame) -> dict[str, Any]:
         cells = [{"profit": _number(profit[i, j]), "colours": colours[i * columns + j]} for j in range(columns)]
         heat.append({"seat": seat, "site": sites[seat], "cells": cells})
     return {"heat": heat}
+
+
+def _game(board: Leaderboard) -> dict[str, Any]:
+    """The picture of best responses, and the table of payoffs coloured by what they are beyond those of all alike."""
+    game = board.game
+    if game is None:
+        return {}
+    names = [strategy.agent for strategy in game.strategies]
+    responses = [names.index(strategy.best_response) for strategy in game.strategies]
+    labels = ["" if strategy.response_share is None else f"{100.0 * strategy.response_share:.0f} %" for strategy in game.strategies]
+    alike = [row[i].value or 0.0 for i, row in enumerate(game.payoff)]
+    lead = [(cell.value or 0.0) - alike[t] for row in game.payoff for t, cell in enumerate(row)]
+    return {"response_graph": response_graph(names, responses, labels), "payoff_colours": diverging_colour(lead)}
 
 
 def _p_value(p: float) -> str:

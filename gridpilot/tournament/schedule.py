@@ -10,14 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import islice, permutations
 from typing import Final
 
 import numpy as np
 
 from gridpilot.errors import TournamentError
 
-__all__ = ["BASELINES", "CLAIRVOYANT_ROLES", "LINEUPS", "REFERENCE", "ROLES", "Match", "partition", "schedule"]
+__all__ = ["BASELINES", "CLAIRVOYANT_ROLES", "LINEUPS", "REFERENCE", "ROLES", "Match", "pair_seat", "partition", "schedule"]
 
 REFERENCE: Final = "truthful"  # the agent all gains are measured against: the library's own, which no other agent's label can be
 BASELINES: Final = (REFERENCE, "zero_intelligence")  # frozen, and always take part
@@ -30,7 +30,7 @@ ROLES: Final = {
 }
 """What an agent is in a tournament; decided by its class, never by its label."""
 CLAIRVOYANT_ROLES: Final = ("yardstick", "clairvoyant")  # play alone among reference agents only, and are never ranked
-LINEUPS: Final = ("mixed", "self", "alone")
+LINEUPS: Final = ("mixed", "self", "alone", "pairs")
 
 _SEATING = 0x5EA7  # keeps the seats' random numbers apart from others of the same episode
 
@@ -49,7 +49,7 @@ def schedule(
     agents: Sequence[str],
     n_seats: int,
     episodes: Sequence[int],
-    lineups: Sequence[str] = LINEUPS,
+    lineups: Sequence[str] = ("mixed", "self", "alone"),
     *,
     clairvoyant: Collection[str] = (),
 ) -> list[Match]:
@@ -66,6 +66,8 @@ def schedule(
     * ``self``: A matches, match r with agent r at every seat.
     * ``alone``: N (A - 1) matches, in each of which one agent other than the reference sits among reference agents: the k-th such
       agent takes seat s in match ``k N + s``. The all-reference match it is compared with is played even without ``self``.
+    * ``pairs``: A (A - 1) matches, in each of which one agent takes :func:`pair_seat` and another all other seats: ordered by the
+      first, then by the second. ``self`` is played too, which they are compared with.
 
     Raises :class:`~gridpilot.errors.TournamentError` for repeated agents or episodes, a missing baseline, an unknown line-up, no
     seat.
@@ -82,14 +84,23 @@ def schedule(
             for r in range(len(ranked)):
                 matches.append(Match(episode, "mixed", r, tuple(ranked[(place + r) % len(ranked)] for place in order)))
         for r, agent in enumerate(ranked):
-            if "self" in lineups or ("alone" in lineups and agent == REFERENCE):
+            if {"self", "pairs"} & set(lineups) or ("alone" in lineups and agent == REFERENCE):
                 matches.append(Match(episode, "self", r, (agent,) * n_seats))
         if "alone" in lineups:
             for k, agent in enumerate(agent for agent in agents if agent != REFERENCE):
                 for s in range(n_seats):
                     seats = (REFERENCE,) * s + (agent,) + (REFERENCE,) * (n_seats - s - 1)
                     matches.append(Match(episode, "alone", k * n_seats + s, seats))
+        if "pairs" in lineups:
+            seat = pair_seat(episode, n_seats)
+            for k, (agent, other) in enumerate(permutations(ranked, 2)):
+                matches.append(Match(episode, "pairs", k, (other,) * seat + (agent,) + (other,) * (n_seats - seat - 1)))
     return matches
+
+
+def pair_seat(episode: int, n_seats: int) -> int:
+    """The seat of the one agent in the ``pairs`` of an episode: the same for all, so that two agents alike have equal matches."""
+    return _seat_order(episode, n_seats)[0]
 
 
 def partition(matches: Sequence[Match], chunk: int) -> list[tuple[Match, ...]]:
@@ -118,6 +129,8 @@ def _check(agents: Sequence[str], n_seats: int, episodes: Sequence[int], lineups
     unknown = sorted(set(lineups) - set(LINEUPS))
     if unknown or not lineups:
         raise TournamentError(f"lineups: {unknown or list(lineups)} given, expected at least one of {list(LINEUPS)}")
+    if "pairs" in lineups and n_seats < 2:
+        raise TournamentError(f"lineups: pairs need others to play among, and the market has {n_seats} seats, expected at least 2")
     if n_seats < 1:
         raise TournamentError(f"the market has {n_seats} seats, expected at least 1")
     if not episodes:

@@ -35,6 +35,7 @@ from gridpilot.tournament.intervals import (
     ratio_percent,
 )
 from gridpilot.tournament.markets import MarketSummary, summarise_markets
+from gridpilot.tournament.meta_game import MetaGame, meta_game
 from gridpilot.tournament.rows import roles_of
 from gridpilot.tournament.schedule import REFERENCE
 
@@ -110,6 +111,7 @@ class Leaderboard:
     agents: tuple[AgentSummary, ...]  # best first
     pairs: tuple[Pair, ...]
     markets: tuple[MarketSummary, ...]
+    game: MetaGame | None = None  # of which the agents are strategies; None where no pairs were played
 
 
 def rank(rows: pd.DataFrame) -> Leaderboard:
@@ -161,7 +163,7 @@ def rank(rows: pd.DataFrame) -> Leaderboard:
         for k, (i, j, p, adjusted) in enumerate(zip(compared.first, compared.second, p_values, holm(p_values), strict=True))
     ]
     seats, ticks = int(rows["seat"].nunique()), int(rows["ticks"].max())
-    return Leaderboard(len(table), seats, ticks, tuple(agents), tuple(pairs), summarise_markets(rows))
+    return Leaderboard(len(table), seats, ticks, tuple(agents), tuple(pairs), summarise_markets(rows), meta_game(rows))
 
 
 def scores(rows: pd.DataFrame, column: str = "profit") -> pd.DataFrame:

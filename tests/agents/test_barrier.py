@@ -362,7 +362,7 @@ def test_every_storage_rule_goes_with_every_bidding_rule(storage: Any) -> None:
     ("storage", "bidding", "message"),
     [
         ("hoard", "truthful", "storage 'hoard': expected one of mpc, mpc_cvar, none"),
-        ("none", "lie", "bidding 'lie': expected one of best_response, truthful"),
+        ("none", "lie", "bidding 'lie': expected one of best_response, demand_function, nash"),
         ({"low": 0.5}, "truthful", "storage {'low': 0.5}: name is None, expected one of mpc"),
         ({"name": "threshold", "lo": 0.5}, "truthful", "storage 'threshold': .*lo.*; Quantiles takes low, high, gain"),
         ("none", {"name": "zero_intelligence", "max_shade": 2}, "max_shade is 2"),

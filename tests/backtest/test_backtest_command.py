@@ -279,7 +279,7 @@ def test_without_scoringrules_the_crps_is_computed_here(monkeypatch: pytest.Monk
     monkeypatch.setitem(sys.modules, "scoringrules", None)
     builders = {"persistence": lambda: members.Last(("energy",), 288)}
     result = backtest(validate_backtest(configuration()), {"persistence": {}}, builders=builders)
-    assert [note for note in result.notes if "pip install -e '.[forecast]' in " in note and "instead" in note]
+    assert [note for note in result.notes if "pip install -c constraints.txt -e '.[forecast]' in " in note and "instead" in note]
     assert np.allclose(result.scores["crps"], 2.0 * result.scores["pinball"])
     with pytest.raises(MissingExtraError, match="scenarios=5"):
         backtest(validate_backtest(configuration(scenarios=5)), {"persistence": {}}, builders=builders)

@@ -152,7 +152,7 @@ def test_a_member_that_raises_is_recorded_with_the_row() -> None:
     assert run(members.Raising, series, origins, after=10).failed == "row 11: RuntimeError: the sky is falling"
     extra = run_member("x", members.NeedsExtra, series, origins)
     assert extra.missing_extra
-    assert "pip install -e '.[forecast]' in " in extra.failed
+    assert "pip install -c constraints.txt -e '.[forecast]' in " in extra.failed
 
 
 @pytest.mark.parametrize(

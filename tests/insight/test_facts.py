@@ -11,11 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from gridpilot.errors import ConfigError, JournalError, MarketError, TournamentError
 from gridpilot.insight import live_facts, match_facts
-from gridpilot.insight.alarms import NOT_SEEN, RULES, alarms
+from gridpilot.insight.alarms import alarms
 from gridpilot.insight.opened import OpenedJournal, OpenedRun, open_path
 from gridpilot.insight.tools import Toolbox
 from gridpilot.insight.units import unit_of
@@ -27,7 +26,6 @@ from gridpilot.live.ledger import total_profit
 from gridpilot.market.clearing import clear
 from gridpilot.market.units import DT
 from tests.insight.conftest import DAY, GAP
-from tests.test_structure import ROOT
 
 MATCH = "1000000/mixed/1"
 
@@ -207,13 +205,6 @@ def test_a_decision_stands_beside_its_alternatives(live: OpenedJournal) -> None:
     assert facts["expected_profit_api_dollars"] == record.body["revenue"] - record.body["cost"]
     with live.look() as journal, pytest.raises(JournalError, match="expected a time from 2025-06-21 12:00"):
         live_facts.decision(journal, datetime(2024, 1, 1))
-
-
-def test_the_rules_are_those_of_the_page() -> None:
-    page = yaml.safe_load((ROOT / "docs" / "live" / "alerts.yml").read_text(encoding="utf-8"))
-    rules = {rule["alert"]: rule["labels"]["severity"] for rule in page["groups"][0]["rules"]}
-    assert {rule.name: rule.severity for rule in RULES} == {name: rules[name] for name in rules if name not in NOT_SEEN}
-    assert {rule.name for rule in RULES} | set(NOT_SEEN) == set(rules)
 
 
 def test_alarms_hold_when_they_should(journal: Path, tmp_path: Path) -> None:

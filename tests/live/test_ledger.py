@@ -17,6 +17,7 @@ from rich.console import Console
 
 from gridpilot.live.api import INVENTORIES, TICK, PriceRow
 from gridpilot.live.cycle_report import CycleReport
+from gridpilot.live.day_book import read_book
 from gridpilot.live.export import write_export
 from gridpilot.live.journal import Journal
 from gridpilot.live.ledger import Earned, Ledger, earned_of, total_profit
@@ -107,7 +108,7 @@ class Told(Seen):
 
 
 def check_all_agree(journal: Journal, watch: Told, day_profit: float) -> float:
-    """Table, metrics, status, export, loss limit and the journal's own sum: one figure, by day and together."""
+    """Table, metrics, status, export, report, loss limit and the journal's own sum: one figure, by day and together."""
     out = journal.path.with_name("decisions.csv")
     write_export(journal, "decisions", str(out), force=True)
     by_day: dict[str, float] = defaultdict(float)
@@ -125,6 +126,10 @@ def check_all_agree(journal: Journal, watch: Told, day_profit: float) -> float:
     assert status["profit"] == total
     assert sum(by_day.values()) == pytest.approx(total, rel=1e-9, abs=1e-6)
     assert status["day"]["profit"] == day_profit == pytest.approx(by_day[status["day"]["date"]], rel=1e-9, abs=1e-6)
+    book = read_book(journal)
+    for day, profit in by_day.items():
+        told = sum(tick.profit for at, tick in book.ticks.items() if at.date().isoformat() == day)
+        assert told == pytest.approx(profit, rel=1e-9, abs=1e-6)
     state = recover(journal, 5).last_state
     assert state is not None
     assert state.day_profit == day_profit  # that a restart goes on from

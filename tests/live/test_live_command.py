@@ -335,7 +335,7 @@ def test_simulated_exported_and_replayed(capsys: pytest.CaptureFixture[str]) -> 
     ("overrides", "message"),
     [
         (["live.mode=live"], "live.mode=live needs a key in MARA_API_KEY, which is not set"),
-        (["agent=nobody"], "agent=nobody: no such choice, expected one of best_response, foresight, mpc"),
+        (["agent=nobody"], "agent=nobody: no such choice, expected one of best_response, demand_function, foresight"),
         (["agent=no_file.Nobody"], "there is no module 'no_file'"),
         (["agent=foresight"], "is shown the future, which no venue can do"),
         (["live.spede=2"], "unknown key 'live.spede' in 'live.spede=2'; did you mean live.speed"),

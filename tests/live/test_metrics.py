@@ -83,6 +83,7 @@ def everything(metrics: Metrics, wall: Wall) -> None:
     metrics.breaker(True)
     metrics.skew(-0.4)
     metrics.mismatch()
+    metrics.alert("webhook", "sent")
 
 
 def test_a_cycle_sets_the_gauges_and_counts(metrics: Metrics) -> None:

@@ -21,14 +21,16 @@ def test_mixed_is_a_latin_square(more: int, n_seats: int, episodes: int) -> None
 
 
 @settings(deadline=None, max_examples=20)
-@given(st.integers(0, 4), st.integers(1, 6), st.sets(st.sampled_from(LINEUPS), min_size=1))
+@given(st.integers(0, 4), st.integers(2, 6), st.sets(st.sampled_from(LINEUPS), min_size=1))
 def test_matches_are_distinct_and_identified(more: int, n_seats: int, lineups: set[str]) -> None:
     agents = [*BASELINES, *(f"agent{i}" for i in range(more))]
     matches = schedule(agents, n_seats, [5, 9], sorted(lineups))
     keys = [(m.episode, m.lineup, m.rotation) for m in matches]
     assert len(set(keys)) == len(keys)
-    per_lineup = {"mixed": len(agents), "self": len(agents), "alone": n_seats * (len(agents) - 1)}
-    expected = sum(per_lineup[lineup] for lineup in lineups) + (1 if "alone" in lineups and "self" not in lineups else 0)
+    count = len(agents)
+    per_lineup = {"mixed": count, "self": count, "alone": n_seats * (count - 1), "pairs": count * (count - 1)}
+    compared = 0 if "self" in lineups else count if "pairs" in lineups else 1 if "alone" in lineups else 0
+    expected = sum(per_lineup[lineup] for lineup in lineups) + compared
     assert len(matches) == 2 * expected
 
 

@@ -1,0 +1,115 @@
+"""Cloning: a policy that imitates a teacher which is shown the future, by DAgger.
+
+DAgger (Ross, Gordon and Bagnell, "A Reduction of Imitation Learning and Structured Prediction to No-Regret Online Learning", 2011): the
+teacher says what it would do in the states that the learner gets into, and the learner is fitted to all that it has said so far. What the
+learner cannot know averages out: it imitates the mean of the teacher's storage values given what it sees.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from gridpilot.agents.base import BatchAgent
+from gridpilot.agents.encoding import decode_seats, encode_seats
+from gridpilot.agents.registry import build_agent
+from gridpilot.agents.view import Window
+from gridpilot.errors import AgentError
+from gridpilot.market.action import N_PRICES_OF_TIME, storage_entry
+from gridpilot.market.encoding import SIZE, n_fields
+from gridpilot.policies.policy import Layout, Policy
+from gridpilot.progress import Advance
+from gridpilot.training.config import CloneConfig, training_episodes
+from gridpilot.training.markets import Field, begun
+from gridpilot.training.network import Network, one_thread
+
+__all__ = ["build_teacher", "clone"]
+
+Array32 = npt.NDArray[np.float32]
+
+
+def build_teacher(spec: str | Mapping[str, Any]) -> BatchAgent:
+    """The teacher of that name or mapping. Raises :class:`~gridpilot.errors.AgentError` for one that does not value storage on arrays."""
+    teacher = build_agent(spec)
+    if not isinstance(teacher, BatchAgent) or not teacher.on_arrays or "storage_value" not in teacher.writes:
+        raise AgentError(
+            f"clone: teacher is {spec!r:.80}, expected an agent on arrays that writes storage values, such as foresight or mpc"
+        )
+    return teacher
+
+
+def clone(
+    field: Field, settings: CloneConfig, *, seed: int, layers: tuple[int, ...] = (64, 64), shading: int = 0, advance: Advance
+) -> tuple[Policy, Network]:
+    """Train a policy of hidden ``layers`` with ``shading`` factors, and the network that it is of, in case training goes on.
+
+    In every round ``settings.markets`` new episodes are played. In the first the teacher plays them all, later the learner plays half;
+    every ``settings.every`` ticks what is seen is written down with what the teacher says it is worth. Equal seeds give the same bits on a
+    machine. Raises :class:`~gridpilot.errors.MissingExtraError` without torch, :class:`~gridpilot.errors.AgentError` where no seat has a
+    battery, or a rival fails.
+    """
+    teacher = build_teacher(settings.teacher)
+    classes = max(len(site.fleet) for site in field.setup.sites) or 1
+    layout = Layout((n_fields(classes), *layers, N_PRICES_OF_TIME + shading), classes, mechanism=field.setup.rules.mechanism)
+    policy: Policy | None = None
+    network: Network | None = None
+    inputs, entries = [], []
+    with one_thread():
+        for number in range(settings.rounds):
+            seen, said = _rehearse(field, settings, teacher, policy, seed, number)
+            if network is None:
+                network = Network(layout, seen, seed)
+            inputs.append(network.standardised(seen))
+            entries.append(said)
+            rate, last = settings.learning_rate, number == settings.rounds - 1
+            passes = settings.last_passes if last else settings.passes
+            rates = np.linspace(rate, 0.0, passes + 1).tolist() if last else [rate] * (passes + 1)
+            network.fit(np.concatenate(inputs), np.concatenate(entries), rates, settings.batch)
+            policy = Policy(layout, network.arrays())
+            advance(1)
+    assert policy is not None
+    assert network is not None
+    return policy, network
+
+
+def _rehearse(
+    field: Field, settings: CloneConfig, teacher: BatchAgent, policy: Policy | None, seed: int, number: int
+) -> tuple[Array32, Array32]:
+    """Play a round; what was seen ``(R, D)`` and the teacher's entries ``(R,)``, of seats with a battery."""
+    n = settings.markets
+    arena, seating, seats = begun(field, seed, training_episodes(number * n, n))
+    window = Window(
+        arena, np.arange(n), seats[:, 0], reads=teacher.reads, writes=teacher.writes, stated_blocks=teacher.stated_blocks,
+        clairvoyant=teacher.clairvoyant,
+    )  # fmt: skip
+    view = window.open(np.zeros(n, dtype=np.uint64))
+    teacher.reset_batch(view)
+    window.take(everything=True)
+    learners = np.arange(n if policy is None else n // 2, n)
+    seen, said = [], []
+    while not arena.done:
+        window.look(view)
+        teacher.bid_batch(view)
+        window.take()
+        labelled = arena.tick % settings.every == 0
+        if labelled or len(learners):
+            vectors = encode_seats(arena, seats)[:, 0]
+        if labelled:
+            seen.append(vectors)
+            said.append(storage_entry(view.orders.storage_value, arena.levels[:, SIZE]))
+        if policy is not None and len(learners):
+            decode_seats(policy.act(vectors[learners])[:, None], arena, seats[learners], learners)
+        seating.bid()
+        arena.step()
+        seating.learn()
+    seating.close()
+    if seating.first_error:
+        raise AgentError(f"clone: a rival failed: {next(iter(seating.first_error.values()))}")
+    rows, targets = np.concatenate(seen), np.concatenate(said)
+    valued = np.isfinite(targets)
+    if not valued.any():
+        raise AgentError("clone: the teacher values no storage, expected a seat with a battery")
+    return rows[valued], targets[valued].astype(np.float32)

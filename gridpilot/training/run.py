@@ -1,0 +1,175 @@
+"""Training from beginning to end: a policy, what it is worth, and its folder."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from gridpilot.columns import SafeConsole
+from gridpilot.configuration import composed, validate
+from gridpilot.errors import ConfigError, PolicyError
+from gridpilot.files import check_output
+from gridpilot.policies.folder import DESCRIPTION, save_policy
+from gridpilot.policies.policy import Policy
+from gridpilot.presets import described
+from gridpilot.prices.load import price_parameters
+from gridpilot.progress import Progress
+from gridpilot.provenance import code_hash, versions
+from gridpilot.setup import load_setup
+from gridpilot.suggestions import did_you_mean
+from gridpilot.training.card import CardFacts, write_card
+from gridpilot.training.clone import build_teacher, clone
+from gridpilot.training.config import TRAINING, TrainConfig, evaluation_episodes
+from gridpilot.training.evaluation import Comparison, compare, elsewhere
+from gridpilot.training.markets import Field, seats_of, specs_of
+from gridpilot.training.network import require_torch
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["Training", "train", "train_configured"]
+
+_NOT_SETTINGS: Final = ("market", "prices", "out", "json")
+
+
+@dataclass(frozen=True)
+class Training:
+    """What training found."""
+
+    policy: Policy
+    card: str  # Markdown
+    comparisons: tuple[Comparison, ...]  # in the field of the training first, then elsewhere
+    seconds: float  # of CPU time, without the evaluation
+    folder: Path | None  # where it was written
+
+    @property
+    def figures(self) -> pd.DataFrame:
+        """A row a comparison; $ per site and day, with the ends of each interval (``_low``, ``_high``)."""
+        import pandas as pd
+
+        rows = []
+        for one in self.comparisons:
+            row: dict[str, Any] = {"where": one.where, "against": one.other, "episodes": one.episodes}
+            for name in ("profit", "gain", "percent"):
+                estimate = getattr(one, name)
+                row |= {name: estimate.value, f"{name}_low": estimate.low, f"{name}_high": estimate.high}
+            rows.append(row)
+        return pd.DataFrame(rows)
+
+
+def train(
+    out: Path | str | None = None,
+    *,
+    market: str | Path | Mapping[str, Any] = "default",
+    prices: str | Path | Mapping[str, Any] | pd.DataFrame = "ercot",
+    quiet: bool = False,
+    **settings: Any,
+) -> Training:
+    """Train a policy and measure it: what ``gridpilot train`` does with the same settings, bit for bit.
+
+    ``out``       the folder to be written; none without
+    ``market``    a name of ``conf/market``, a YAML file of that form, or a mapping; ``prices`` as for :func:`gridpilot.load_setup`
+    ``quiet``     no progress on stderr
+    ``settings``  every other key of ``conf/train.yaml``, of nested ones those that change: ``clone={"rounds": 4}``; ``mechanism`` changes
+                  the market's
+
+    Raises :class:`~gridpilot.errors.MissingExtraError` without torch, and :class:`~gridpilot.errors.GridPilotError` with one line for
+    whatever cannot be trained or written.
+    """
+    config = composed("train")
+    changed = {key: settings.pop(key) for key in ("mechanism",) if key in settings}
+    for key, value in settings.items():
+        known = sorted(set(config) - set(_NOT_SETTINGS))
+        if key not in known:
+            raise ConfigError(f"train: unknown setting {key!r}; {did_you_mean(key, known) or 'known are ' + ', '.join(known)}")
+        config[key] = {**config[key], **value} if isinstance(config[key], dict) and isinstance(value, Mapping) else value
+    config |= {
+        "out": None if out is None else str(out),
+        "market": described("market", market) | changed,
+        "prices": price_parameters(prices),
+    }
+    return train_configured(config, SafeConsole(stderr=True, quiet=quiet), "gridpilot.train(...)")
+
+
+def train_configured(config: Mapping[str, Any], console: SafeConsole, command: str) -> Training:
+    """Train as ``conf/train.yaml`` with overrides says; ``command`` is what was called, for the card."""
+    settings = validate(TrainConfig, config, "train")
+    out = None if settings.out is None else Path(settings.out)
+    if out is not None:
+        _check_folder(out)
+    require_torch()
+    setup = load_setup(settings.market, settings.prices, ticks=settings.ticks, history=settings.history)
+    field = Field(setup, settings.seat, specs_of(settings.rivals))
+    against = specs_of(settings.evaluation.against)
+    seats_of(field, evaluation_episodes(settings.evaluation.episodes))
+    build_teacher(settings.clone.teacher)
+    progress = Progress("train", console)
+    begin = time.process_time()
+    with progress.of(settings.clone.rounds, what="rounds") as advance:
+        policy, _ = clone(field, settings.clone, seed=settings.seed, layers=tuple(settings.layers), advance=advance)
+    seconds = time.process_time() - begin
+    policy = dataclasses.replace(policy, training=_manifest(settings, command))
+    found = _measured(policy, field, settings, against, progress)
+    facts = CardFacts(
+        command=command,
+        where=_where(settings, field),
+        teacher=str(settings.clone.teacher),
+        episodes=settings.clone.rounds * settings.clone.markets,
+        labels=f"DAgger, {settings.clone.rounds} rounds of {settings.clone.markets} markets, a label every {settings.clone.every} ticks",
+        seed=settings.evaluation.seed,
+        seconds=seconds,
+    )
+    home = [one for one in found if one.where == _HOME]
+    card = write_card(policy, facts, home, found[len(home) :])
+    if out is not None:
+        save_policy(policy, out, card)
+    return Training(policy, card, tuple(found), seconds, out)
+
+
+_HOME: Final = "as trained"
+
+
+def _measured(
+    policy: Policy, field: Field, settings: TrainConfig, against: Mapping[str, Any], progress: Progress
+) -> list[Comparison]:
+    wanted = settings.evaluation
+    others = elsewhere(field, settings.prices) if wanted.elsewhere else {}
+    best = dict(list(against.items())[-1:])  # elsewhere the last of them alone
+    total = wanted.episodes * (1 + len(against)) + wanted.elsewhere * 2 * len(others)
+    with progress.of(total, what="episodes of evaluation") as advance:
+        found = []
+        if wanted.episodes:
+            found += compare(policy, field, against, where=_HOME, episodes=wanted.episodes, seed=wanted.seed, advance=advance)
+        for where, other in others.items():
+            found += compare(policy, other, best, where=where, episodes=wanted.elsewhere, seed=wanted.seed, advance=advance)
+    return found
+
+
+def _where(settings: TrainConfig, field: Field) -> str:
+    seat = "every seat in turn" if settings.seat == "rotating" else f"seat {settings.seat}"
+    return (
+        f"{seat} of a {field.setup.rules.mechanism} market of {len(field.setup.sites)} sites, days of {settings.ticks} ticks, "
+        f"{', '.join(field.rivals)} in the other seats"
+    )
+
+
+def _manifest(settings: TrainConfig, command: str) -> dict[str, Any]:
+    """What the numbers came from, without times, so that equal trainings write equal files."""
+    kept = settings.model_dump(mode="json", by_alias=True, exclude={"out", "json_", "evaluation"})
+    return {
+        "command": command,
+        "config": kept,
+        "episodes": {"first": TRAINING, "count": settings.clone.rounds * settings.clone.markets},
+        "code": code_hash(),
+        "versions": versions(("gridpilot", "numpy", "numba", "torch")),
+    }
+
+
+def _check_folder(out: Path) -> None:
+    check_output(out, PolicyError, folder=True)
+    if out.is_dir() and any(not entry.name.startswith(".") for entry in out.iterdir()) and not (out / DESCRIPTION).exists():
+        raise PolicyError(f"{out} is not empty and holds no {DESCRIPTION}, expected a new folder or that of an earlier policy")
