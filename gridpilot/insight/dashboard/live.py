@@ -28,7 +28,7 @@ BODY_S: Final = 5.0
 SHOWN: Final = 288  # ticks in charts: a day
 SPARK: Final = 48
 SILENT_TICKS: Final = 2.0  # wall ticks without a record after which a journal in use is stale
-HEIGHT: Final = 215
+HEIGHT: Final = 200  # px of a chart: all of the page is seen at 1440 x 900
 
 BAND_COLOURS: Final = {"last_good": "#f2a33a", "myopic": "#b48af2", "off": "#ef6461"}
 
@@ -327,7 +327,7 @@ def _why(decision: Facts) -> None:
     )
     outcome = decision["outcome"]
     lines.append(f"command: {safe(outcome or 'nothing known yet')}")
-    st.html("<div style='line-height:1.65'>" + "<br>".join(lines) + "</div>")
+    st.html(f"<div style='line-height:1.65;max-height:{HEIGHT + 20}px;overflow:auto'>" + "<br>".join(lines) + "</div>")
 
 
 def _alternatives(decision: Facts) -> None:
@@ -353,4 +353,4 @@ def _alarms(seen: Followed) -> None:
     lines.append(f"<span style='color:{charts.GREY}'>{rules} rules looked at; {unseen} more need the engine's metrics</span>")
     if seen.setback is not None:
         lines.append(badge(seen.setback, "bad"))
-    st.html("<div style='line-height:1.75'>" + "<br>".join(lines) + "</div>")
+    st.html(f"<div style='line-height:1.75;max-height:{HEIGHT + 20}px;overflow:auto'>" + "<br>".join(lines) + "</div>")
