@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Unpack
 
 import gymnasium
 import numpy as np
@@ -21,6 +21,7 @@ from gridpilot.envs._market import (
     observation_space,
 )
 from gridpilot.envs._render import RENDER_MODES, Renderer, Trace, check_render_mode
+from gridpilot.envs._task import TaskOptions, task_of
 from gridpilot.envs.market_vector_env import seat_number
 from gridpilot.market.clearing import Mechanism
 from gridpilot.setup import MarketSetup
@@ -82,12 +83,13 @@ class MarketEnv(gymnasium.Env[BoxArray, BoxArray]):
         opponents: Opponents = DEFAULT_OPPONENTS,
         time_limit: float = math.inf,
         render_mode: str | None = None,
+        **task: Unpack[TaskOptions],
     ) -> None:
         setup = find_setup(setup, market=market, prices=prices, ticks=ticks, history=history, mechanism=mechanism)
         self.render_mode = check_render_mode(render_mode)
         self.seat = seat_number(seat, len(setup.sites))
-        self.markets = SeatedMarkets(setup, np.array([[self.seat]]), opponents, time_limit)
-        self.action_space = action_space(self.markets.arena)
+        self.markets = SeatedMarkets(setup, np.array([[self.seat]]), opponents, time_limit, task_of(task))
+        self.action_space = action_space(self.markets.arena, self.markets.task)
         self.observation_space = observation_space(self.markets.arena)
         self._shape = self.action_space.shape
         self._renderer = Renderer()
@@ -111,9 +113,7 @@ class MarketEnv(gymnasium.Env[BoxArray, BoxArray]):
         """Bid for and play one tick."""
         markets = self.markets
         as_actions(action, self._shape, markets.actions)
-        markets.play()
-        if self._trace is not None:
-            self._trace.record()
+        markets.play([] if self._trace is None else [self._trace])
         row = markets.results[:, 0, 0].tolist()
         info = dict(zip(RESULTS, row, strict=True))
         reward = info.pop("reward")
