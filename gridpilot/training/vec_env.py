@@ -40,7 +40,7 @@ def make_vec_env(
     first_episode: int = TRAINING,
     bootstrap: bool = False,
 ) -> MarketVecEnv:
-    """Markets stepped together, as a stable-baselines3 ``VecEnv``: ``PPO("MlpPolicy", make_vec_env()).learn(100_000)`` learns.
+    """Return markets stepped together as a ``VecEnv``, so that stable-baselines3 learns in them: ``PPO("MlpPolicy", env)``.
 
     Actions are of version 2 (:mod:`gridpilot.market.action`) and the other defaults those that PPO learned best with here: a decision every
     half hour, what is stored paid at the end, a truthful bidder's reward in the same world subtracted. With ``n_steps`` equal to the
