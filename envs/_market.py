@@ -258,18 +258,17 @@ class SeatedMarkets:
         """
         if not self.started or self.done:
             raise ResetNeeded("the episode is over, or none has begun: call reset() before step()")
+        ticks = min(self.task.hold, self.arena.scenario.ticks - self.arena.tick)
         self._tick(traces)
-        if self.task.hold > 1:
+        if ticks > 1:
             sums, refused = self.results[:_SUMMED].copy(), self.refused.copy()
-            for _ in range(self.task.hold - 1):
-                if self.done:
-                    break
+            for _ in range(ticks - 1):
                 self._tick(traces)
                 sums += self.results[:_SUMMED]
                 refused |= self.refused
             self.results[:_SUMMED] = sums
             self.refused[:] = refused
-        if self.done and self.task.reward == "profit_and_stored":
+        if self.arena.done and self.task.reward == "profit_and_stored":
             self.results[0] += self._of_learners(stored_value(self.arena))
             if self._twin is not None:
                 self.results[0] -= self._of_learners(stored_value(self._twin))

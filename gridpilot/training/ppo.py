@@ -109,7 +109,8 @@ def _begin(env: MarketVecEnv, layout: Layout, settings: PpoConfig, seed: int) ->
     action[0] = settings.storage_start
     seen = [env.reset()]
     for _ in range(env.decisions - 1):
-        seen.append(env.step(np.tile(action, (env.num_envs, 1)))[0])
+        env.step_async(np.tile(action, (env.num_envs, 1)))
+        seen.append(env.step_wait()[0])
     env.start_at(seed, TRAINING)  # the same days will be learned from
     network = Network(layout, np.concatenate(seen), seed)
     with require_torch().no_grad():

@@ -239,7 +239,7 @@ def _manifest(settings: TrainConfig, command: str, episodes: int) -> dict[str, A
     }
 
 
-def _versions(settings: TrainConfig) -> dict[str, str]:
+def _versions(settings: TrainConfig) -> dict[str, str | None]:
     return versions(("gridpilot", "numpy", "numba", "torch", *(["stable-baselines3"] if settings.algo == "ppo" else [])))
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from stable_baselines3.common.vec_env import VecEnv
-from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvStepReturn
+from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices
 
 from gridpilot.envs import MarketVectorEnv
 from gridpilot.envs._kernels import RESULTS
@@ -62,7 +62,7 @@ class MarketVecEnv(VecEnv):
         """Take the actions ``(num_envs, 2 + K)``."""
         as_actions(actions, self.env.action_space.shape, self.env.markets.actions, "actions")
 
-    def step_wait(self) -> VecEnvStepReturn:
+    def step_wait(self) -> tuple[Array32, Array32, npt.NDArray[np.bool_], list[dict[str, Any]]]:
         """Play a decision; observations, rewards, whether the episodes ended, and infos."""
         markets = self.env.markets
         markets.play()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import itertools
 import pickle
+import warnings
 from pathlib import Path
 from typing import Any, Final
 
@@ -69,27 +70,28 @@ class Learner:
         self.curve: list[float] = []
         hidden = list(layout.sizes[1:-1])
         rate = settings.learning_rate
-        self.model = PPO(
-            "MlpPolicy",
-            env,
-            learning_rate=lambda left: rate * left,
-            n_steps=env.decisions,
-            batch_size=min(settings.batch, env.decisions * env.num_envs),
-            n_epochs=settings.epochs,
-            gamma=1.0,
-            gae_lambda=gae_lambda_of(settings, layout.mechanism),
-            ent_coef=0.0,
-            policy_kwargs={
-                "features_extractor_class": Standardised,
-                "features_extractor_kwargs": {"mean": arrays["mean"], "std": arrays["std"], "clip": layout.clip},
-                "net_arch": {"pi": hidden, "vf": hidden},
-                "activation_fn": torch.nn.Tanh,
-                "log_std_init": settings.log_std,
-            },
-            stats_window_size=env.num_envs,
-            seed=seed,
-            device="cpu",
-        )
+        with warnings.catch_warnings(action="ignore", category=UserWarning):  # of a last batch that is smaller than the others
+            self.model = PPO(
+                "MlpPolicy",
+                env,
+                learning_rate=lambda left: rate * left,
+                n_steps=env.decisions,
+                batch_size=min(settings.batch, env.decisions * env.num_envs),
+                n_epochs=settings.epochs,
+                gamma=1.0,
+                gae_lambda=gae_lambda_of(settings, layout.mechanism),
+                ent_coef=0.0,
+                policy_kwargs={
+                    "features_extractor_class": Standardised,
+                    "features_extractor_kwargs": {"mean": arrays["mean"], "std": arrays["std"], "clip": layout.clip},
+                    "net_arch": {"pi": hidden, "vf": hidden},
+                    "activation_fn": torch.nn.Tanh,
+                    "log_std_init": settings.log_std,
+                },
+                stats_window_size=env.num_envs,
+                seed=seed,
+                device="cpu",
+            )
         with torch.no_grad():
             for i, linear in enumerate(self._actor()):
                 linear.weight.copy_(torch.from_numpy(arrays[f"layers.{i}.weight"]))
@@ -154,7 +156,7 @@ class Learner:
         return list(itertools.chain(linear, [policy.action_net]))
 
     def _write(self, path: Path) -> None:
-        _, keys, *rest = np.random.get_state()  # type: ignore[misc]
+        _, keys, *rest = np.random.get_state()
         content = io.BytesIO()
         torch.save(
             {
