@@ -63,9 +63,12 @@ class MarketEnv(gymnasium.Env[BoxArray, BoxArray]):
     ``setup``       the market to play, a :class:`gridpilot.setup.MarketSetup`; or instead of it
     ``market``, ``prices``, ``ticks``, ``history``, ``mechanism``   arguments of :func:`gridpilot.setup.load_setup`
     ``seat``        whose plant the learner runs, from 0
-    ``opponents``   names of agents or AgentSpecs, cycled over the other seats in their order
+    ``opponents``   cycled over the other seats in their order: names of agents, classes, instances, AgentSpecs, mappings
+                    ``{"name": ..., <parameters>}``, or Paths of policies' folders
     ``time_limit``  s, how long an opponent written in Python may think
     ``render_mode``  "ansi" (a block of text), "rgb_array" (a plot, (360, 640, 3) uint8) or None
+    ``task``        ``action_version``, ``shading``, ``hold``, ``reward``, ``baseline``, ``lineup``: see
+                    :class:`~gridpilot.envs._task.Task`. The defaults are what is described above.
     """
 
     metadata: dict[str, Any] = {"render_modes": list(RENDER_MODES), "render_fps": 12}  # noqa: RUF012 - as Gymnasium declares it

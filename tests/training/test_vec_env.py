@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import builtins
+import re
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,9 +15,10 @@ from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import VecMonitor, VecNormalize
 
-import gridpilot.envs
+from gridpilot import cli
 from gridpilot.envs import MarketEnv, MarketVectorEnv
 from gridpilot.errors import ConfigError, GridPilotError, MissingExtraError
+from gridpilot.policies import load_policy
 from gridpilot.setup import MarketSetup, load_setup
 from gridpilot.training import make_vec_env
 from gridpilot.training.config import TRAINING
@@ -96,9 +99,21 @@ def test_stable_baselines3s_own_checks(short: MarketSetup) -> None:
     env.close()
 
 
-def test_the_fifteen_lines_of_the_readme() -> None:
-    env = gridpilot.envs.MarketEnv(ticks=12, history=12, action_version=2, reward="profit_and_stored")
-    assert PPO("MlpPolicy", env, n_steps=12, batch_size=12, n_epochs=1, device="cpu").learn(12).num_timesteps == 12
+def test_the_lines_of_the_readme_end_in_a_policy_that_plays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    readme = (Path(__file__).resolve().parents[2] / "README.md").read_text(encoding="utf-8")
+    (lines,) = [block for block in re.findall("```python\n(.*?)```", readme, re.DOTALL) if "make_vec_env" in block]
+    for shown, tiny in (("num_envs=256", "num_envs=4, ticks=24, history=24"), ("1_000_000", "16"), ("4096", "16")):
+        assert lines.count(shown) == 1
+        lines = lines.replace(shown, tiny)
+    made: dict[str, Any] = {}
+    exec(lines, made)
+    assert made["model"].num_timesteps == 16
+    assert cli.main(["policy", "import", "model.zip", "--out", "my_policy"]) == 0
+    policy = load_policy("my_policy")
+    rows = made["env"].reset()
+    expected, _ = made["model"].predict(rows, deterministic=True)
+    np.testing.assert_allclose(np.clip(policy.act(rows), -1.0, 1.0), expected, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize(
