@@ -60,6 +60,18 @@ class PpoConfig(BaseModel):
     lineup: Literal["cycle", "draw"]
     checkpoint_every: PositiveInt
 
+    def shading_under(self, mechanism: str) -> int:
+        """Shading factors of the action: those that are set, or two under pay-as-bid and none elsewhere, where they only add noise."""
+        if self.shading is not None:
+            return self.shading
+        return 2 if mechanism == "pay_as_bid" else 0
+
+    def gae_lambda_under(self, mechanism: str) -> float:
+        """Lambda of the advantages: that which is set, or .95 under pay-as-bid and 1 elsewhere."""
+        if self.gae_lambda is not None:
+            return self.gae_lambda
+        return 0.95 if mechanism == "pay_as_bid" else 1.0
+
 
 class EvaluationConfig(BaseModel):
     """What a finished policy is measured on."""

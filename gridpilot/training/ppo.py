@@ -29,7 +29,7 @@ from gridpilot.training.vec_env import make_vec_env
 if TYPE_CHECKING:
     from gridpilot.training.sb3_env import MarketVecEnv
 
-__all__ = ["gae_lambda_of", "ppo", "require_stable_baselines3", "shading_of"]
+__all__ = ["ppo", "require_stable_baselines3"]
 
 Array32 = npt.NDArray[np.float32]
 
@@ -41,20 +41,6 @@ def require_stable_baselines3() -> None:
         import stable_baselines3  # noqa: F401 - found or not
     except ImportError as error:
         raise MissingExtraError("training a policy by PPO", "rl") from error
-
-
-def shading_of(settings: PpoConfig, mechanism: str) -> int:
-    """Shading factors of the action: those that are set, or two under pay-as-bid and none elsewhere, where they only add noise."""
-    if settings.shading is not None:
-        return settings.shading
-    return 2 if mechanism == "pay_as_bid" else 0
-
-
-def gae_lambda_of(settings: PpoConfig, mechanism: str) -> float:
-    """Lambda of the advantages: that which is set, or .95 under pay-as-bid and 1 elsewhere."""
-    if settings.gae_lambda is not None:
-        return settings.gae_lambda
-    return 0.95 if mechanism == "pay_as_bid" else 1.0
 
 
 def ppo(
@@ -83,7 +69,7 @@ def ppo(
 
     mechanism = field.setup.rules.mechanism
     classes = max(len(site.fleet) for site in field.setup.sites) or 1
-    sizes = (n_fields(classes), *layers, N_PRICES_OF_TIME + shading_of(settings, mechanism))
+    sizes = (n_fields(classes), *layers, N_PRICES_OF_TIME + settings.shading_under(mechanism))
     layout = Layout(sizes, classes, hold=settings.hold, mechanism=mechanism)
     env = make_vec_env(
         settings.markets, field.setup, seat="rotate" if field.seat == "rotating" else field.seat, opponents=list(field.rivals.values()),

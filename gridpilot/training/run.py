@@ -31,7 +31,7 @@ from gridpilot.training.config import TRAINING, TrainConfig, evaluation_episodes
 from gridpilot.training.evaluation import Comparison, compare, elsewhere, played
 from gridpilot.training.markets import Field, seats_of, specs_of
 from gridpilot.training.network import Network, require_torch
-from gridpilot.training.ppo import ppo, require_stable_baselines3, shading_of
+from gridpilot.training.ppo import ppo, require_stable_baselines3
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -168,7 +168,7 @@ def _searched(field: Field, settings: TrainConfig, out: Path | None, progress: P
 
         def start(seed: int = seed) -> Network:
             with progress.of(settings.clone.rounds, what="rounds of the clone") as advance:
-                shading = shading_of(wanted, mechanism)
+                shading = wanted.shading_under(mechanism)
                 return clone(field, settings.clone, seed=seed, layers=layers, shading=shading, advance=advance)[1]
 
         with progress.of(wanted.updates, what=f"updates of seed {seed}") as advance:

@@ -22,7 +22,6 @@ from gridpilot.files import write_atomically
 from gridpilot.policies.policy import Layout
 from gridpilot.progress import Advance
 from gridpilot.training.config import TRAINING, PpoConfig
-from gridpilot.training.ppo import gae_lambda_of
 from gridpilot.training.sb3_env import MarketVecEnv
 
 __all__ = ["Learner", "Standardised"]
@@ -79,7 +78,7 @@ class Learner:
                 batch_size=min(settings.batch, env.decisions * env.num_envs),
                 n_epochs=settings.epochs,
                 gamma=1.0,
-                gae_lambda=gae_lambda_of(settings, layout.mechanism),
+                gae_lambda=settings.gae_lambda_under(layout.mechanism),
                 ent_coef=0.0,
                 policy_kwargs={
                     "features_extractor_class": Standardised,

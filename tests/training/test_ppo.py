@@ -21,7 +21,6 @@ from gridpilot.setup import MarketSetup, load_setup
 from gridpilot.training.config import TRAINING, PpoConfig
 from gridpilot.training.evaluation import played, profits
 from gridpilot.training.markets import Field, specs_of
-from gridpilot.training.ppo import gae_lambda_of, shading_of
 from gridpilot.training.run import Training
 from gridpilot.training.sb3_ppo import Learner
 from gridpilot.training.vec_env import make_vec_env
@@ -160,10 +159,10 @@ def test_a_search_from_a_clone_begins_at_the_clone_and_shades_under_pay_as_bid(m
 
 def test_presets_follow_the_mechanism_unless_they_are_set() -> None:
     settings = PpoConfig(**_defaults())
-    found = {name: (shading_of(settings, name), gae_lambda_of(settings, name)) for name in ("vcg", "uniform", "pay_as_bid")}
+    found = {name: (settings.shading_under(name), settings.gae_lambda_under(name)) for name in ("vcg", "uniform", "pay_as_bid")}
     assert found == {"vcg": (0, 1.0), "uniform": (0, 1.0), "pay_as_bid": (2, 0.95)}
     set_ = settings.model_copy(update={"shading": 0, "gae_lambda": 0.5})
-    assert (shading_of(set_, "pay_as_bid"), gae_lambda_of(set_, "vcg")) == (0, 0.5)
+    assert (set_.shading_under("pay_as_bid"), set_.gae_lambda_under("vcg")) == (0, 0.5)
 
 
 def test_the_best_of_several_seeds_is_kept(market: dict[str, Any], tiny: MarketSetup, monkeypatch: pytest.MonkeyPatch) -> None:
