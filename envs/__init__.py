@@ -1,6 +1,7 @@
 """Environments: one learner (Gymnasium), thousands of markets at once (Gymnasium vector), a learner in every seat (PettingZoo).
 
-Importing this package registers ``GridPilot/Market-v0``, so that ``gymnasium.make("gridpilot.envs:GridPilot/Market-v0")`` finds it.
+Importing this package registers ``GridPilot/Market-v0`` and ``GridPilot/Learner-v0``, whose actions are of version 1 and of version 2,
+so that ``gymnasium.make("gridpilot.envs:GridPilot/Learner-v0")`` finds it.
 """
 
 from __future__ import annotations
@@ -23,9 +24,11 @@ __all__ = [
     "parallel_env",
 ]
 
-if "GridPilot/Market-v0" not in registry:  # a second import, as by importlib.reload, must not warn
-    register(  # no max_episode_steps: the market itself ends an episode, at the horizon
-        id="GridPilot/Market-v0",
-        entry_point="gridpilot.envs.market_env:MarketEnv",
-        vector_entry_point="gridpilot.envs.market_vector_env:MarketVectorEnv",
-    )
+for _id, _fixed in {"GridPilot/Market-v0": {}, "GridPilot/Learner-v0": {"action_version": 2}}.items():
+    if _id not in registry:  # a second import, as by importlib.reload, must not warn
+        register(  # no max_episode_steps: the market itself ends an episode, at the horizon
+            id=_id,
+            entry_point="gridpilot.envs.market_env:MarketEnv",
+            vector_entry_point="gridpilot.envs.market_vector_env:MarketVectorEnv",
+            kwargs=_fixed,
+        )

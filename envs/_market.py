@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from pathlib import Path
+from typing import Any, Final
 
 import numba
 import numpy as np
@@ -14,18 +15,16 @@ from gymnasium.error import ResetNeeded
 
 from gridpilot.agents.base import Agent
 from gridpilot.agents.by_value import entry_of
+from gridpilot.agents.encoding import decode_seats
 from gridpilot.agents.registry import find_agent
 from gridpilot.agents.seating import AgentSpec, Seating
-from gridpilot.envs._kernels import (
-    N_PRICES_OF_TIME,
-    RESULTS,
-    decode_parallel,
-    decode_range,
-    settle,
-)
+from gridpilot.envs._kernels import N_PRICES_OF_TIME, RESULTS, decode_parallel, decode_range, settle
+from gridpilot.envs._render import Trace
+from gridpilot.envs._task import Opponent, Task
 from gridpilot.errors import AgentError, BidError, ConfigError
-from gridpilot.market.arena import Arena, Scenario
+from gridpilot.market.arena import Arena, Scenario, stored_value
 from gridpilot.market.encoding import n_fields
+from gridpilot.market.physics import PROFIT
 from gridpilot.setup import MarketSetup, load_setup
 from gridpilot.suggestions import did_you_mean
 
@@ -40,13 +39,18 @@ __all__ = [
     "observation_space",
 ]
 
-Opponent = str | AgentSpec | type[Agent] | Agent
-Opponents = Opponent | Sequence[Opponent]
+Opponents = Opponent | Path | Mapping[str, Any] | Sequence[Opponent | Path | Mapping[str, Any]]
 DEFAULT_OPPONENTS: Opponents = ("truthful", "threshold")
 
 _PARALLEL_FROM = 64  # markets, as in the arena: below it nothing starts a thread, so that processes may be forked
 _OBSERVATION_BOUND = 10.0
 OPTIONS = ("episode", "reset_mask")
+_SUMMED = (
+    RESULTS.index("wear") + 1
+)  # the first rows of the results: the reward and money, which add up over the ticks of a decision
+_LINEUP_STREAM: Final = 2**31  # of an episode's random numbers, beyond those of any seat
+_TWIN: Final = "twin"  # the label of the baseline, which no opponent has
+_FIRST_VERSION: Final = Task()
 
 
 def find_setup(setup: MarketSetup | None, **choices: Any) -> MarketSetup:
@@ -64,9 +68,10 @@ def find_setup(setup: MarketSetup | None, **choices: Any) -> MarketSetup:
     return setup
 
 
-def action_space(arena: Arena) -> spaces.Box:
-    """Storage value, commitment value and one shading factor a block: ``(2 + K,)`` in [-1, 1]."""
-    return spaces.Box(-1.0, 1.0, (N_PRICES_OF_TIME + arena.arrays.n_blocks,), np.float32)
+def action_space(arena: Arena, task: Task = _FIRST_VERSION) -> spaces.Box:
+    """Storage value, commitment value and shading factors, one a block in version 1: ``(2 + K,)`` in [-1, 1]."""
+    factors = arena.arrays.n_blocks if task.action_version == 1 else task.shading
+    return spaces.Box(-1.0, 1.0, (N_PRICES_OF_TIME + factors,), np.float32)
 
 
 def observation_space(arena: Arena) -> spaces.Box:
@@ -84,7 +89,7 @@ def as_actions(action: Any, shape: tuple[int, ...] | None, out: npt.NDArray[np.f
 
 def _specs(opponents: Opponents) -> dict[str, AgentSpec]:
     """The opponents by a label of their own, in order. An instance plays as it was when it was handed over, anew at each seat."""
-    one = isinstance(opponents, str | AgentSpec | type | Agent)
+    one = isinstance(opponents, str | AgentSpec | type | Agent | Path | Mapping)
     listed = [opponents] if one else list(opponents)  # type: ignore[arg-type]
     specs = {}
     for i, opponent in enumerate(listed):
@@ -96,9 +101,18 @@ def _specs(opponents: Opponents) -> dict[str, AgentSpec]:
             spec = AgentSpec(opponent, {}) if isinstance(opponent, str) else opponent
             find_agent(spec.target)
             label = spec.target
+        elif isinstance(opponent, Path):  # the folder of a policy
+            spec = AgentSpec("learned", {"policy": str(opponent)})
+            spec.build()
+            label = opponent.name
+        elif isinstance(opponent, Mapping) and isinstance(opponent.get("name"), str):
+            spec = AgentSpec(opponent["name"], {key: value for key, value in opponent.items() if key != "name"})
+            spec.build()
+            label = spec.target
         else:
             raise AgentError(
-                f"env: opponents[{i}] is {opponent!r:.100}, expected the name of an agent, a class or an instance of one, or an AgentSpec"
+                f"env: opponents[{i}] is {opponent!r:.100}, expected the name of an agent, a class or an instance of one, an AgentSpec, "
+                "a mapping {name: ...}, or the Path of a policy's folder"
             )
         specs[f"{i} {label}"] = spec
     return specs
@@ -107,8 +121,8 @@ def _specs(opponents: Opponents) -> dict[str, AgentSpec]:
 class SeatedMarkets:
     """B markets of one setup, S learners' seats in each, opponents cycled over the others in the order of the seats.
 
-    ``seats (B, S)`` are the learners'. ``play`` takes a tick; its results are ``results (len(RESULTS), B, S)`` and ``refused (B, S)``,
-    which the next tick overwrites.
+    ``seats (B, S)`` are the learners'. ``play`` takes a decision, of one tick or as many as ``task`` says; its results are
+    ``results (len(RESULTS), B, S)`` and ``refused (B, S)``, which the next one overwrites.
     """
 
     def __init__(
@@ -117,20 +131,25 @@ class SeatedMarkets:
         seats: npt.NDArray[np.int64],
         opponents: Opponents = DEFAULT_OPPONENTS,
         time_limit: float = math.inf,
+        task: Task = _FIRST_VERSION,
     ) -> None:
-        self.setup = setup
+        self.setup, self.task = setup, task
         self.seats = np.ascontiguousarray(seats, dtype=np.int64)
         n_markets, n_learners = self.seats.shape
         self.arena = setup.arena(n_markets)
-        specs = _specs(opponents)
+        specs = self._specs = _specs(opponents)
         if not specs and n_learners < self.arena.n_sites:
             raise AgentError(
                 f"env: opponents is empty, expected at least one for the {self.arena.n_sites - n_learners} other seats"
             )
-        self.seating = Seating(self.arena, specs, self._labels(list(specs)), time_limit=time_limit)
+        self._time_limit = time_limit
+        self._twin = None if task.baseline is None else setup.arena(n_markets)
+        if task.baseline is not None:
+            (self._baseline,) = _specs([task.baseline]).values()
+        self._take_seats(self._labels(list(specs)))
         rated = setup.rated_values()
         self.rated = np.where(rated > 0.0, rated, 1.0)  # $/h; a site without machines is rewarded in $
-        self.actions = np.zeros((n_markets, n_learners, N_PRICES_OF_TIME + self.arena.arrays.n_blocks))
+        self.actions = np.zeros((n_markets, n_learners, *action_space(self.arena, task).shape))
         self.results = np.zeros((len(RESULTS), n_markets, n_learners))
         self.refused = np.zeros((n_markets, n_learners), dtype=np.bool_)
         self.root: int | None = None
@@ -140,11 +159,23 @@ class SeatedMarkets:
         self._next_episodes = np.arange(n_markets)
         self._n_fields = n_fields(self.arena.arrays.n_classes)
 
-    def _labels(self, names: Sequence[str]) -> list[list[str]]:
+    def _take_seats(self, labels: list[list[str]]) -> None:
+        """Seat the opponents, and in the twin the baseline too."""
+        self.seating = Seating(self.arena, self._specs, labels, time_limit=self._time_limit)
+        if self._twin is not None:
+            everybody = [[label or _TWIN for label in row] for row in labels]
+            self._twin_seating = Seating(self._twin, {**self._specs, _TWIN: self._baseline}, everybody, time_limit=self._time_limit)
+
+    def _labels(self, names: Sequence[str], drawn: bool = False) -> list[list[str]]:
         labels = []
-        for own in self.seats.tolist():
+        for b, own in enumerate(self.seats.tolist()):
             others = [seat for seat in range(self.arena.n_sites) if seat not in own]
-            played = {seat: names[i % len(names)] for i, seat in enumerate(others)}
+            if drawn:
+                stream = np.random.SeedSequence(int(self.roots[b]), spawn_key=(int(self.episodes[b]), _LINEUP_STREAM))
+                numbers = np.random.Generator(np.random.SFC64(stream)).integers(len(names), size=self.arena.n_sites).tolist()
+                played = {seat: names[numbers[seat]] for seat in others}
+            else:
+                played = {seat: names[i % len(names)] for i, seat in enumerate(others)}
             labels.append([played.get(seat, "") for seat in range(self.arena.n_sites)])
         return labels
 
@@ -176,9 +207,22 @@ class SeatedMarkets:
         wanted = options.get("episode")
         self.episodes = self._next_episodes.copy() if wanted is None else _episodes(wanted, n_markets)
         self._next_episodes = self.episodes + 1 if self._own_roots else np.arange(n_markets) + int(self.episodes.max()) + 1
-        self.arena.start(self._scenario())
+        if self.task.lineup == "draw" and self._specs:
+            self.close()
+            self._take_seats(self._labels(list(self._specs), drawn=True))
+        scenario = self._scenario()
+        self.arena.start(scenario)
         self.arena.orders.clear()
         self.seating.reset(self.roots, self.episodes)
+        if self._twin is not None:
+            self._twin.start(scenario)
+            self._twin.orders.clear()
+            self._twin_seating.reset(self.roots, self.episodes)
+
+    def start_at(self, root: int, episode: int) -> None:
+        """Let the next reset begin with ``episode`` of ``root`` in market 0, and the following ones in the others."""
+        self._seed(root, None)
+        self._next_episodes = np.arange(self.arena.n_markets) + episode
 
     def _seed(self, seed: int | Sequence[int | None], random: Any) -> None:
         n_markets = self.arena.n_markets
@@ -206,10 +250,45 @@ class SeatedMarkets:
             each[0].history,
         )
 
-    def play(self) -> None:
-        """Play one tick with ``actions``, filled by the caller. Raises ``gymnasium.error.ResetNeeded`` outside an episode."""
+    def play(self, traces: Sequence[Trace] = ()) -> None:
+        """Play a decision, ``actions`` filled by the caller; ``traces`` take down each tick.
+
+        Raises ``gymnasium.error.ResetNeeded`` outside an episode, and :class:`~gridpilot.errors.AgentError` at the end of one in which the
+        baseline failed.
+        """
         if not self.started or self.done:
             raise ResetNeeded("the episode is over, or none has begun: call reset() before step()")
+        ticks = min(self.task.hold, self.arena.scenario.ticks - self.arena.tick)
+        self._tick(traces)
+        if ticks > 1:
+            sums, refused = self.results[:_SUMMED].copy(), self.refused.copy()
+            for _ in range(ticks - 1):
+                self._tick(traces)
+                sums += self.results[:_SUMMED]
+                refused |= self.refused
+            self.results[:_SUMMED] = sums
+            self.refused[:] = refused
+        if self.arena.done and self.task.reward == "profit_and_stored":
+            self.results[0] += self._of_learners(stored_value(self.arena))
+            if self._twin is not None:
+                self.results[0] -= self._of_learners(stored_value(self._twin))
+
+    def _of_learners(self, money: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        """$ of all seats ``(B, N)`` as rewards of the learners', ``(B, S)``."""
+        rewards: npt.NDArray[np.float64] = np.take_along_axis(money, self.seats, axis=1) / self.rated[self.seats]
+        return rewards
+
+    def _play_twin(self, twin: Arena) -> None:
+        self._twin_seating.bid()
+        twin.step()
+        self._twin_seating.learn()
+        self.results[0] -= self._of_learners(twin.outcome[:, :, PROFIT])
+        if twin.done:
+            for (market, seat), message in self._twin_seating.first_error.items():
+                if seat in self.seats[market]:
+                    raise AgentError(f"env: the baseline failed in market {market}, seat {seat}: {message}")
+
+    def _tick(self, traces: Sequence[Trace]) -> None:
         self._decode()
         self.seating.bid()
         arena = self.arena
@@ -219,9 +298,16 @@ class SeatedMarkets:
             arena.outcome, arena.totals, arena.storage, arena.last_price, arena.refused, self.seats, self.rated, self.results,
             self.refused,
         )  # fmt: skip
+        if self._twin is not None:
+            self._play_twin(self._twin)
+        for trace in traces:
+            trace.record()
 
     def _decode(self) -> None:
         arena = self.arena
+        if self.task.action_version == 2:
+            decode_seats(self.actions, arena, self.seats)
+            return
         scenario, orders = arena.scenario, arena.orders
         arguments = (
             self.actions, self.seats, *arena.arrays, scenario.prices, scenario.ambient, scenario.history + arena.tick,
@@ -231,6 +317,12 @@ class SeatedMarkets:
             decode_range(0, arena.n_markets, *arguments)
         else:
             decode_parallel(numba.get_num_threads(), *arguments)
+
+    def close(self) -> None:
+        """Let the processes of isolated opponents go."""
+        self.seating.close()
+        if self._twin is not None:
+            self._twin_seating.close()
 
     def observe(self) -> npt.NDArray[np.float32]:
         """What the learners see now: a new array ``(B, S, D)``."""

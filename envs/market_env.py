@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Unpack
 
 import gymnasium
 import numpy as np
@@ -21,6 +21,7 @@ from gridpilot.envs._market import (
     observation_space,
 )
 from gridpilot.envs._render import RENDER_MODES, Renderer, Trace, check_render_mode
+from gridpilot.envs._task import TaskOptions, task_of
 from gridpilot.envs.market_vector_env import seat_number
 from gridpilot.market.clearing import Mechanism
 from gridpilot.setup import MarketSetup
@@ -62,9 +63,12 @@ class MarketEnv(gymnasium.Env[BoxArray, BoxArray]):
     ``setup``       the market to play, a :class:`gridpilot.setup.MarketSetup`; or instead of it
     ``market``, ``prices``, ``ticks``, ``history``, ``mechanism``   arguments of :func:`gridpilot.setup.load_setup`
     ``seat``        whose plant the learner runs, from 0
-    ``opponents``   names of agents or AgentSpecs, cycled over the other seats in their order
+    ``opponents``   cycled over the other seats in their order: names of agents, classes, instances, AgentSpecs, mappings
+                    ``{"name": ..., <parameters>}``, or Paths of policies' folders
     ``time_limit``  s, how long an opponent written in Python may think
     ``render_mode``  "ansi" (a block of text), "rgb_array" (a plot, (360, 640, 3) uint8) or None
+    ``task``        ``action_version``, ``shading``, ``hold``, ``reward``, ``baseline``, ``lineup``: see
+                    :class:`~gridpilot.envs._task.Task`. The defaults are what is described above.
     """
 
     metadata: dict[str, Any] = {"render_modes": list(RENDER_MODES), "render_fps": 12}  # noqa: RUF012 - as Gymnasium declares it
@@ -82,12 +86,13 @@ class MarketEnv(gymnasium.Env[BoxArray, BoxArray]):
         opponents: Opponents = DEFAULT_OPPONENTS,
         time_limit: float = math.inf,
         render_mode: str | None = None,
+        **task: Unpack[TaskOptions],
     ) -> None:
         setup = find_setup(setup, market=market, prices=prices, ticks=ticks, history=history, mechanism=mechanism)
         self.render_mode = check_render_mode(render_mode)
         self.seat = seat_number(seat, len(setup.sites))
-        self.markets = SeatedMarkets(setup, np.array([[self.seat]]), opponents, time_limit)
-        self.action_space = action_space(self.markets.arena)
+        self.markets = SeatedMarkets(setup, np.array([[self.seat]]), opponents, time_limit, task_of(task))
+        self.action_space = action_space(self.markets.arena, self.markets.task)
         self.observation_space = observation_space(self.markets.arena)
         self._shape = self.action_space.shape
         self._renderer = Renderer()
@@ -111,9 +116,7 @@ class MarketEnv(gymnasium.Env[BoxArray, BoxArray]):
         """Bid for and play one tick."""
         markets = self.markets
         as_actions(action, self._shape, markets.actions)
-        markets.play()
-        if self._trace is not None:
-            self._trace.record()
+        markets.play([] if self._trace is None else [self._trace])
         row = markets.results[:, 0, 0].tolist()
         info = dict(zip(RESULTS, row, strict=True))
         reward = info.pop("reward")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 import numpy.typing as npt
@@ -24,6 +24,7 @@ from gridpilot.envs._market import (
     observation_space,
 )
 from gridpilot.envs._render import RENDER_MODES, Renderer, Trace, check_render_mode
+from gridpilot.envs._task import TaskOptions, task_of
 from gridpilot.envs.market_vector_env import seat_number
 from gridpilot.errors import BidError, ConfigError
 from gridpilot.market.clearing import Mechanism
@@ -68,6 +69,7 @@ class MarketParallelEnv(ParallelEnv[str, Observation, Action]):  # type: ignore[
         opponents: Opponents = DEFAULT_OPPONENTS,
         time_limit: float = math.inf,
         render_mode: str | None = None,
+        **task: Unpack[TaskOptions],
     ) -> None:
         setup = find_setup(setup, market=market, prices=prices, ticks=ticks, history=history, mechanism=mechanism)
         self.render_mode = check_render_mode(render_mode)
@@ -75,12 +77,12 @@ class MarketParallelEnv(ParallelEnv[str, Observation, Action]):  # type: ignore[
         own = list(range(n_sites)) if seats is None else [seat_number(seat, n_sites) for seat in seats]
         if not own or len(set(own)) < len(own):
             raise ConfigError(f"env: seats is {seats!r}, expected at least one seat and none twice")
-        self.markets = SeatedMarkets(setup, np.array([own]), opponents, time_limit)
+        self.markets = SeatedMarkets(setup, np.array([own]), opponents, time_limit, task_of(task))
         self.possible_agents = [f"site_{seat}" for seat in own]
         self.agents: list[str] = []
         arena = self.markets.arena
         self.observation_spaces = {agent: observation_space(arena) for agent in self.possible_agents}
-        self.action_spaces = {agent: action_space(arena) for agent in self.possible_agents}
+        self.action_spaces = {agent: action_space(arena, self.markets.task) for agent in self.possible_agents}
         self.state_space = spaces.Box(-10.0, 10.0, (len(own) * observation_space(arena).shape[0],), np.float32)
         self._np_random: np.random.Generator | None = None
         self._renderer = Renderer()
@@ -133,9 +135,7 @@ class MarketParallelEnv(ParallelEnv[str, Observation, Action]):  # type: ignore[
             raise BidError(f"actions: {', '.join(map(str, wrong))} missing or unknown, expected one of each of {', '.join(agents)}")
         for s, agent in enumerate(agents):
             as_actions(actions[agent], self.action_spaces[agent].shape, markets.actions[0, s], f"action of {agent}")
-        markets.play()
-        if self._trace is not None:
-            self._trace.record()
+        markets.play([] if self._trace is None else [self._trace])
         rewards, infos = {}, {}
         for agent, row, refused in zip(agents, markets.results[:, 0].T.tolist(), markets.refused[0].tolist(), strict=True):
             info = dict(zip(RESULTS, row, strict=True))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Unpack
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +22,7 @@ from gridpilot.envs._market import (
     observation_space,
 )
 from gridpilot.envs._render import RENDER_MODES, Renderer, Trace, check_render_mode
+from gridpilot.envs._task import TaskOptions, task_of
 from gridpilot.errors import ConfigError
 from gridpilot.market.clearing import Mechanism
 from gridpilot.memory import check_memory
@@ -88,6 +89,7 @@ class MarketVectorEnv(VectorEnv[Observations, Actions, npt.NDArray[Any]]):
         time_limit: float = math.inf,
         autoreset: Literal["next_step", "same_step", "disabled"] = "next_step",
         render_mode: str | None = None,
+        **task: Unpack[TaskOptions],
     ) -> None:
         setup = find_setup(setup, market=market, prices=prices, ticks=ticks, history=history, mechanism=mechanism)
         if isinstance(num_envs, bool) or not isinstance(num_envs, int | np.integer) or num_envs < 1:
@@ -98,11 +100,11 @@ class MarketVectorEnv(VectorEnv[Observations, Actions, npt.NDArray[Any]]):
         n_sites = len(setup.sites)
         check_memory(int(num_envs) * n_sites * 500, f"env: num_envs={num_envs:,}", ConfigError)
         numbers = np.arange(num_envs) % n_sites if seat == "rotate" else np.full(num_envs, seat_number(seat, n_sites))
-        self.markets = SeatedMarkets(setup, numbers[:, None], opponents, time_limit)
+        self.markets = SeatedMarkets(setup, numbers[:, None], opponents, time_limit, task_of(task))
         self.num_envs = int(num_envs)
         self.autoreset_mode: AutoresetMode = self._MODES[autoreset]
         self.metadata = {**self.metadata, "autoreset_mode": self.autoreset_mode}
-        self.single_action_space = action_space(self.markets.arena)
+        self.single_action_space = action_space(self.markets.arena, self.markets.task)
         self.single_observation_space = observation_space(self.markets.arena)
         self.action_space = batch_space(self.single_action_space, self.num_envs)
         self.observation_space = batch_space(self.single_observation_space, self.num_envs)
@@ -139,9 +141,7 @@ class MarketVectorEnv(VectorEnv[Observations, Actions, npt.NDArray[Any]]):
             observations, info = self._begin(None, None)
             return observations, np.zeros(self.num_envs), nobody, nobody.copy(), info
         as_actions(actions, self.action_space.shape, markets.actions, "actions")
-        markets.play()
-        for trace in self._traces:
-            trace.record()
+        markets.play(self._traces)
         results = markets.results[:, :, 0].copy()  # the caller may keep them
         info = self._with_masks(
             {name: results[i] for i, name in enumerate(RESULTS) if i} | {"refused": markets.refused[:, 0].copy()}

@@ -301,7 +301,7 @@ SURFACE: dict[str, set[str]] = {
         "value_at_risk",
     },
     "gridpilot.tournament": set(),
-    "gridpilot.training": {"train"},
+    "gridpilot.training": {"make_vec_env", "train"},
 }
 
 

@@ -15,13 +15,13 @@ from gridpilot.errors import MarketError
 from gridpilot.market.auction import N_TOTALS
 from gridpilot.market.bids import Bid
 from gridpilot.market.clearing import PARALLEL_FROM, Mechanism, check_mechanism, check_reserve, check_supply
-from gridpilot.market.encoding import N_LEVELS, encode_parallel, encode_range, update_levels
+from gridpilot.market.encoding import MEAN, N_LEVELS, encode_parallel, encode_range, update_levels
 from gridpilot.market.physics import N_OUTCOME
 from gridpilot.market.publication import N_AUCTION, auction_result
 from gridpilot.market.site import Site, pack_sites
 from gridpilot.market.step import NO_BID, OWN_CURVE, STATED_BLOCKS, Record, step_parallel, step_range
 
-__all__ = ["Arena", "MarketRules", "Orders", "Scenario"]
+__all__ = ["Arena", "MarketRules", "Orders", "Scenario", "stored_value"]
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -276,3 +276,16 @@ class Arena:
         orders.kind[market, seat] = STATED_BLOCKS
         orders.blocks[market, seat] = 0.0
         orders.blocks[market, seat, : len(bid.blocks)] = bid.blocks
+
+
+def stored_value(arena: Arena) -> FloatArray:
+    """What the change of each battery's charge over the episode is worth, $, ``(B, N)``.
+
+    A kWh stored is valued at the running mean of the energy price at the end, less the discharge loss: what an average kWh of the
+    grid would cost that it can replace. Without it a rule that buys at night for the next evening would look worse than none at all,
+    only because the episode ends at midnight.
+    """
+    plant = arena.arrays.plant
+    price: FloatArray = arena.levels[:, MEAN]
+    stored: FloatArray = (arena.storage[:, :, 0] - plant["soc_start"]) * plant["eta_d"] * price[:, None]
+    return stored

@@ -11,9 +11,8 @@ import pandas as pd
 
 from gridpilot.agents.seating import Seating
 from gridpilot.errors import FAILURES
-from gridpilot.market.arena import Arena
+from gridpilot.market.arena import Arena, stored_value
 from gridpilot.market.auction import SUPPLY_COST, VOLUME
-from gridpilot.market.encoding import MEAN
 from gridpilot.market.physics import CHARGED, DISCHARGED, DRAWN, MACHINES, N_OUTCOME, PAYMENT, PROFIT, REVENUE, WEAR, WON
 from gridpilot.market.units import DT
 from gridpilot.tournament.schedule import Match
@@ -97,16 +96,3 @@ class Tally:
                 "scarce_ticks": by_match(self._scarce),
             }
         )
-
-
-def stored_value(arena: Arena) -> FloatArray:
-    """What the change of each battery's charge over the episode is worth, $, ``(B, N)``.
-
-    A kWh stored is valued at the running mean of the energy price at the end, less the discharge loss: what an average kWh of the
-    grid would cost that it can replace. Without it a rule that buys at night for the next evening would look worse than none at all,
-    only because the episode ends at midnight.
-    """
-    plant = arena.arrays.plant
-    price: FloatArray = arena.levels[:, MEAN]
-    stored: FloatArray = (arena.storage[:, :, 0] - plant["soc_start"]) * plant["eta_d"] * price[:, None]
-    return stored

@@ -3,5 +3,6 @@
 from __future__ import annotations
 
 from gridpilot.training.run import train
+from gridpilot.training.vec_env import make_vec_env
 
-__all__ = ["train"]
+__all__ = ["make_vec_env", "train"]

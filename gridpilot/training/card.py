@@ -22,9 +22,8 @@ class CardFacts:
 
     command: str  # that trains it
     where: str  # the field it was trained for, in words
-    teacher: str
+    how: str  # it was trained, in words
     episodes: int  # of training
-    labels: str  # how states were labelled, in words
     seed: int  # of the episodes it was judged on
     seconds: float  # CPU, of training
 
@@ -45,7 +44,7 @@ def write_card(policy: Policy, facts: CardFacts, at_home: Sequence[Comparison], 
         "",
         f"    {facts.command}",
         "",
-        f"Cloned from `{facts.teacher}` ({facts.labels}) in {facts.where}, on {facts.episodes:,} episodes from number {TRAINING:,} on, "
+        f"{facts.how} in {facts.where}, on {facts.episodes:,} episodes from number {TRAINING:,} on, "
         f"which nothing is judged on. It took {facts.seconds:.0f} s of CPU time. The same command gives the same bits on the same machine.",
         "",
         "## Against others in the same seat",

@@ -10,7 +10,9 @@ from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, 
 
 from gridpilot.errors import ConfigError
 
-__all__ = ["EVALUATION", "TRAINING", "CloneConfig", "EvaluationConfig", "TrainConfig", "evaluation_episodes", "training_episodes"]
+__all__ = [
+    "EVALUATION", "TRAINING", "CloneConfig", "EvaluationConfig", "PpoConfig", "TrainConfig", "evaluation_episodes", "training_episodes",
+]  # fmt: skip
 
 EVALUATION: Final = 1_000_000
 """The first episode that policies are judged on, as in tournaments; below lie those that parameters may be tuned on."""
@@ -33,6 +35,44 @@ class CloneConfig(BaseModel):
     learning_rate: Annotated[float, Field(gt=0.0, le=1.0)]
 
 
+Share = Annotated[float, Field(ge=-1.0, le=1.0)]
+
+
+class PpoConfig(BaseModel):
+    """How a policy is searched for: proximal policy optimisation (Schulman et al. 2017)."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    seeds: Annotated[int, Field(ge=1, le=100)]
+    selection: PositiveInt
+    markets: Annotated[int, Field(ge=2, le=100_000)]
+    updates: Annotated[int, Field(ge=1, le=1_000_000)]
+    hold: PositiveInt
+    shading: Annotated[int, Field(ge=0, le=64)] | None
+    storage_start: Share
+    shading_start: Share
+    log_std: Annotated[float, Field(ge=-10.0, le=2.0)]
+    learning_rate: Annotated[float, Field(gt=0.0, le=1.0)]
+    gae_lambda: Annotated[float, Field(ge=0.0, le=1.0)] | None
+    epochs: PositiveInt
+    batch: Annotated[int, Field(ge=2)]
+    baseline: str | None
+    lineup: Literal["cycle", "draw"]
+    checkpoint_every: PositiveInt
+
+    def shading_under(self, mechanism: str) -> int:
+        """Shading factors of the action: those that are set, or two under pay-as-bid and none elsewhere, where they only add noise."""
+        if self.shading is not None:
+            return self.shading
+        return 2 if mechanism == "pay_as_bid" else 0
+
+    def gae_lambda_under(self, mechanism: str) -> float:
+        """Lambda of the advantages: that which is set, or .95 under pay-as-bid and 1 elsewhere."""
+        if self.gae_lambda is not None:
+            return self.gae_lambda
+        return 0.95 if mechanism == "pay_as_bid" else 1.0
+
+
 class EvaluationConfig(BaseModel):
     """What a finished policy is measured on."""
 
@@ -49,7 +89,8 @@ class TrainConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
-    algo: Literal["clone"]
+    algo: Literal["clone", "ppo"]
+    init: Literal["clone"] | None
     out: str | None
     seed: NonNegativeInt
     seat: NonNegativeInt | Literal["rotating"]
@@ -58,6 +99,7 @@ class TrainConfig(BaseModel):
     history: NonNegativeInt
     layers: Annotated[list[Annotated[int, Field(ge=1, le=4096)]], Field(min_length=1, max_length=8)]
     clone: CloneConfig
+    ppo: PpoConfig
     evaluation: EvaluationConfig
     json_: Annotated[StrictBool, Field(alias="json")]
     market: dict[str, Any]

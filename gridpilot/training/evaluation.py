@@ -26,7 +26,7 @@ from gridpilot.tournament.tally import stored_value
 from gridpilot.training.config import evaluation_episodes
 from gridpilot.training.markets import Field, begun, specs_of
 
-__all__ = ["CHUNK", "Comparison", "compare", "elsewhere", "profits"]
+__all__ = ["CHUNK", "Comparison", "compare", "elsewhere", "played", "profits"]
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -82,12 +82,13 @@ def profits(bidder: Policy | AgentSpec, field: Field, episodes: int, seed: int, 
     parts = []
     for first in range(0, episodes, CHUNK):
         chunk = numbers[first : first + CHUNK]
-        parts.append(_play(bidder, field, chunk, seed))
+        parts.append(played(bidder, field, chunk, seed))
         advance(len(chunk))
     return np.concatenate(parts) if parts else np.zeros(0)
 
 
-def _play(bidder: Policy | AgentSpec, field: Field, episodes: npt.NDArray[np.int64], seed: int) -> FloatArray:
+def played(bidder: Policy | AgentSpec, field: Field, episodes: npt.NDArray[np.int64], seed: int) -> FloatArray:
+    """What :func:`profits` says, on ``episodes (E,)`` side by side."""
     arena, seating, seats = begun(field, seed, episodes, bidder if isinstance(bidder, AgentSpec) else None)
     rows, own, total = np.arange(len(episodes)), seats[:, 0], np.zeros(len(episodes))
     while not arena.done:

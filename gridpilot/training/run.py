@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
+import json
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+import numpy as np
 
 from gridpilot.columns import SafeConsole
 from gridpilot.configuration import composed, validate
@@ -24,9 +28,10 @@ from gridpilot.suggestions import did_you_mean
 from gridpilot.training.card import CardFacts, write_card
 from gridpilot.training.clone import build_teacher, clone
 from gridpilot.training.config import TRAINING, TrainConfig, evaluation_episodes
-from gridpilot.training.evaluation import Comparison, compare, elsewhere
+from gridpilot.training.evaluation import Comparison, compare, elsewhere, played
 from gridpilot.training.markets import Field, seats_of, specs_of
-from gridpilot.training.network import require_torch
+from gridpilot.training.network import Network, require_torch
+from gridpilot.training.ppo import ppo, require_stable_baselines3
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -45,6 +50,7 @@ class Training:
     comparisons: tuple[Comparison, ...]  # in the field of the training first, then elsewhere
     seconds: float  # of CPU time, without the evaluation
     folder: Path | None  # where it was written
+    curves: Mapping[int, tuple[float, ...]]  # of searches, by seed: mean reward of an episode in each update, with its exploration
 
     @property
     def figures(self) -> pd.DataFrame:
@@ -102,6 +108,12 @@ def train_configured(config: Mapping[str, Any], console: SafeConsole, command: s
     if out is not None:
         _check_folder(out)
     require_torch()
+    if settings.algo == "ppo":
+        require_stable_baselines3()
+    elif settings.init is not None:
+        raise ConfigError(
+            f"train: init is {settings.init!r}, expected null for algo={settings.algo}: only ppo goes on from a policy"
+        )
     setup = load_setup(settings.market, settings.prices, ticks=settings.ticks, history=settings.history)
     field = Field(setup, settings.seat, specs_of(settings.rivals))
     against = specs_of(settings.evaluation.against)
@@ -109,17 +121,15 @@ def train_configured(config: Mapping[str, Any], console: SafeConsole, command: s
     build_teacher(settings.clone.teacher)
     progress = Progress("train", console)
     begin = time.process_time()
-    with progress.of(settings.clone.rounds, what="rounds") as advance:
-        policy, _ = clone(field, settings.clone, seed=settings.seed, layers=tuple(settings.layers), advance=advance)
+    made = _cloned(field, settings, progress) if settings.algo == "clone" else _searched(field, settings, out, progress)
     seconds = time.process_time() - begin
-    policy = dataclasses.replace(policy, training=_manifest(settings, command))
+    policy = dataclasses.replace(made.policy, training=_manifest(settings, command, made.episodes))
     found = _measured(policy, field, settings, against, progress)
     facts = CardFacts(
         command=command,
         where=_where(settings, field),
-        teacher=str(settings.clone.teacher),
-        episodes=settings.clone.rounds * settings.clone.markets,
-        labels=f"DAgger, {settings.clone.rounds} rounds of {settings.clone.markets} markets, a label every {settings.clone.every} ticks",
+        how=made.how,
+        episodes=made.episodes,
         seed=settings.evaluation.seed,
         seconds=seconds,
     )
@@ -127,7 +137,67 @@ def train_configured(config: Mapping[str, Any], console: SafeConsole, command: s
     card = write_card(policy, facts, home, found[len(home) :])
     if out is not None:
         save_policy(policy, out, card)
-    return Training(policy, card, tuple(found), seconds, out)
+        for seed in made.curves:
+            _checkpoint(out, seed).unlink(missing_ok=True)
+    return Training(policy, card, tuple(found), seconds, out, made.curves)
+
+
+class _Made(NamedTuple):
+    """A policy, how it came about, and on how many episodes."""
+
+    policy: Policy
+    how: str
+    episodes: int
+    curves: Mapping[int, tuple[float, ...]] = {}
+
+
+def _cloned(field: Field, settings: TrainConfig, progress: Progress) -> _Made:
+    wanted = settings.clone
+    with progress.of(wanted.rounds, what="rounds") as advance:
+        policy, _ = clone(field, wanted, seed=settings.seed, layers=tuple(settings.layers), advance=advance)
+    labels = f"DAgger, {wanted.rounds} rounds of {wanted.markets} markets, a label every {wanted.every} ticks"
+    return _Made(policy, f"Cloned from `{wanted.teacher}` ({labels})", wanted.rounds * wanted.markets)
+
+
+def _searched(field: Field, settings: TrainConfig, out: Path | None, progress: Progress) -> _Made:
+    """Policies of as many seeds as are wanted; of these the one that earns most on episodes of the range for tuning."""
+    wanted, layers, mechanism = settings.ppo, tuple(settings.layers), field.setup.rules.mechanism
+    tuning = np.arange(wanted.selection)
+    policies, curves, earned = {}, {}, {}
+    for seed in range(settings.seed, settings.seed + wanted.seeds):
+
+        def start(seed: int = seed) -> Network:
+            with progress.of(settings.clone.rounds, what="rounds of the clone") as advance:
+                shading = wanted.shading_under(mechanism)
+                return clone(field, settings.clone, seed=seed, layers=layers, shading=shading, advance=advance)[1]
+
+        with progress.of(wanted.updates, what=f"updates of seed {seed}") as advance:
+            policies[seed], curve = ppo(
+                field, wanted, seed=seed, layers=layers, start=start if settings.init == "clone" else None,
+                checkpoint=None if out is None else _checkpoint(out, seed), identity=_identity(settings, seed), advance=advance,
+            )  # fmt: skip
+        curves[seed] = tuple(curve)
+        if wanted.seeds > 1:
+            earned[seed] = float(played(policies[seed], field, tuning, settings.evaluation.seed).mean())
+    best = max(earned, key=lambda seed: earned[seed], default=settings.seed)
+    begun = f"a clone of `{settings.clone.teacher}`" if settings.init == "clone" else "scratch"
+    baseline = f", rewards over those of `{wanted.baseline}`" if wanted.baseline else ""
+    how = f"Searched for from {begun} by PPO ({wanted.updates} updates of {wanted.markets:,} episodes{baseline})"
+    if earned:
+        told = ", ".join(f"{value:,.1f} (seed {seed})" for seed, value in earned.items())
+        how += f", the best of {wanted.seeds} seeds on {wanted.selection} other episodes, $ per site and day: {told};"
+    cloned = settings.clone.rounds * settings.clone.markets if settings.init == "clone" else 0
+    return _Made(policies[best], how, max(wanted.updates * wanted.markets, cloned), curves)
+
+
+def _checkpoint(out: Path, seed: int) -> Path:
+    return out / f".checkpoint-{seed}.pt"
+
+
+def _identity(settings: TrainConfig, seed: int) -> str:
+    """What a training is known by: of equal ones one goes on where the other was interrupted."""
+    kept = settings.model_dump(mode="json", by_alias=True, exclude={"out", "json_", "evaluation"})
+    return hashlib.sha256(json.dumps([kept, seed, code_hash(), _versions(settings)], sort_keys=True).encode()).hexdigest()
 
 
 _HOME: Final = "as trained"
@@ -157,16 +227,20 @@ def _where(settings: TrainConfig, field: Field) -> str:
     )
 
 
-def _manifest(settings: TrainConfig, command: str) -> dict[str, Any]:
+def _manifest(settings: TrainConfig, command: str, episodes: int) -> dict[str, Any]:
     """What the numbers came from, without times, so that equal trainings write equal files."""
     kept = settings.model_dump(mode="json", by_alias=True, exclude={"out", "json_", "evaluation"})
     return {
         "command": command,
         "config": kept,
-        "episodes": {"first": TRAINING, "count": settings.clone.rounds * settings.clone.markets},
+        "episodes": {"first": TRAINING, "count": episodes},
         "code": code_hash(),
-        "versions": versions(("gridpilot", "numpy", "numba", "torch")),
+        "versions": _versions(settings),
     }
+
+
+def _versions(settings: TrainConfig) -> dict[str, str | None]:
+    return versions(("gridpilot", "numpy", "numba", "torch", *(["stable-baselines3"] if settings.algo == "ppo" else [])))
 
 
 def _check_folder(out: Path) -> None:

@@ -266,7 +266,7 @@ def test_the_command_prints_a_table_or_json(
 
 
 def test_the_card_says_where_it_fails(trained: Training) -> None:
-    facts = CardFacts("gridpilot train out=mine", "every seat", "foresight", 16, "DAgger", 0, 12.0)
+    facts = CardFacts("gridpilot train out=mine", "every seat", "Cloned from `foresight`", 16, 0, 12.0)
     better = Comparison("as trained", "mpc", 8, Estimate(9.0), Estimate(1.0, 0.5, 1.5), Estimate(0.1, 0.05, 0.15))
     worse = dataclasses.replace(
         better, where="prices=aemo_nsw", gain=Estimate(-2.0, -3.0, -1.0), percent=Estimate(None, reason="no_base")

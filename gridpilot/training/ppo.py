@@ -1,0 +1,123 @@
+"""Proximal policy optimisation (Schulman et al. 2017) by stable-baselines3, with what was found to matter here.
+
+A day is an episode whose end is an end, a rollout is whole episodes, and gamma is 1: charging pays twelve hours later. Generalised
+advantages (Schulman et al. 2016) take lambda 1 under truthful mechanisms, as the critic does not know the worth of what is stored; under
+pay-as-bid, where shading pays at once, lambda .95 has less noise. The mean starts where the battery is used, since from an idle one no
+small change earns anything. A twin's reward is subtracted, which takes most of the luck out.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from gridpilot.errors import MissingExtraError
+from gridpilot.market.action import N_PRICES_OF_TIME
+from gridpilot.market.encoding import n_fields
+from gridpilot.policies.policy import Layout, Policy
+from gridpilot.progress import Advance
+from gridpilot.training.config import TRAINING, PpoConfig
+from gridpilot.training.markets import Field
+from gridpilot.training.network import LEAST_STD, Network, one_thread, require_torch
+from gridpilot.training.vec_env import make_vec_env
+
+if TYPE_CHECKING:
+    from gridpilot.training.sb3_env import MarketVecEnv
+
+__all__ = ["ppo", "require_stable_baselines3"]
+
+Array32 = npt.NDArray[np.float32]
+
+
+def require_stable_baselines3() -> None:
+    """Raise :class:`~gridpilot.errors.MissingExtraError` where stable-baselines3 or torch is not installed."""
+    require_torch()
+    try:
+        import stable_baselines3  # noqa: F401 - found or not
+    except ImportError as error:
+        raise MissingExtraError("training a policy by PPO", "rl") from error
+
+
+def ppo(
+    field: Field,
+    settings: PpoConfig,
+    *,
+    seed: int,
+    layers: tuple[int, ...],
+    start: Callable[[], Network] | None,
+    checkpoint: Path | None,
+    identity: str,
+    advance: Advance,
+) -> tuple[Policy, list[float]]:
+    """Train a policy of hidden ``layers``; and the mean reward of an episode in each update, the exploration's noise included.
+
+    ``start``       makes the network that the search begins at, as a clone; ``None``: from scratch. It is not asked where a checkpoint is
+                    gone on from.
+    ``checkpoint``  a file that is written every ``settings.checkpoint_every`` updates, and gone on from where it is of the same
+                    ``identity``, to the same bits as without the interruption
+
+    ``advance`` counts updates. Raises :class:`~gridpilot.errors.MissingExtraError` without stable-baselines3,
+    :class:`~gridpilot.errors.PolicyError` for a checkpoint that cannot be read or written.
+    """
+    require_stable_baselines3()
+    from gridpilot.training.sb3_ppo import Learner
+
+    mechanism = field.setup.rules.mechanism
+    classes = max(len(site.fleet) for site in field.setup.sites) or 1
+    sizes = (n_fields(classes), *layers, N_PRICES_OF_TIME + settings.shading_under(mechanism))
+    layout = Layout(sizes, classes, hold=settings.hold, mechanism=mechanism)
+    env = make_vec_env(
+        settings.markets, field.setup, seat="rotate" if field.seat == "rotating" else field.seat, opponents=list(field.rivals.values()),
+        lineup=settings.lineup, shading=layout.shading, hold=settings.hold, baseline=settings.baseline, seed=seed,
+    )  # fmt: skip
+    with one_thread(), _kept_random_state():
+        found = Learner.resumed(env, layout, settings, seed, checkpoint, identity)
+        if found is None:
+            network = _begin(env, layout, settings, seed) if start is None else start()
+            if start is not None and layout.shading:
+                network.shading_starts_at(settings.shading_start)
+            found = Learner(env, layout, settings, seed, network.arrays(), checkpoint, identity)
+        advance(found.updates)
+        found.learn(advance)
+        policy = Policy(layout, found.arrays())
+    env.close()
+    return policy, found.curve
+
+
+def _begin(env: MarketVecEnv, layout: Layout, settings: PpoConfig, seed: int) -> Network:
+    """A network that hardly looks at what it sees, and does what ``settings`` say that the search starts at."""
+    action = np.zeros(layout.sizes[-1], dtype=np.float32)
+    action[0] = settings.storage_start
+    seen = [env.reset()]
+    for _ in range(env.decisions - 1):
+        env.step_async(np.tile(action, (env.num_envs, 1)))
+        seen.append(env.step_wait()[0])
+    env.start_at(seed, TRAINING)  # the same days will be learned from
+    network = Network(layout, np.concatenate(seen), seed)
+    with require_torch().no_grad():
+        network.module[-1].weight *= 0.01
+        network.module[-1].bias[0] = settings.storage_start
+    if layout.shading:
+        network.shading_starts_at(settings.shading_start)
+    network.std = np.maximum(network.std, np.float32(LEAST_STD))
+    return network
+
+
+@contextlib.contextmanager
+def _kept_random_state() -> Iterator[None]:
+    """Give back the global random states as they were: stable-baselines3 seeds and uses those of Python, numpy and torch."""
+    import random
+
+    torch: Any = require_torch()
+    before = random.getstate(), np.random.get_state(), torch.get_rng_state()
+    try:
+        yield
+    finally:
+        random.setstate(before[0])
+        np.random.set_state(before[1])
+        torch.set_rng_state(before[2])

@@ -1,0 +1,68 @@
+"""Markets side by side in the form that stable-baselines3's algorithms take."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Literal
+
+from gridpilot.envs import MarketVectorEnv
+from gridpilot.envs._market import Opponents
+from gridpilot.errors import ConfigError, MissingExtraError
+from gridpilot.market.clearing import Mechanism
+from gridpilot.setup import MarketSetup
+from gridpilot.training.config import TRAINING
+
+if TYPE_CHECKING:
+    from gridpilot.training.sb3_env import MarketVecEnv
+
+__all__ = ["make_vec_env"]
+
+
+def make_vec_env(
+    num_envs: int = 64,
+    setup: MarketSetup | None = None,
+    *,
+    market: str | Mapping[str, Any] | None = None,
+    prices: str | Mapping[str, Any] | None = None,
+    ticks: int | None = None,
+    history: int | None = None,
+    mechanism: Mechanism | None = None,
+    seat: int | Literal["rotate"] = 8,
+    opponents: Opponents = ("truthful", "threshold"),
+    lineup: Literal["cycle", "draw"] = "cycle",
+    shading: int = 0,
+    hold: int = 6,
+    reward: Literal["profit", "profit_and_stored"] = "profit_and_stored",
+    baseline: str | None = "truthful",
+    time_limit: float = math.inf,
+    seed: int = 0,
+    first_episode: int = TRAINING,
+    bootstrap: bool = False,
+) -> MarketVecEnv:
+    """Return markets stepped together as a ``VecEnv``, so that stable-baselines3 learns in them: ``PPO("MlpPolicy", env)``.
+
+    Actions are of version 2 (:mod:`gridpilot.market.action`) and the other defaults those that PPO learned best with here: a decision every
+    half hour, what is stored paid at the end, a truthful bidder's reward in the same world subtracted. With ``n_steps`` equal to the
+    ``decisions`` of an episode a rollout is whole episodes; use ``gamma=1`` and, where storage is to be learned, ``gae_lambda=1``.
+
+    ``seed``, ``first_episode``   the days that are played: by default from 1,000,000,000 on, where nothing is ever judged
+    ``bootstrap``   whether the end of an episode is told as a time limit, beyond which a critic's value counts; by default it is an end
+    Other arguments are those of :class:`~gridpilot.envs.MarketVectorEnv` and :class:`~gridpilot.envs._task.Task`.
+
+    Raises :class:`~gridpilot.errors.MissingExtraError` without stable-baselines3, :class:`~gridpilot.errors.ConfigError` and
+    :class:`~gridpilot.errors.AgentError` for bad arguments.
+    """
+    try:
+        from gridpilot.training.sb3_env import MarketVecEnv
+    except ImportError as error:
+        raise MissingExtraError("an environment of stable-baselines3", "rl") from error
+    for name, value in (("seed", seed), ("first_episode", first_episode)):
+        if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 2**62:
+            raise ConfigError(f"env: {name} is {value!r:.60}, expected a whole number >= 0")
+    env = MarketVectorEnv(
+        num_envs, setup, market=market, prices=prices, ticks=ticks, history=history, mechanism=mechanism, seat=seat, opponents=opponents,
+        time_limit=time_limit, autoreset="disabled", action_version=2, shading=shading, hold=hold, reward=reward, baseline=baseline,
+        lineup=lineup,
+    )  # fmt: skip
+    return MarketVecEnv(env, seed, first_episode, bootstrap)

@@ -1,0 +1,150 @@
+"""The environment that stable-baselines3 takes."""
+
+from __future__ import annotations
+
+import builtins
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from stable_baselines3 import PPO, SAC
+from stable_baselines3.common.env_checker import check_env
+from stable_baselines3.common.evaluation import evaluate_policy
+from stable_baselines3.common.monitor import Monitor
+from stable_baselines3.common.vec_env import VecMonitor, VecNormalize
+
+from gridpilot import cli
+from gridpilot.envs import MarketEnv, MarketVectorEnv
+from gridpilot.errors import ConfigError, GridPilotError, MissingExtraError
+from gridpilot.policies import load_policy
+from gridpilot.setup import MarketSetup, load_setup
+from gridpilot.training import make_vec_env
+from gridpilot.training.config import TRAINING
+from gridpilot.training.sb3_env import MarketVecEnv
+
+
+@pytest.fixture(scope="module")
+def short() -> MarketSetup:
+    return load_setup(ticks=24, history=24)
+
+
+def drawn(env: MarketVecEnv, steps: int) -> Any:
+    return np.random.default_rng(1).uniform(-1.0, 1.0, (steps, *env.env.action_space.shape)).astype(np.float32)
+
+
+def test_ppo_takes_it_in_three_lines(short: MarketSetup) -> None:
+    env = make_vec_env(8, short)
+    model = PPO("MlpPolicy", env, n_steps=4, batch_size=16, n_epochs=1, device="cpu", seed=7)
+    model.learn(64)
+    assert model.num_timesteps == 64
+    assert env.env.markets.roots.tolist() == [7] * 8  # the algorithm's seed is that of the days
+    assert model.ep_info_buffer is not None
+    assert {episode["l"] for episode in model.ep_info_buffer} == {4}
+
+
+def test_it_is_the_vector_environment_to_the_last_bit(short: MarketSetup) -> None:
+    env = make_vec_env(3, short, hold=4, shading=1, baseline=None)
+    plain = MarketVectorEnv(3, short, action_version=2, hold=4, shading=1, reward="profit_and_stored", autoreset="disabled")
+    played = drawn(env, 12)
+    seen = env.reset()
+    expected, _ = plain.reset(seed=0, options={"episode": TRAINING})
+    assert np.array_equal(seen, expected)
+    total = np.zeros(3)
+    for i, action in enumerate(played):
+        seen, reward, done, infos = env.step(action)
+        expected, profit, _, _, _ = plain.step(action)
+        total += profit
+        assert np.array_equal(reward, profit.astype(np.float32))
+        over = i % env.decisions == env.decisions - 1
+        assert done.tolist() == [over] * 3
+        if over:
+            assert np.array_equal([info["terminal_observation"] for info in infos], expected)
+            assert [info["episode"]["r"] for info in infos] == total.tolist()
+            assert not any(info["TimeLimit.truncated"] for info in infos)
+            expected, info = plain.reset()
+            assert info["episode_number"].tolist() == [TRAINING + 3 * (i // 6 + 1) + b for b in range(3)]
+            total[:] = 0.0
+        else:
+            assert infos == [{}, {}, {}]
+        assert np.array_equal(seen, expected)
+
+
+def test_no_day_of_training_is_one_that_is_judged(short: MarketSetup) -> None:
+    env = make_vec_env(4, short, hold=24)
+    env.reset()
+    for _ in range(3):
+        assert env.env.markets.episodes.min() >= TRAINING
+        env.step(np.zeros((4, 2)))
+
+
+def test_stable_baselines3s_own_checks(short: MarketSetup) -> None:
+    check_env(MarketEnv(short, action_version=2, hold=3, baseline="truthful"))
+    env = make_vec_env(2, short, hold=12, bootstrap=True)
+    assert env.env_is_wrapped(Monitor) == [True, True]
+    assert env.env_is_wrapped(VecMonitor) == [False, False]
+    assert env.get_attr("decisions", [1]) == [2]
+    assert env.get_attr("render_mode") == [None, None]
+    assert len(env.env_method("render")) == 2
+    with pytest.raises(ValueError, match="the markets are one environment"):
+        env.set_attr("x", 1, [0])
+    normalised = VecNormalize(env)
+    model = SAC("MlpPolicy", normalised, learning_starts=4, batch_size=4, buffer_size=32, device="cpu", seed=0)
+    model.learn(8)
+    assert model.num_timesteps == 8
+    rewards, lengths = evaluate_policy(model, env, n_eval_episodes=4, return_episode_rewards=True)
+    assert lengths == [2] * 4
+    assert np.isfinite(rewards).all()
+    env.close()
+
+
+def test_the_lines_of_the_readme_end_in_a_policy_that_plays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    readme = (Path(__file__).resolve().parents[2] / "README.md").read_text(encoding="utf-8")
+    (lines,) = [block for block in re.findall("```python\n(.*?)```", readme, re.DOTALL) if "make_vec_env" in block]
+    for shown, tiny in (("num_envs=256", "num_envs=4, ticks=24, history=24"), ("1_000_000", "16"), ("4096", "16")):
+        assert lines.count(shown) == 1
+        lines = lines.replace(shown, tiny)
+    made: dict[str, Any] = {}
+    exec(lines, made)
+    assert made["model"].num_timesteps == 16
+    assert cli.main(["policy", "import", "model.zip", "--out", "my_policy"]) == 0
+    policy = load_policy("my_policy")
+    rows = made["env"].reset()
+    expected, _ = made["model"].predict(rows, deterministic=True)
+    np.testing.assert_allclose(np.clip(policy.act(rows), -1.0, 1.0), expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"num_envs": 0}, "num_envs is 0, expected a whole number >= 1"),
+        ({"seed": -1}, "seed is -1, expected a whole number >= 0"),
+        ({"first_episode": 1.5}, "first_episode is 1.5"),
+        ({"hold": 0}, "hold is 0"),
+        ({"baseline": "nobody"}, "nobody"),
+        ({"seat": 10}, "seat is 10"),
+    ],
+)
+def test_bad_arguments_are_told(short: MarketSetup, options: Any, told: str) -> None:
+    with pytest.raises(GridPilotError, match=told):
+        make_vec_env(**({"num_envs": 2, "setup": short} | options))
+
+
+def test_a_missing_extra_is_told(monkeypatch: pytest.MonkeyPatch, short: MarketSetup) -> None:
+    found = builtins.__import__
+
+    def without(name: str, *rest: Any) -> Any:
+        if name == "gridpilot.training.sb3_env":
+            raise ImportError("No module named 'stable_baselines3'")
+        return found(name, *rest)
+
+    monkeypatch.setattr(builtins, "__import__", without)
+    with pytest.raises(MissingExtraError, match=r"an environment of stable-baselines3 needs an optional dependency: .*\[rl\]"):
+        make_vec_env(2, short)
+
+
+def test_a_setup_and_a_market_are_too_much(short: MarketSetup) -> None:
+    with pytest.raises(ConfigError, match="setup and ticks are both given"):
+        make_vec_env(2, short, ticks=3)
