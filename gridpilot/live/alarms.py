@@ -197,6 +197,10 @@ class Alarms:
         """The alarms that are raised, and when they began."""
         return {name: state.since for name, state in self._states.items() if state.raised}
 
+    def found(self, name: str) -> str:
+        """What was found last of an alarm that is raised."""
+        return self._states[name].detail
+
     def gone(self, now: datetime, detail: str) -> Change | None:
         """The engine ends, though nobody asked it to: raised at once, for afterwards nobody is left to say so; None where it is already."""
         rule = next((rule for rule in self._rules if rule.name == GONE), None)
@@ -257,7 +261,7 @@ class Hindsight:
 
     def alarms(self) -> list[Alarm]:
         """Those that are over, and those that are not."""
-        still = [Alarm(change.rule, change.since, None, change.detail) for change in self._open.values()]
+        still = [Alarm(change.rule, change.since, None, self._alarms.found(name)) for name, change in self._open.items()]
         return sorted([*self._found, *still], key=lambda alarm: alarm.since)
 
     def _look(self) -> None:
