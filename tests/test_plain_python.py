@@ -23,6 +23,7 @@ from gridpilot.market.clearing import PARALLEL_FROM, clear_batch
 from gridpilot.market.observation import observe
 from gridpilot.market.plant import dispatch, value_curve
 from gridpilot.planning import DynamicProgramme, Outlook
+from gridpilot.policies import load_policy
 from gridpilot.prices import garch
 from gridpilot.prices.kernels import walk_states
 from gridpilot.prices.load import load_prices
@@ -63,8 +64,11 @@ def environment(n_markets: int, ticks: int) -> Arrays:
 
 
 def tournament() -> Arrays:
-    market = setup(3, n_sites=len(registered()))
-    arena, labels, arrays = market.arena(2), list(registered()), []
+    labels = [
+        name for name in registered() if name != "learned"
+    ]  # which computes in single precision, and moves the others' markets
+    market = setup(3, n_sites=len(labels))
+    arena, arrays = market.arena(2), []
     seating = Seating(arena, {name: AgentSpec(name, {}) for name in labels}, [labels, labels[::-1]])
     arena.start(market.scenario(1, [0, 1]))
     seating.reset(1, [0, 1])
@@ -75,6 +79,12 @@ def tournament() -> Arrays:
         arrays += [arena.outcome.copy(), arena.storage.copy(), *(order.copy() for order in arena.orders)]
     assert seating.first_error == {}
     return arrays
+
+
+def policy() -> Arrays:
+    learned = load_policy("library:vcg")
+    rows = np.random.default_rng(4).normal(0.0, 2.0, (5, learned.layout.sizes[0])).astype(np.float32)
+    return [learned.act(rows)]
 
 
 def clearing() -> Arrays:
@@ -143,6 +153,7 @@ PIECES: dict[str, Callable[[], Arrays]] = {
     "few markets": lambda: environment(2, 4),
     "many markets": lambda: environment(PARALLEL_FROM, 1),
     "tournament": tournament,
+    "policy": policy,
     "clearing": clearing,
     "planning": planning,
     "forecasting": forecasting,

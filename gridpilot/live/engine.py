@@ -165,7 +165,7 @@ class Engine:
             self._resolve()
         elif self._look_again is not None and self.clock.monotonic() >= self._look_again:
             self._read_once_more()
-        elif self.sends and self._steered is None and self.clock.monotonic() >= self.agenda.arrived + ASK_AT * self.timing.tick:
+        elif self.sends and self._steered is None and not self._api_down and self._is_nearly_due():
             self._steered = self._is_steered_by_others()
 
     def _read(self) -> bool:
@@ -247,6 +247,9 @@ class Engine:
         else:
             result = Result("shadow", decision.counts, 0, 0.0, 0, "", (True,) * len(decision.counts))
         self._note(decision, result, command, fresh)
+
+    def _is_nearly_due(self) -> bool:
+        return self.clock.monotonic() >= self.agenda.arrived + ASK_AT * self.timing.tick
 
     def _is_steered_by_others(self) -> bool | None:
         """Whether other machines run than the venue last confirmed, though nothing was sent since; that is told and written down.

@@ -33,12 +33,14 @@ class FatalJournal(Journal):
 
     fatal = (0, "")
 
-    def append(self, records: Sequence[tuple[str, Mapping[str, Any]]], *, at: datetime) -> tuple[Record, ...]:
+    def append(
+        self, records: Sequence[tuple[str, Mapping[str, Any]]], *, at: datetime, hurried: bool = False
+    ) -> tuple[Record, ...]:
         n, when = self.fatal
         self.fatal = (n - 1, when)
         if n == 1 and when == "before":
             die()
-        written = super().append(records, at=at)
+        written = super().append(records, at=at, hurried=hurried)
         if n == 1 and when == "after":
             die()
         return written

@@ -395,7 +395,7 @@ plans = st.lists(st.sampled_from([*sorted({*FAULTS} - {"hang", "endless", "dribb
 contents = st.sampled_from([{"energy_price": float("nan")}, {"hash_price": -3.0}, {"token_price": 99.0}, None, "junk", b"{"])
 
 
-@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(
     prices=plans,
     puts=plans,
