@@ -14,7 +14,7 @@ from gridpilot.errors import AgentError
 from gridpilot.market.bids import Bid
 from gridpilot.market.compilation import kernel
 from gridpilot.market.observation import MarketInfo, Observation
-from gridpilot.market.random import seed_stream, uniform
+from gridpilot.market.random import seed_streams, uniform
 from gridpilot.market.site import Site
 from gridpilot.market.step import SHADED_CURVE
 
@@ -45,18 +45,12 @@ class RandomDiscount(BiddingRule):
     def reset_batch(self, view: View) -> None:
         """Start one random stream a seat."""
         self._streams = np.empty((len(view.seed), 4), dtype=np.uint64)
-        _start(view.seed, self._streams)
+        seed_streams(view.seed, self._streams)
         view.orders.kind[:] = SHADED_CURVE
 
     def bid_batch(self, view: View) -> None:
         """Draw one discount a seat."""
         _draw(self.max_shade, self._streams, view.orders.shade)
-
-
-@kernel
-def _start(seed: Any, streams: Any) -> None:
-    for i in range(len(seed)):
-        seed_stream(seed[i], 0, 0, streams[i])
 
 
 @kernel

@@ -15,7 +15,7 @@ from gridpilot.errors import AgentError
 from gridpilot.market.arena import MarketRules
 from gridpilot.market.auction import truncate_supply
 from gridpilot.market.compilation import inline_kernel, kernel
-from gridpilot.market.random import seed_stream, uniform
+from gridpilot.market.random import seed_streams, uniform
 from gridpilot.market.site import SiteArrays, pack_sites
 from gridpilot.setup import MarketConfig, load_preset
 
@@ -71,7 +71,7 @@ class Nash(StatedRule):
         self._rivals = rivals.reshape(len(own), count)
         self._believed = believed
         self._streams = np.empty((len(seeds), 4), dtype=np.uint64)
-        _start(seeds, self._streams)
+        seed_streams(seeds, self._streams)
 
     def respond(self, now: Situation, blocks: FloatArray) -> None:
         """The seat's part of the equilibrium."""
@@ -87,12 +87,6 @@ class Nash(StatedRule):
             self.ladder, self.reserve, self.mechanism, FACTORS, self.rounds, self.step, now.true, now.market, now.prices,
             now.capacity_kw, rivals, n, self._rivals, self._streams, blocks,
         )  # fmt: skip
-
-
-@kernel
-def _start(seed: Any, streams: Any) -> None:
-    for i in range(len(seed)):
-        seed_stream(seed[i], 0, 0, streams[i])
 
 
 @kernel

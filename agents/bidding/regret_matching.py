@@ -20,7 +20,7 @@ from gridpilot.files import write_atomically
 from gridpilot.market.arena import MarketRules
 from gridpilot.market.auction import truncate_supply
 from gridpilot.market.compilation import kernel
-from gridpilot.market.random import seed_stream, uniform
+from gridpilot.market.random import seed_streams, uniform
 from gridpilot.market.site import SiteArrays
 
 __all__ = ["LEVELS", "RegretMatching", "read_state", "write_state"]
@@ -64,7 +64,7 @@ class RegretMatching(StatedRule):
         if self._begun is not None:
             self.regret[:] = self._begun
         self._streams = np.empty((m, 4), dtype=np.uint64)
-        _start(seeds, self._streams)
+        seed_streams(seeds, self._streams)
         self._past: deque[tuple[FloatArray, FloatArray, FloatArray, IntArray]] = deque(maxlen=max(1, self.delay))
 
     def carry_over(self) -> None:
@@ -112,12 +112,6 @@ def write_state(path: Path, rule: RegretMatching) -> None:
         "regret": rule.regret.mean(axis=0).tolist(),
     }
     write_atomically(path, (json.dumps(content, indent=1) + "\n").encode(), AgentError)
-
-
-@kernel
-def _start(seed: Any, streams: Any) -> None:
-    for i in range(len(seed)):
-        seed_stream(seed[i], 0, 0, streams[i])
 
 
 @kernel

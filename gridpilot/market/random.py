@@ -38,6 +38,7 @@ __all__ = [
     "next_uint64",
     "normal",
     "seed_stream",
+    "seed_streams",
     "uniform",
 ]
 
@@ -207,3 +208,10 @@ def gamma(state, shape):  # type: ignore[no-untyped-def]
 def chi_square(state, degrees):  # type: ignore[no-untyped-def]
     """A chi-square variable with ``degrees`` >= 2 degrees of freedom."""
     return 2.0 * gamma(state, 0.5 * degrees)
+
+
+@kernel
+def seed_streams(seeds: npt.NDArray[np.uint64], streams: npt.NDArray[np.uint64]) -> None:
+    """Set ``streams (M, 4)`` to those of agents with these ``seeds (M,)``: what ``gridpilot.agents.base.generator`` draws from."""
+    for i in range(len(seeds)):
+        seed_stream(seeds[i], 0, 0, streams[i])
