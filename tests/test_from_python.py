@@ -37,6 +37,7 @@ def test_simulated_prices_are_those_of_the_command() -> None:
         gridpilot.simulate_prices(episodes=0)
 
 
+@pytest.mark.slow
 def test_calibration_of_a_frame_is_that_of_its_file(recorded: pd.DataFrame) -> None:
     fit = gridpilot.calibrate_prices(recorded, "lmp")
     recorded.reset_index().to_parquet("lmp.parquet")

@@ -34,7 +34,7 @@ def little_more_than_now() -> Iterator[None]:
         (["tournament", "episodes=100000000"], "episodes=100,000,000"),
         (["tournament", "ticks=1e10"], "ticks=10,000,000,000"),
         (["tournament", "history=1e10"], "history=10,000,000,000"),
-        (["tournament", "workers=1e6", "chunk=1", "episodes=1e5"], "workers=1,000,000"),
+        (["tournament", "workers=1e6", "chunk=1", "episodes=2e4"], "workers=1,000,000"),
         (["simulate-prices", "episodes=1e12"], "episodes=1,000,000,000,000"),
         (["simulate-prices", "ticks=1e12", "episodes=1"], "1,000,000,000,000 ticks"),
         (["climatology", "episodes=1e9"], "episodes=1,000,000,000"),

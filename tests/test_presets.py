@@ -160,6 +160,7 @@ def test_a_price_model_of_the_working_folder_is_played_in_a_tournament(capfd: py
     assert json.loads(Path("run/manifest.json").read_text())["config"]["prices"]["evening"] == 0.5
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("evenings")
 def test_a_price_model_of_the_working_folder_is_forecast(capfd: pytest.CaptureFixture[str]) -> None:
     short = ["members=[persistence]", "days=1", "warm_up_days=1", "horizons=[5]", "json=true", "out=backtest"]

@@ -281,6 +281,7 @@ def test_environments_of_one_process_do_not_disturb_each_other(setup: MarketSetu
     other.close()
 
 
+@pytest.mark.slow
 def test_ppo_learns_two_iterations(setup: MarketSetup) -> None:
     ppo = pytest.importorskip("stable_baselines3").PPO
     model = ppo("MlpPolicy", MarketEnv(setup), n_steps=48, batch_size=24, n_epochs=1, device="cpu", seed=0)

@@ -193,6 +193,7 @@ def is_halt(lines: list[str], process: subprocess.Popen[str]) -> bool:
     return bool(json.loads(lines[-1])["kind"] == "halt")
 
 
+@pytest.mark.slow
 def test_a_server_killed_for_ten_ticks_leaves_one_figure_of_profit(capsys: pytest.CaptureFixture[str]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = str(free.getsockname()[1])

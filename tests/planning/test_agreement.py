@@ -59,6 +59,7 @@ def day() -> ConvexReference:
     return ConvexReference()
 
 
+@pytest.mark.slow
 def test_coarse_planners_earn_what_the_exact_one_earns() -> None:
     site = standard_site()
     prices, ambient = ercot_like(5, 300)
