@@ -15,6 +15,7 @@ from gridpilot.live.cycle_report import DecisionKind
 __all__ = ["Agenda", "Trigger"]
 
 LATE_ROW: Final = 0.5  # ticks that a row may arrive late before its tick becomes a decision without one
+MOST_AHEAD: Final = 4096  # rows from the future that are remembered
 LATE_AGAIN: Final = 0.1  # and each further one: a row is visible within half a minute
 
 
@@ -39,19 +40,35 @@ class Agenda:
         self._halt_at: datetime | None = None  # tick of the last command of the halt in force
         self._bad: RefusedRow | None = None  # the newest row, where it was refused
         self.arrived = now_wall  # when the newest row came
+        self._shown: dict[datetime, float] = {}  # rows from the future, and when they came or, by every clock so far, were due
+        self._start: datetime | None = None  # the engine's time at wall second 0, by the clock that was furthest ahead
 
-    def arrive(self, now_wall: float) -> None:
-        """There is a newer row than before."""
-        self.arrived, self._bad = now_wall, None
+    def arrive(self, at: datetime, now_wall: float) -> None:
+        """There is a row of time ``at`` that is newer than those before."""
+        self.arrived, self._bad = min(now_wall, self._shown.get(at, now_wall)), None
+        self._shown = {ahead: wall for ahead, wall in self._shown.items() if ahead > at}
 
-    def refuse(self, refusal: RefusedRow, newest: PriceRow | None, now: datetime) -> None:
+    def refuse(self, refusal: RefusedRow, newest: PriceRow | None, now: datetime, now_wall: float) -> None:
         """A row was refused as data; it is the newest where it is newer than those accepted, and not of some far future."""
-        if refusal.at is not None and newest is not None and newest.at < refusal.at <= now + 2 * TICK:
+        if refusal.at is None or newest is None or refusal.at <= newest.at:
+            return
+        if refusal.at <= now + 2 * TICK:
             self._bad = refusal
+        elif len(self._shown) < MOST_AHEAD:
+            # A clock that went back calls rows of today the future. Once it has come to them again, they are as old as they are.
+            ahead = max(0.0, (refusal.at - self._furthest(now, now_wall)) / TICK) * self._tick
+            self._shown.setdefault(refusal.at, now_wall + ahead)
+
+    def _furthest(self, now: datetime, now_wall: float) -> datetime:
+        """What time it is by the clock that was furthest ahead."""
+        passed = now_wall / self._tick * TICK
+        self._start = max(now - passed, self._start or now - passed)
+        return self._start + passed
 
     def due(self, newest: PriceRow, now: datetime, now_wall: float, *, halted: bool, newer: bool, late: str) -> Trigger | None:
         """What there is to decide now, if anything; ``late`` is the cause where no row has come, ``newer`` whether one just has."""
         # Where a clock has gone back, what counts is how long ago the row came.
+        self._furthest(now, now_wall)
         limits, age = self._limits, max((now - newest.at) / TICK, (now_wall - self.arrived) / self._tick)
         mark_age = max(0, math.floor(age))
         mark = newest.at + mark_age * TICK  # of the tick that it is

@@ -183,9 +183,10 @@ class Engine:
         before = self.controller.observer.newest
         self.controller.observer.add(rows)
         self._write([("rows", {"rows": [row_to_json(row) for row in rows]})], hurried=True)
-        if self.controller.observer.newest == before:
+        newest = self.controller.observer.newest
+        if newest is None or newest == before:
             return False
-        self.agenda.arrive(self.clock.monotonic())
+        self.agenda.arrive(newest, self.clock.monotonic())
         return True
 
     def _take(self, entries: Sequence[Any]) -> None:
@@ -215,7 +216,7 @@ class Engine:
 
     def _refuse(self, refusal: RefusedRow) -> None:
         self.watch.refused_row(refusal.reason, refusal.message)
-        self.agenda.refuse(refusal, self.accepted.newest, self.clock.now())
+        self.agenda.refuse(refusal, self.accepted.newest, self.clock.now(), self.clock.monotonic())
 
     def _cycle(self, trigger: Trigger, row: PriceRow) -> None:
         """Decide, write it down, send it, write down what came of it."""

@@ -17,6 +17,7 @@ from typing import Any, ClassVar
 from gridpilot.agents.seating import AgentSpec
 from gridpilot.agents.truthful import Truthful
 from gridpilot.errors import JournalError, LiveError, RefusedError, UnavailableError, UnknownOutcomeError
+from gridpilot.live.accepted_rows import AHEAD
 from gridpilot.live.api import TICK, Counts, PriceRow
 from gridpilot.live.clock import ManualClock
 from gridpilot.live.config import Timing
@@ -192,7 +193,10 @@ class PlantVenue(Venue):
             case "empty":
                 return []
             case "ahead":
-                return [*rows, PriceRow(newest + 40 * TICK, 3.0, 4.0, 2.0)]
+                ahead = PriceRow(newest + 40 * TICK, 3.0, 4.0, 2.0)
+                if ahead.at <= self.clock.now() + AHEAD:  # with a clock that is as wrong, it is what a machine sees that was asleep
+                    plant.shown.setdefault(ahead.at, plant.at)
+                return [*rows, ahead]
         plant.chance.shuffle(rows)
         return rows
 

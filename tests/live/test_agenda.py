@@ -1,0 +1,55 @@
+"""What calls for a decision, and how old a row is where the clock is wrong."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+import pytest
+
+from gridpilot.live.accepted_rows import RefusedRow
+from gridpilot.live.agenda import Agenda
+from gridpilot.live.api import TICK, PriceRow
+from tests.live.worlds import START, config
+
+LIMITS = config().risk
+HALF_AN_HOUR = timedelta(minutes=30)
+
+
+def row(at: datetime) -> PriceRow:
+    return PriceRow(at, 3.0, 4.0, 2.0)
+
+
+def refused(at: datetime) -> RefusedRow:
+    return RefusedRow(at, "row_from_the_future", "", "")
+
+
+def kind(agenda: Agenda, newest: PriceRow, now: datetime, wall: float) -> str | None:
+    due = agenda.due(newest, now, wall, halted=False, newer=False, late="feed_late")
+    return None if due is None else due.kind
+
+
+@pytest.mark.parametrize("tick_s", [300.0, 10.0])  # wall seconds
+def test_a_row_that_a_clock_put_back_calls_the_future_grows_old(tick_s: float) -> None:
+    agenda = Agenda(LIMITS, tick_s, row_at=START, mark_at=START, now_wall=0.0)
+    assert kind(agenda, row(START), START, 0.0) is None
+    shown, back = START + TICK, START + TICK - HALF_AN_HOUR
+    agenda.refuse(refused(shown), row(START), back, tick_s)  # a tick later; the clock says half an hour before
+    accepted_at = 1.2 + HALF_AN_HOUR / TICK - 2.0  # ticks: the clock is within two ticks of the row
+    agenda.arrive(shown, accepted_at * tick_s)
+    assert kind(agenda, row(shown), shown - 1.8 * TICK, accepted_at * tick_s) == "no_row"
+
+
+def test_a_row_that_is_published_ahead_is_as_old_as_its_time() -> None:
+    agenda = Agenda(LIMITS, 300.0, row_at=START, mark_at=START, now_wall=0.0)
+    ahead = START + 12 * TICK
+    agenda.refuse(refused(ahead), row(START), START, 0.0)  # of the next hour, while the clock is right
+    agenda.arrive(ahead, 10 * 300.0)
+    assert kind(agenda, row(ahead), START + 10 * TICK, 10 * 300.0) == "row"
+    assert agenda.arrived == 10 * 300.0
+
+
+def test_rows_of_a_clock_that_was_put_right_come_when_they_come() -> None:
+    agenda = Agenda(LIMITS, 300.0, row_at=START, mark_at=START, now_wall=0.0)
+    assert kind(agenda, row(START), START + 6 * HALF_AN_HOUR + TICK / 5, 0.0) == "no_row"  # three hours ahead
+    agenda.arrive(START + TICK, 300.0)
+    assert kind(agenda, row(START + TICK), START + TICK, 300.0) == "row"
