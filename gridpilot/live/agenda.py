@@ -65,11 +65,19 @@ class Agenda:
         self._start = max(now - passed, self._start or now - passed)
         return self._start + passed
 
+    def age(self, newest: PriceRow, now: datetime, now_wall: float) -> float:
+        """Ticks since the newest row's time or, where a clock has gone back, since it came: the larger."""
+        return max((now - newest.at) / TICK, (now_wall - self.arrived) / self._tick)
+
+    def may_be_sent(self, kind: str, newest: PriceRow, now: datetime, now_wall: float) -> bool:
+        """Whether a decision of that kind, by that row, may still switch anything on."""
+        limit = self._limits.fallback_after if kind == "row" else self._limits.off_after
+        return self.age(newest, now, now_wall) <= limit
+
     def due(self, newest: PriceRow, now: datetime, now_wall: float, *, halted: bool, newer: bool, late: str) -> Trigger | None:
         """What there is to decide now, if anything; ``late`` is the cause where no row has come, ``newer`` whether one just has."""
-        # Where a clock has gone back, what counts is how long ago the row came.
         self._furthest(now, now_wall)
-        limits, age = self._limits, max((now - newest.at) / TICK, (now_wall - self.arrived) / self._tick)
+        limits, age = self._limits, self.age(newest, now, now_wall)
         mark_age = max(0, math.floor(age))
         mark = newest.at + mark_age * TICK  # of the tick that it is
         if halted:

@@ -242,7 +242,7 @@ class Engine:
         self.agenda.decided(trigger, row)
         self._rows += trigger.kind == "row"
         if send:
-            result = self._carry_out(decision.counts, row, halting=trigger.kind == "halt", started=started)
+            result = self._carry_out(decision.counts, row, trigger.kind, started=started)
         elif trigger.held:
             result = Result("held", self.controller.observer.counts, 0, 0.0, 0, "")
         else:
@@ -273,7 +273,9 @@ class Engine:
             self.watch.note(FOREIGN, f"somebody else commands the site: {message}")
         return foreign
 
-    def _carry_out(self, desired: tuple[Counts, ...], row: PriceRow, *, halting: bool, started: float) -> Result:
+    def _carry_out(self, desired: tuple[Counts, ...], row: PriceRow, kind: str, *, started: float) -> Result:
+        halting, on = kind == "halt", any(map(any, desired))
+
         def is_current() -> bool | None:
             if self._stopping or self.journal.halt.halted != halting:
                 return False
@@ -283,16 +285,17 @@ class Engine:
                 return False
             except VenueError:
                 return None
-            return halting or (self.accepted.newest is not None and self.accepted.newest.at == row.at)
+            return halting or (self.accepted.newest is not None and self.accepted.newest.at == row.at and not is_too_old())
+
+        def is_too_old() -> bool:
+            return on and not self.agenda.may_be_sent(kind, row, self.clock.now(), self.clock.monotonic())
 
         if self.journal.halt.halted != halting:  # since the turn began
             return Result("abandoned", self.execution.counts, 0, 0.0, 0, "a halt came first" if not halting else "resumed")
-        if (
-            any(map(any, desired))
-            and self.clock.monotonic() - self._seen > LONG_AGO * self.timing.tick
-            and is_current() is not True
-        ):
+        if on and self.clock.monotonic() - self._seen > LONG_AGO * self.timing.tick and is_current() is not True:
             return Result("abandoned", self.execution.counts, 0, 0.0, 0, "prices were read too long ago, and are others by now")
+        if is_too_old():
+            return Result("abandoned", self.execution.counts, 0, 0.0, 0, "its prices are too old by now")
         until = self.clock.monotonic() + GIVE_UP * self.timing.tick
         result = self.execution.carry_out(desired, is_current=is_current, started=started, until=until)
         smooth = result.status == "applied" and not result.message
@@ -373,8 +376,8 @@ class Engine:
         again = {**intent, "attempt": intent["attempt"] + 1}
         self._intent = (again, row)
         self._write([("intent", again)])
-        halting = intent["command"].endswith("halt")
-        result = self._carry_out(counts_from_json(intent["counts"]), row, halting=halting, started=self.clock.monotonic())
+        kind = str(intent["command"]).rpartition(" ")[2]
+        result = self._carry_out(counts_from_json(intent["counts"]), row, kind, started=self.clock.monotonic())
         self._conclude(intent, result)
 
     def _conclude(self, intent: dict[str, Any], result: Result) -> None:

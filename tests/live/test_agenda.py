@@ -53,3 +53,12 @@ def test_rows_of_a_clock_that_was_put_right_come_when_they_come() -> None:
     assert kind(agenda, row(START), START + 6 * HALF_AN_HOUR + TICK / 5, 0.0) == "no_row"  # three hours ahead
     agenda.arrive(START + TICK, 300.0)
     assert kind(agenda, row(START + TICK), START + TICK, 300.0) == "row"
+
+
+def test_what_may_be_sent_ends_with_the_age_that_its_kind_allows() -> None:
+    agenda = Agenda(LIMITS, 300.0, row_at=None, mark_at=None, now_wall=0.0)
+    for kind, ticks in (("row", LIMITS.fallback_after), ("no_row", LIMITS.off_after), ("bad_row", LIMITS.off_after)):
+        for wall in (0.0, ticks * 300.0):  # by the clock alone, and by when the row came alone
+            clock = START if wall else START + ticks * TICK
+            assert agenda.may_be_sent(kind, row(START), clock, wall)
+            assert not agenda.may_be_sent(kind, row(START), clock + TICK / 60, wall + 5.0)
