@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from gridpilot.live.accepted_rows import RefusedRow
+from gridpilot.live.accepted_rows import AHEAD, RefusedRow
 from gridpilot.live.api import TICK, PriceRow
 from gridpilot.live.config import RiskLimits
 from gridpilot.live.cycle_report import DecisionKind
@@ -40,24 +40,29 @@ class Agenda:
         self._halt_at: datetime | None = None  # tick of the last command of the halt in force
         self._bad: RefusedRow | None = None  # the newest row, where it was refused
         self.arrived = now_wall  # when the newest row came
-        self._shown: dict[datetime, float] = {}  # rows from the future, and when they came or, by every clock so far, were due
+        self._ahead: dict[
+            datetime, float | None
+        ] = {}  # rows from the future, and when they are due; None: by another clock they were
         self._start: datetime | None = None  # the engine's time at wall second 0, by the clock that was furthest ahead
 
     def arrive(self, at: datetime, now_wall: float) -> None:
         """There is a row of time ``at`` that is newer than those before."""
-        self.arrived, self._bad = min(now_wall, self._shown.get(at, now_wall)), None
-        self._shown = {ahead: wall for ahead, wall in self._shown.items() if ahead > at}
+        due = self._ahead.get(at, now_wall)
+        if due is not None:  # a clock that has come to a row of long ago does not make it new
+            self.arrived = min(now_wall, due)
+        self._bad = None
+        self._ahead = {later: wall for later, wall in self._ahead.items() if later > at}
 
     def refuse(self, refusal: RefusedRow, newest: PriceRow | None, now: datetime, now_wall: float) -> None:
         """A row was refused as data; it is the newest where it is newer than those accepted, and not of some far future."""
         if refusal.at is None or newest is None or refusal.at <= newest.at:
             return
-        if refusal.at <= now + 2 * TICK:
+        if refusal.at <= now + AHEAD:
             self._bad = refusal
-        elif len(self._shown) < MOST_AHEAD:
-            # A clock that went back calls rows of today the future. Once it has come to them again, they are as old as they are.
-            ahead = max(0.0, (refusal.at - self._furthest(now, now_wall)) / TICK) * self._tick
-            self._shown.setdefault(refusal.at, now_wall + ahead)
+        elif len(self._ahead) < MOST_AHEAD:
+            # A clock that went back calls rows of today the future; by the clock that was furthest ahead they are not.
+            early = refusal.at - self._furthest(now, now_wall)
+            self._ahead.setdefault(refusal.at, now_wall + early / TICK * self._tick if early > AHEAD else None)
 
     def _furthest(self, now: datetime, now_wall: float) -> datetime:
         """What time it is by the clock that was furthest ahead."""

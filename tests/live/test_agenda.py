@@ -37,6 +37,12 @@ def test_a_row_that_a_clock_put_back_calls_the_future_grows_old(tick_s: float) -
     accepted_at = 1.2 + HALF_AN_HOUR / TICK - 2.0  # ticks: the clock is within two ticks of the row
     agenda.arrive(shown, accepted_at * tick_s)
     assert kind(agenda, row(shown), shown - 1.8 * TICK, accepted_at * tick_s) == "no_row"
+    assert agenda.arrived == 0.0  # nor does the next one, which was refused as well, bring the feed back
+    agenda.refuse(refused(shown + TICK), row(shown), back + TICK, 2 * tick_s)
+    agenda.arrive(shown + TICK, (accepted_at + 1.0) * tick_s)
+    assert agenda.arrived == 0.0
+    agenda.arrive(shown + 6 * TICK, 7 * tick_s)  # the clock was put right
+    assert agenda.arrived == 7 * tick_s
 
 
 def test_a_row_that_is_published_ahead_is_as_old_as_its_time() -> None:
