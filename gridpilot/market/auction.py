@@ -198,30 +198,32 @@ def _accept_to_margin(
     kw: Any, price: Any, used: Any, steps: Any, n_steps: int, total: float, guess: float, allocation: Any, value: Any, head: Any
 ) -> tuple[float, float]:  # fmt: skip
     """Serve whole blocks from the top for as long as there is room, or nearly; return their kW as a double-double."""
-    n = kw.shape[1]
     room = total * (1.0 - 2.0 * RESIDUE)  # more than a residue is left for the lowest winning price
     # Whatever bids above the dearest supply step wins whole, if there is room for all of it: the ordinary case. Where there is not,
-    # look for a higher price above which there is room for all, and nearly no room is left (regula falsi, from the guess).
-    top = steps[n_steps - 1, 1] if n_steps > 0 else math.inf
-    filled, rest = _accept_above(top, kw, price, used, allocation, value, head)
-    if not filled + rest < room:
-        low, low_kw, high, high_kw = top, filled + rest, top, 0.0
-        for i in range(n):
-            first = _next_block(kw, used, i, 0)
-            if first < used[i]:
-                high = max(high, price[first, i])
-        for attempt in range(2):
-            if attempt > 0 or not low < guess < high:
-                guess = high - (high - low) * (0.9 * total - high_kw) / (low_kw - high_kw)
-            filled, rest = _accept_above(guess, kw, price, used, allocation, value, head)
-            if not filled + rest < room:
-                low, low_kw = guess, filled + rest
-                continue
-            high, high_kw = guess, filled + rest
-            if high_kw > 0.8 * total:
-                break
-        if not filled + rest < room:
-            filled, rest = _accept_above(high, kw, price, used, allocation, value, head)
+    # look twice for a higher price above which there is room for all, and nearly no room is left (regula falsi, from the guess).
+    floor = steps[n_steps - 1, 1] if n_steps > 0 else math.inf
+    low, low_kw, high, high_kw, tries = floor, 0.0, floor, 0.0, 0
+    while True:
+        filled, rest = _accept_above(floor, kw, price, used, allocation, value, head)
+        fits = filled + rest < room
+        if tries == 3 or (fits and (tries != 1 or filled + rest > 0.8 * total)):
+            break
+        if fits:
+            high, high_kw = floor, filled + rest
+        else:
+            low, low_kw = floor, filled + rest
+        if tries == 0:
+            for i in range(kw.shape[1]):
+                first = _next_block(kw, used, i, 0)
+                if first < used[i]:
+                    high = max(high, price[first, i])
+        tries += 1
+        if tries == 3:
+            floor = high
+        elif tries == 1 and low < guess < high:
+            floor = guess
+        else:
+            floor = high - (high - low) * (0.9 * total - high_kw) / (low_kw - high_kw)
     filled, rest = renormalise(filled, rest)
     return filled, rest
 
