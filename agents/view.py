@@ -181,7 +181,7 @@ class Window:
             setattr(view, name, array)
         for name, past in (("history", scenario.prices[: scenario.history + arena.tick]), ("cleared", arena.cleared[: arena.tick])):
             if name in self._series:
-                self._series[name][: len(past)] = past[:, self._markets]
+                self._series[name][: len(past)] = past if self._everywhere else past[:, self._markets]
         if isinstance(view, ClairvoyantView):
             played = self._markets
             view.scenario = Scenario(  # laid out in memory as any scenario, so that kernels are compiled for one layout

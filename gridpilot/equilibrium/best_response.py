@@ -155,6 +155,7 @@ def respond_range(
     kw, price, steps = np.empty((n_blocks, n)), np.empty((n_blocks, n)), np.empty((supply.shape[1] + 1, 4))
     true_kw, true_price = np.empty((truth.shape[2], n)), np.empty((truth.shape[2], n))
     won, paid, worth, totals = np.empty(n), np.empty(n), np.empty(n), np.empty((1, N_TOTALS))
+    used = np.full(n, n_blocks)
     front, need, own, level = np.empty(n), np.empty(n), np.empty(n), np.empty(n * n_blocks)
     head, owner = np.empty(n, dtype=np.int64), np.empty(n * n_blocks, dtype=np.int64)
     first, whose = np.empty(n, dtype=np.int64), np.empty(n * n_blocks + supply.shape[1], dtype=np.int64)
@@ -169,13 +170,13 @@ def respond_range(
         n_steps, total = truncate_supply(supply, b, capacity[b], reserve[b], steps)
         if n <= SMALL:
             clear_small(
-                kw, price, n_blocks, steps, n_steps, total, math.inf, mechanism, won, paid, worth, totals, 0,
+                kw, price, used, steps, n_steps, total, math.inf, mechanism, won, paid, worth, totals, 0,
                 front, need, own, head, level, owner,
             )  # fmt: skip
         else:
             clear_large(kw, price, steps, n_steps, total, mechanism, won, paid, worth, totals, 0)
         best_responses(
-            kw, price, n_blocks, steps, n_steps, total, mechanism, totals[0, PRICE_LO], won, true_kw, true_price,
+            kw, price, used, steps, n_steps, total, mechanism, totals[0, PRICE_LO], won, true_kw, true_price,
             best, best_kw, truthful, head, before, first, part, entry_kw, entry_price, whose,
         )  # fmt: skip
         for i in range(n):

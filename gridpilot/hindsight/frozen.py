@@ -149,7 +149,7 @@ def _replay(
     n_blocks = 2 * n_classes + 3
     width = max(recorded, n_blocks)
     curve_kw, curve_price, curve_tag = np.empty((n, n_blocks)), np.empty((n, n_blocks)), np.empty((n, n_blocks), dtype=np.int64)
-    context, use, outcome = np.empty((n, N_CONTEXT)), np.empty(2 * n_classes + 2), np.zeros((1, n, N_OUTCOME))
+    context, use, outcome = np.empty((n, N_CONTEXT)), np.zeros(2 * n_classes + 2), np.zeros((1, n, N_OUTCOME))
     bid_kw, bid_price, used = np.zeros((width, n)), np.zeros((width, n)), np.empty(n, dtype=np.int64)
     supply, steps = np.empty((1, *ladder.shape)), np.empty((len(ladder) + 1, 4))
     allocation, payment, value, totals = np.empty(n), np.empty(n), np.empty(n), np.empty((1, N_TOTALS))
@@ -168,14 +168,12 @@ def _replay(
             plant, class_kw, output, product, seat, machine_kw, storage, now, 0, ambient[t], last_price, mean[t], v, kappa, refused[t],
             curve_kw, curve_price, curve_tag, context,
         )  # fmt: skip
-        rows = 0
         for i in range(n):
             used[i] = 0
             if i != seat or how == RECORDED:
                 while used[i] < recorded and bids[t, i, used[i], 0] > 0.0:
                     bid_kw[used[i], i], bid_price[used[i], i] = bids[t, i, used[i], 0], bids[t, i, used[i], 1]
                     used[i] += 1
-            rows = max(rows, used[i])
         if how != RECORDED:
             used[seat] = own_bid(curve_kw, curve_price, context, seat, plant[seat].grid_kw, bid_kw, bid_price)
             if how == RESPONSE:
@@ -189,19 +187,18 @@ def _replay(
                             price = max(price, bid_price[0, i])
                     price += 1.0
                 bid_kw[0, seat], bid_price[0, seat] = kw * NEARLY, price + ABOVE
-            rows = max(rows, used[seat])
-        for i in range(n):
-            fill_up(bid_kw, bid_price, i, used[i], rows if n <= SMALL else width)
         kw_now = capacity_kw * capacity[t]
         for s in range(len(ladder)):
             supply[0, s, 0], supply[0, s, 1] = ladder[s, 0] * kw_now, prices[t, 0] + ladder[s, 1]
         n_steps, total = truncate_supply(supply, 0, kw_now, reserve, steps)
         if n <= SMALL:
             clear_small(
-                bid_kw, bid_price, rows, steps, n_steps, total, last_price, mechanism, allocation, payment, value, totals, 0,
+                bid_kw, bid_price, used, steps, n_steps, total, last_price, mechanism, allocation, payment, value, totals, 0,
                 front, need, own, head, level, owner,
             )  # fmt: skip
         else:
+            for i in range(n):
+                fill_up(bid_kw, bid_price, i, used[i], width)
             clear_large(bid_kw, bid_price, steps, n_steps, total, mechanism, allocation, payment, value, totals, 0)
         apply_dispatch(
             allocation[seat], payment[seat], min(0.0, steps[0, 1]), plant, output, product, seat, now, 0, ambient[t], curve_kw,

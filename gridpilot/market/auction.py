@@ -85,7 +85,7 @@ def truncate_supply(supply: Any, a: int, capacity: float, reserve: float, steps:
 def clear_small(
     kw: Any,  # (K, N) kW >= 0, already cut at the caps
     price: Any,  # (K, N) $/kWh, non-increasing along K
-    n_blocks: int,  # rows of them that count
+    used: Any,  # (N,) int64, rows of them that count
     steps: Any,  # (S + 1, 4) kW > 0, $/kWh non-decreasing, kW of the cheaper ones: from truncate_supply
     n_steps: int,
     total: float,  # kW, sum of the steps
@@ -104,33 +104,30 @@ def clear_small(
     owner: Any,  # (N K,) int64 scratch: whose they are
 ) -> None:
     """Clear one market by merging the sites' sorted blocks: O(levels x N)."""
-    # Sites lie side by side, and loops over them do not branch.
     n = kw.shape[1]
-
-    filled, rest = _accept_to_margin(kw, price, n_blocks, steps, n_steps, total, guess, allocation, value, head, need)
+    filled, rest = _accept_to_margin(kw, price, used, steps, n_steps, total, guess, allocation, value, head)
     for i in range(n):
         own[i], need[i], payment[i] = 0.0, 0.0, 0.0
-        head[i] = _next_block(kw, n_blocks, i, head[i])
-        front[i] = price[head[i], i] if head[i] < n_blocks else -math.inf
+        head[i] = _next_block(kw, used, i, head[i])
+        front[i] = price[head[i], i] if head[i] < used[i] else -math.inf
 
     price_hi, price_lo, supply_cost = math.inf, -math.inf, 0.0
     s, any_lost, lost_kw, open_needs = n_steps - 1, False, 0.0, max(n, 1)
+    who, top = _highest(front, n)
     while open_needs > 0:
-        p = steps[s, 1] if s >= 0 else -math.inf
-        for i in range(n):
-            p = max(p, front[i])
+        p = max(top, steps[s, 1]) if s >= 0 else top
         if p == -math.inf:
             break
         # Gather the level: every block, and every supply step, of price p.
         m, high, low = 0, 0.0, 0.0
-        for i in range(n):
-            while front[i] == p:
-                quantity = kw[head[i], i]
-                level[m], owner[m] = quantity, i
-                m += 1
-                high, low = two_sum(high, low, quantity)
-                head[i] = _next_block(kw, n_blocks, i, head[i] + 1)
-                front[i] = price[head[i], i] if head[i] < n_blocks else -math.inf
+        while top == p:
+            quantity = kw[head[who], who]
+            level[m], owner[m] = quantity, who
+            m += 1
+            high, low = two_sum(high, low, quantity)
+            head[who] = _next_block(kw, used, who, head[who] + 1)
+            front[who] = price[head[who], who] if head[who] < used[who] else -math.inf
+            who, top = _highest(front, n)
         demand, offered = high + low, 0.0
         roof, roof_rest = steps[s + 1, 2], steps[s + 1, 3]  # kW of the steps that cost no more than the level
         while s >= 0 and steps[s, 1] == p:
@@ -146,14 +143,14 @@ def clear_small(
         lost = demand + offered
         if not any_lost:
             lost = min(max((filled - steps[s + 1, 2]) + (rest - steps[s + 1, 3]), 0.0), lost)
-        used = offered if demand > left else lost
+        sold = offered if demand > left else lost
         lost_share = min(((filled - roof) + (rest - roof_rest)) / demand, 1.0) if demand > left else 0.0
         for j in range(m):
             won = share * level[j]
             allocation[owner[j]] += won
             value[owner[j]] += won * p
             own[owner[j]] += lost_share * level[j]
-        supply_cost += used * p
+        supply_cost += sold * p
         if lost > 0.0:
             lost_kw += lost
             if price_lo == -math.inf and lost_kw > RESIDUE * min(filled, total):
@@ -180,71 +177,76 @@ def clear_small(
 
 
 @inline_kernel
-def _next_block(kw: Any, n_blocks: int, i: int, k: int) -> int:
-    while k < n_blocks and kw[k, i] <= 0.0:
+def _next_block(kw: Any, used: Any, i: int, k: int) -> int:
+    while k < used[i] and kw[k, i] <= 0.0:
         k += 1
     return k
 
 
 @inline_kernel
+def _highest(front: Any, n: int) -> tuple[int, float]:
+    """The first site with the highest price, and that price."""
+    who, top = 0, -math.inf
+    for i in range(n):
+        if front[i] > top:
+            who, top = i, front[i]
+    return who, top
+
+
+@inline_kernel
 def _accept_to_margin(
-    kw: Any, price: Any, n_blocks: int, steps: Any, n_steps: int, total: float, guess: float,
-    allocation: Any, value: Any, head: Any, rests: Any,
+    kw: Any, price: Any, used: Any, steps: Any, n_steps: int, total: float, guess: float, allocation: Any, value: Any, head: Any
 ) -> tuple[float, float]:  # fmt: skip
     """Serve whole blocks from the top for as long as there is room, or nearly; return their kW as a double-double."""
-    n = kw.shape[1]
     room = total * (1.0 - 2.0 * RESIDUE)  # more than a residue is left for the lowest winning price
     # Whatever bids above the dearest supply step wins whole, if there is room for all of it: the ordinary case. Where there is not,
-    # look for a higher price above which there is room for all, and nearly no room is left (regula falsi, from the guess).
-    top = steps[n_steps - 1, 1] if n_steps > 0 else math.inf
-    filled, rest = _accept_above(top, kw, price, n_blocks, allocation, value, head, rests)
-    if not filled + rest < room:
-        low, low_kw, high, high_kw = top, filled + rest, top, 0.0
-        for i in range(n):
-            first = _next_block(kw, n_blocks, i, 0)
-            if first < n_blocks:
-                high = max(high, price[first, i])
-        for attempt in range(2):
-            if attempt > 0 or not low < guess < high:
-                guess = high - (high - low) * (0.9 * total - high_kw) / (low_kw - high_kw)
-            filled, rest = _accept_above(guess, kw, price, n_blocks, allocation, value, head, rests)
-            if not filled + rest < room:
-                low, low_kw = guess, filled + rest
-                continue
-            high, high_kw = guess, filled + rest
-            if high_kw > 0.8 * total:
-                break
-        if not filled + rest < room:
-            filled, rest = _accept_above(high, kw, price, n_blocks, allocation, value, head, rests)
+    # look twice for a higher price above which there is room for all, and nearly no room is left (regula falsi, from the guess).
+    floor = steps[n_steps - 1, 1] if n_steps > 0 else math.inf
+    low, low_kw, high, high_kw, tries = floor, 0.0, floor, 0.0, 0
+    while True:
+        filled, rest = _accept_above(floor, kw, price, used, allocation, value, head)
+        fits = filled + rest < room
+        if tries == 3 or (fits and (tries != 1 or filled + rest > 0.8 * total)):
+            break
+        if fits:
+            high, high_kw = floor, filled + rest
+        else:
+            low, low_kw = floor, filled + rest
+        if tries == 0:
+            for i in range(kw.shape[1]):
+                first = _next_block(kw, used, i, 0)
+                if first < used[i]:
+                    high = max(high, price[first, i])
+        tries += 1
+        if tries == 3:
+            floor = high
+        elif tries == 1 and low < guess < high:
+            floor = guess
+        else:
+            floor = high - (high - low) * (0.9 * total - high_kw) / (low_kw - high_kw)
     filled, rest = renormalise(filled, rest)
     return filled, rest
 
 
 @inline_kernel
-def _accept_above(
-    floor: float, kw: Any, price: Any, n_blocks: int, allocation: Any, value: Any, head: Any, rests: Any
-) -> tuple[float, float]:
+def _accept_above(floor: float, kw: Any, price: Any, used: Any, allocation: Any, value: Any, head: Any) -> tuple[float, float]:
     """Give every block of a price above ``floor`` its whole quantity; return the sum as a double-double.
 
-    ``head (N,)`` becomes the number of those blocks; ``rests (N,)`` is scratch.
+    ``head (N,)`` becomes the number of those blocks.
     """
-    n = kw.shape[1]
-    for i in range(n):
-        allocation[i], value[i], head[i], rests[i] = 0.0, 0.0, 0, 0.0
-    for k in range(n_blocks):
-        for i in range(n):
-            above = price[k, i] > floor
-            quantity = kw[k, i] if above else 0.0
-            before = allocation[i]
-            total = before + quantity
-            back = total - before
-            rests[i] += (before - (total - back)) + (quantity - back)
-            allocation[i] = total
-            value[i] += quantity * price[k, i]
-            head[i] += above
     high, low = 0.0, 0.0
-    for i in range(n):
-        high, low = two_sum(high, low + rests[i], allocation[i])
+    for i in range(kw.shape[1]):
+        sum_kw, rest, worth, k = 0.0, 0.0, 0.0, 0
+        while k < used[i] and price[k, i] > floor:
+            quantity = kw[k, i]
+            total = sum_kw + quantity
+            back = total - sum_kw
+            rest += (sum_kw - (total - back)) + (quantity - back)
+            sum_kw = total
+            worth += quantity * price[k, i]
+            k += 1
+        allocation[i], value[i], head[i] = sum_kw, worth, k
+        high, low = two_sum(high, low + rest, sum_kw)
     return high, low
 
 

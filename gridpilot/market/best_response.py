@@ -46,7 +46,7 @@ def true_value(true_kw: Any, true_price: Any, i: int, kw: float) -> float:
 def best_responses(
     bid_kw: Any,  # (K, N) kW >= 0, as cleared: cut at the caps
     bid_price: Any,  # (K, N) $/kWh, non-increasing along K
-    n_blocks: int,  # rows of them that count
+    used: Any,  # (N,) int64, rows of them that count
     steps: Any,  # (S + 1, 4) from truncate_supply
     n_steps: int,
     total: float,  # kW, T
@@ -80,7 +80,7 @@ def best_responses(
     above = 0.0
     for i in range(n):
         own, head[i], first[i], part[i] = 0.0, 0, -1, 0.0
-        while head[i] < n_blocks and (bid_kw[head[i], i] <= 0.0 or bid_price[head[i], i] > ceiling):
+        while head[i] < used[i] and (bid_kw[head[i], i] <= 0.0 or bid_price[head[i], i] > ceiling):
             own += bid_kw[head[i], i]
             head[i] += 1
         before[i] = -own
@@ -98,7 +98,7 @@ def best_responses(
     while open_sites > 0:
         top, who = steps[s, 1] if s >= 0 else -math.inf, -1
         for i in range(n):
-            if head[i] < n_blocks and bid_price[head[i], i] > top:
+            if head[i] < used[i] and bid_price[head[i], i] > top:
                 top, who = bid_price[head[i], i], i
         if top == -math.inf:
             break
@@ -108,7 +108,7 @@ def best_responses(
         else:
             quantity = bid_kw[head[who], who]
             head[who] += 1
-            while head[who] < n_blocks and bid_kw[head[who], who] <= 0.0:
+            while head[who] < used[who] and bid_kw[head[who], who] <= 0.0:
                 head[who] += 1
         entry_kw[m], entry_price[m], owner[m] = quantity, top, who
         for i in range(n):

@@ -146,6 +146,7 @@ def clear_range(
     _, n, n_blocks, _ = blocks.shape
     kw, price, steps = np.empty((n_blocks, n)), np.empty((n_blocks, n)), np.empty((supply.shape[1] + 1, 4))
     won, paid, worth = np.empty(n), np.empty(n), np.empty(n)
+    used = np.full(n, n_blocks)
     front, need, own, level = np.empty(n), np.empty(n), np.empty(n), np.empty(n * n_blocks)
     head, owner = np.empty(n, dtype=np.int64), np.empty(n * n_blocks, dtype=np.int64)
     for b in range(first, last):
@@ -155,7 +156,7 @@ def clear_range(
         n_steps, total = truncate_supply(supply, b, capacity[b], reserve[b], steps)
         if n <= SMALL:
             clear_small(
-                kw, price, n_blocks, steps, n_steps, total, math.inf, mechanism, won, paid, worth, totals, b,
+                kw, price, used, steps, n_steps, total, math.inf, mechanism, won, paid, worth, totals, b,
                 front, need, own, head, level, owner,
             )  # fmt: skip
         else:

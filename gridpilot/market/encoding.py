@@ -15,7 +15,7 @@ import numpy as np
 
 from gridpilot.market.auction import VOLUME
 from gridpilot.market.compilation import inline_kernel, kernel, leaf_kernel, parallel_kernel
-from gridpilot.market.physics import COP, N_CONTEXT, P_FREE, build_curve, fill_up, own_bid
+from gridpilot.market.physics import COP, N_CONTEXT, P_FREE, build_curve, own_bid
 from gridpilot.market.units import TICKS_PER_DAY, TICKS_PER_WEEK
 
 __all__ = ["LAGS", "N_LEVELS", "Field", "encode_parallel", "encode_range", "encode_rows", "fields", "n_fields", "update_levels"]
@@ -214,7 +214,6 @@ def _encode(
                 levels[b, MEAN], machine_kw, True, curve_kw, curve_price, curve_tag, context,
             )  # fmt: skip
             used = own_bid(curve_kw, curve_price, context, i, site.grid_kw, bid_kw, bid_price)
-            fill_up(bid_kw, bid_price, i, used, n_blocks)
             at = _PUBLIC + _N_LAGS
             usable = site.soc_max - site.soc_min
             out[b, s, at] = (storage[b, i, 0] - site.soc_min) / usable if usable > 0.0 else 0.0
@@ -228,11 +227,15 @@ def _encode(
             at += _OWN
             for c in range(n_classes):
                 out[b, s, at + c] = machine_kw[b, i, c] / class_kw[i, c] if class_kw[i, c] > 0.0 else 0.0
-                out[b, s, at + n_classes + c] = _relative(prices[now, b, product[i, c]] * output[i, c], size)
+                revenue = prices[now, b, product[i, c]] * output[i, c]
+                out[b, s, at + n_classes + c] = _relative(revenue, size) if revenue != 0.0 else revenue
             at += 2 * n_classes
-            for k in range(n_blocks):
-                out[b, s, at + k] = _bounded(bid_kw[k, i] / grid)
-                out[b, s, at + n_blocks + k] = _relative(bid_price[k, i], size)
+            value = 0.0
+            for k in range(n_blocks):  # behind the last block there is no power, at that block's price
+                if k < used:
+                    value = _relative(bid_price[k, i], size)
+                out[b, s, at + k] = _bounded(bid_kw[k, i] / grid) if k < used else 0.0
+                out[b, s, at + n_blocks + k] = value
 
 
 @kernel

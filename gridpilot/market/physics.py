@@ -118,8 +118,8 @@ def build_curve(
     per_m = 1.0 / m
     p_free = max(0.0, (site.set_point - theta) * site.heat_rate + site.loss * (theta - ambient))
 
-    # Machines, continuing and started, sorted by value.
-    n = 0
+    # Machines, continuing and started, sorted by value; a place further down than they will stand, for the one that heat may split.
+    n = 1
     for c in range(site.n_classes):
         revenue = prices[b, product[i, c]] * output[i, c]
         kappa = commitment[b, i, c]
@@ -128,29 +128,28 @@ def build_curve(
         running = min(machine_kw[b, i, c], class_kw[i, c])
         startable = min(site.ramp_kw, class_kw[i, c] - running)
         if running > 0.0:
-            n = _insert(kw, price, tag, i, n, running, revenue + kappa, c)
+            n = _insert(kw, price, tag, i, 1, n, running, revenue + kappa, c)
         if startable > 0.0:
-            n = _insert(kw, price, tag, i, n, startable, revenue * (1.0 - site.boot_loss) + kappa, c)
+            n = _insert(kw, price, tag, i, 1, n, startable, revenue * (1.0 - site.boot_loss) + kappa, c)
 
     # Heat: the first P_free kW need no cooling, the following draw m kW each, beyond the cooling's limit there are none.
-    coolable, warm, k = cop * site.cooling_kw, p_free, 0
-    while k < n:
-        if warm <= 0.0:
-            take = min(kw[i, k], coolable)
+    coolable, warm, machines = cop * site.cooling_kw, p_free, n
+    n = 0
+    for k in range(1, machines):
+        left, value, what = kw[i, k], price[i, k], tag[i, k]
+        if warm > 0.0:
+            take = min(left, warm)
+            warm -= take
+            left -= take
+            kw[i, n], price[i, n], tag[i, n] = take, value, what
+            n += 1
+        if left > 0.0:
+            take = min(left, coolable)
             coolable -= take
             if take <= 0.0:
                 break
-            kw[i, k], price[i, k], tag[i, k] = take * m, price[i, k] * per_m, tag[i, k] + n_classes
-        elif kw[i, k] > warm:  # split at P_free
-            for j in range(n, k, -1):
-                kw[i, j], price[i, j], tag[i, j] = kw[i, j - 1], price[i, j - 1], tag[i, j - 1]
+            kw[i, n], price[i, n], tag[i, n] = take * m, value * per_m, what + n_classes
             n += 1
-            kw[i, k], kw[i, k + 1] = warm, kw[i, k + 1] - warm
-            warm = 0.0
-        else:
-            warm -= kw[i, k]
-        k += 1
-    n = k
 
     # The battery, as a block that buys and a block that can be bought back.
     b_max = 0.0
@@ -160,18 +159,18 @@ def build_curve(
         charge = max(0.0, min(site.battery_kw, (site.soc_max - soc) * site.charge_rate))
         sell = v * site.per_eta_d + site.wear
         if b_max > 0.0:
-            n = _insert(kw, price, tag, i, n, b_max, sell, 2 * n_classes + 1)
+            n = _insert(kw, price, tag, i, 0, n, b_max, sell, 2 * n_classes + 1)
         if charge > 0.0:
-            n = _insert(kw, price, tag, i, n, charge, min(site.eta_c * v - site.wear, sell), 2 * n_classes)
+            n = _insert(kw, price, tag, i, 0, n, charge, min(site.eta_c * v - site.wear, sell), 2 * n_classes)
     context[i, COP], context[i, P_FREE], context[i, B_MAX] = cop, p_free, b_max
     context[i, N_CURVE], context[i, PER_COP], context[i, PER_M] = n, per_cop, per_m
 
 
 @inline_kernel
-def _insert(kw: Any, price: Any, tag: Any, i: int, n: int, quantity: float, value: float, what: int) -> int:
-    """Put a block behind all blocks of at least its value; return the new length."""
+def _insert(kw: Any, price: Any, tag: Any, i: int, first: int, n: int, quantity: float, value: float, what: int) -> int:
+    """Put a block behind all blocks of at least its value that stand in places ``first`` to ``n - 1``; return n + 1."""
     k = n
-    while k > 0 and price[i, k - 1] < value:
+    while k > first and price[i, k - 1] < value:
         kw[i, k], price[i, k], tag[i, k] = kw[i, k - 1], price[i, k - 1], tag[i, k - 1]
         k -= 1
     kw[i, k], price[i, k], tag[i, k] = quantity, value, what
@@ -235,14 +234,12 @@ def apply_dispatch(
     context: Any,  # (N, N_CONTEXT)
     machine_kw: Any,  # (B, N, C) kW, in: last tick, out: this tick
     storage: Any,  # (B, N, 2) soc kWh and theta degC, in and out
-    use: Any,  # (2 C + 2,) scratch, kW by tag
+    use: Any,  # (2 C + 2,) scratch, kW by tag; zero before and after
     outcome: Any,  # (B, N, N_OUTCOME), out
 ) -> float:
     """Use ``won_kw`` of grid power as the curve says; earn, pay, and move the state on by one tick. Returns the kW given back."""
     site, n_classes = plant[i], output.shape[1]
     b_max = context[i, B_MAX]
-    for j in range(2 * n_classes + 2):
-        use[j] = 0.0
     left, draw, returned = won_kw + b_max, 0.0, 0.0
     for k in range(int(context[i, N_CURVE])):
         if price[i, k] < floor:  # the battery's own power has to go somewhere, the grid's does not
@@ -253,13 +250,15 @@ def apply_dispatch(
         draw += take
         use[tag[i, k]] += take
     charged, discharged = use[2 * n_classes], b_max - use[2 * n_classes + 1]
+    use[2 * n_classes], use[2 * n_classes + 1] = 0.0, 0.0
     machines, revenue = 0.0, 0.0
-    for c in range(n_classes):
+    for c in range(site.n_classes):
         power = use[c] + use[n_classes + c] * context[i, PER_M]
         started = max(0.0, power - machine_kw[b, i, c])
         revenue += prices[b, product[i, c]] * output[i, c] * (power - site.boot_loss * started)
         machines += power
         machine_kw[b, i, c] = power
+        use[c], use[n_classes + c] = 0.0, 0.0
     cooling = max(0.0, machines - context[i, P_FREE]) * context[i, PER_COP]
     soc, theta = storage[b, i, 0], storage[b, i, 1]
     soc += DT * (site.eta_c * charged - discharged * site.per_eta_d)

@@ -192,7 +192,7 @@ def _curve_dispatch(
         plant, class_kw, output, product, 0, machine_kw, storage, prices, 0, ambient, last_price, mean_price, storage_value,
         commitment, False, kw, price, tag, context,
     )  # fmt: skip
-    use = np.empty(2 * n_classes + 2)
+    use = np.zeros(2 * n_classes + 2)
     apply_dispatch(
         won_kw, 0.0, min(0.0, prices[0, 0]), plant, output, product, 0, prices, 0, ambient, kw, price, tag, context, machine_kw, storage,
         use, outcome,

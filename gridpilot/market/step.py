@@ -76,7 +76,7 @@ def step_range(
         np.zeros((width, n)), np.zeros((width, n)), np.empty(n, dtype=np.int64),
         np.empty((1, *ladder.shape)), np.empty((len(ladder) + 1, 4)), np.empty(n), np.empty(n), np.empty(n),
         np.empty(n), np.empty(n), np.empty(n), np.empty(n, dtype=np.int64), np.empty(n * width), np.empty(n * width, dtype=np.int64),
-        np.empty(2 * n_classes + 2),
+        np.zeros(2 * n_classes + 2),
         np.empty((n_blocks, n)), np.empty((n_blocks, n)), np.empty(n), np.empty(n), np.empty(n), np.empty(n), np.empty(n, dtype=np.int64),
         np.empty(n), np.empty(n * width + len(ladder)), np.empty(n * width + len(ladder)),
         np.empty(n * width + len(ladder), dtype=np.int64),
@@ -153,26 +153,21 @@ def _step(
                 used[i] = own_bid(curve_kw, curve_price, context, i, plant[i].grid_kw, bid_kw, bid_price)
                 if what == SHADED_CURVE:
                     _shade(shade, b, i, used[i], bid_price)
-        rows = 0
-        for i in range(n):
-            rows = max(rows, used[i])
-        for i in range(n):
-            fill_up(bid_kw, bid_price, i, used[i], rows if n <= SMALL else width)
         kw_now = capacity_kw * capacity[b]
         for s in range(len(ladder)):
             supply[0, s, 0], supply[0, s, 1] = ladder[s, 0] * kw_now, prices[b, 0] + ladder[s, 1]
         n_steps, total = truncate_supply(supply, 0, kw_now, reserve, steps)
         if n <= SMALL:
             clear_small(
-                bid_kw, bid_price, rows, steps, n_steps, total, last_price[b], mechanism, allocation, payment, value, totals, b,
+                bid_kw, bid_price, used, steps, n_steps, total, last_price[b], mechanism, allocation, payment, value, totals, b,
                 front, need, own, head, level, owner,
             )  # fmt: skip
         else:
+            for i in range(n):
+                fill_up(bid_kw, bid_price, i, used[i], width)
             clear_large(bid_kw, bid_price, steps, n_steps, total, mechanism, allocation, payment, value, totals, b)
         if record.gain.shape[0] > 0:
-            _record_gains(
-                b, plant, rows if n <= SMALL else width, n_steps, total, mechanism, totals[b, PRICE_LO], record.gain, scratch
-            )
+            _record_gains(b, plant, n_steps, total, mechanism, totals[b, PRICE_LO], record.gain, scratch)
         if record.bids.shape[0] > 0:
             for i in range(n):
                 for k in range(width):
@@ -191,7 +186,7 @@ def _step(
 
 @leaf_kernel
 def _record_gains(
-    b: int, plant: Any, rows: int, n_steps: int, total: float, mechanism: int, price_lo: float, gain: Any, scratch: _Scratch
+    b: int, plant: Any, n_steps: int, total: float, mechanism: int, price_lo: float, gain: Any, scratch: _Scratch
 ) -> None:
     """Write market b's gains, $/h, from what its clearing has left in ``scratch``."""
     true_kw, true_price, allocation = scratch.true_kw, scratch.true_price, scratch.allocation
@@ -200,9 +195,9 @@ def _record_gains(
         told = own_bid(scratch.curve_kw, scratch.curve_price, scratch.context, i, plant[i].grid_kw, true_kw, true_price)
         fill_up(true_kw, true_price, i, told, true_kw.shape[0])
     best_responses(
-        scratch.bid_kw, scratch.bid_price, rows, scratch.steps, n_steps, total, mechanism, price_lo, allocation, true_kw, true_price,
-        scratch.best, scratch.best_kw, scratch.truthful, scratch.head, scratch.before, scratch.first, scratch.part, scratch.entry_kw,
-        scratch.entry_price, scratch.whose,
+        scratch.bid_kw, scratch.bid_price, scratch.used, scratch.steps, n_steps, total, mechanism, price_lo, allocation, true_kw,
+        true_price, scratch.best, scratch.best_kw, scratch.truthful, scratch.head, scratch.before, scratch.first, scratch.part,
+        scratch.entry_kw, scratch.entry_price, scratch.whose,
     )  # fmt: skip
     for i in range(n):
         gain[b, i] = max(0.0, scratch.best[i] - (true_value(true_kw, true_price, i, allocation[i]) - scratch.payment[i]))
@@ -219,9 +214,9 @@ def public_price(price_lo: float, price_hi: float, energy: float) -> float:
 @inline_kernel
 def _acceptable(what: int, storage_value: float, commitment: Any, shade: Any, blocks: Any, b: int, i: int) -> bool:
     """Whether seat i's order can be carried out: no infinite or negative price of time, no nan, quantities >= 0, prices non-increasing."""
-    good = OWN_CURVE <= what <= NO_BID and not math.isinf(storage_value)
+    good = (what >= OWN_CURVE) & (what <= NO_BID) & (abs(storage_value) != math.inf)
     for c in range(commitment.shape[2]):
-        good = good and not (commitment[b, i, c] < 0.0 or math.isinf(commitment[b, i, c]))
+        good &= not ((commitment[b, i, c] < 0.0) | (commitment[b, i, c] == math.inf))
     if what == SHADED_CURVE:
         for k in range(shade.shape[2]):
             good = good and math.isfinite(shade[b, i, k])

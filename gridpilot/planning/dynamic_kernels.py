@@ -352,7 +352,7 @@ def follow(
     n_blocks = 2 * n_classes + 3
     scratch = (
         np.empty((1, n_blocks)), np.empty((1, n_blocks)), np.empty((1, n_blocks), np.int64), np.empty((n_blocks, 1)),
-        np.empty((n_blocks, 1)), np.empty((1, N_CONTEXT)), np.empty(2 * n_classes + 2), np.empty((1, 1, N_OUTCOME)),
+        np.empty((n_blocks, 1)), np.empty((1, N_CONTEXT)), np.zeros(2 * n_classes + 2), np.empty((1, 1, N_OUTCOME)),
         np.empty((1, 1, n_classes)),
     )  # fmt: skip
     profit: float = _follow(

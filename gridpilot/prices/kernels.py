@@ -94,13 +94,13 @@ def _advance(process, quantile, product, x, i, score):  # type: ignore[no-untype
 
 
 @inline_kernel
-def _advance_all(process, cholesky, quantile, streams, x, i):  # type: ignore[no-untyped-def]
-    z0 = normal(streams[i])
-    z1 = normal(streams[i])
-    z2 = normal(streams[i])
-    _advance(process, quantile, 0, x, i, z0)
-    _advance(process, quantile, 1, x, i, cholesky[1, 0] * z0 + cholesky[1, 1] * z1)
-    _advance(process, quantile, 2, x, i, cholesky[2, 0] * z0 + cholesky[2, 1] * z1 + cholesky[2, 2] * z2)
+def _advance_all(process, cholesky, quantile, streams, x, i, z):  # type: ignore[no-untyped-def]
+    """Move all three prices of market ``i`` on by a tick; ``z`` (3,) is scratch."""
+    for k in range(3):  # a loop, as code that stands here three times takes three times as long to compile
+        z[k] = normal(streams[i])
+    _advance(process, quantile, 0, x, i, z[0])
+    _advance(process, quantile, 1, x, i, cholesky[1, 0] * z[0] + cholesky[1, 1] * z[1])
+    _advance(process, quantile, 2, x, i, cholesky[2, 0] * z[0] + cholesky[2, 1] * z[1] + cholesky[2, 2] * z[2])
 
 
 @kernel
@@ -108,11 +108,11 @@ def _simulate_block(a, root, episodes, first, last, history, weekday, prices, st
     """Fill ``prices[:, first:last]`` (H + T, B, 3) and ``start[first:last]``."""
     n = last - first
     streams, x, week = np.empty((n, 4), dtype=np.uint64), np.empty((n, 9)), np.empty(n, dtype=np.int64)
-    _simulate(a, root, episodes, first, history, weekday, prices, start, streams, x, week)
+    _simulate(a, root, episodes, first, history, weekday, prices, start, streams, x, week, np.empty(3))
 
 
 @leaf_kernel
-def _simulate(a, root, episodes, first, history, weekday, prices, start, streams, x, week):  # type: ignore[no-untyped-def]
+def _simulate(a, root, episodes, first, history, weekday, prices, start, streams, x, week, z):  # type: ignore[no-untyped-def]
     n = len(x)
     process, cholesky, quantile, season, table, level = a.process, a.cholesky, a.quantile, a.season, a.table, a.level
     n_states = np.uint64(len(a.states))
@@ -127,7 +127,7 @@ def _simulate(a, root, episodes, first, history, weekday, prices, start, streams
     table_start, knots_per_unit = a.table_start, 1.0 / a.table_step
     for t in range(len(prices)):
         for i in range(n):
-            _advance_all(process, cholesky, quantile, streams, x, i)
+            _advance_all(process, cholesky, quantile, streams, x, i, z)
             y = season[week[i], 0] + season[week[i], 1] * (x[i, 0] + x[i, 1])
             position = min(max((y - table_start) * knots_per_unit, 0.0), top + 1.0)
             knot = np.int64(min(position, top))
@@ -157,11 +157,11 @@ def simulate_parallel(a, root, episodes, history, weekday, prices, start):  # ty
 @kernel
 def walk_states(a, root, x, burn_in, thinning, out):  # type: ignore[no-untyped-def]
     """Run the chains ``x`` (N, 9) for ``burn_in`` ticks, then take ``len(out) / N`` draws of each, ``thinning`` ticks apart."""
-    _walk_on(a, root, x, burn_in, thinning, out, np.empty((len(x), 4), dtype=np.uint64))
+    _walk_on(a, root, x, burn_in, thinning, out, np.empty((len(x), 4), dtype=np.uint64), np.empty(3))
 
 
 @leaf_kernel
-def _walk_on(a, root, x, burn_in, thinning, out, streams):  # type: ignore[no-untyped-def]
+def _walk_on(a, root, x, burn_in, thinning, out, streams, z):  # type: ignore[no-untyped-def]
     n = len(x)
     draws = len(out) // n
     process, cholesky, quantile = a.process, a.cholesky, a.quantile
@@ -169,6 +169,6 @@ def _walk_on(a, root, x, burn_in, thinning, out, streams):  # type: ignore[no-un
         seed_stream(root, i, PRICE_STREAM, streams[i])
         for d in range(draws):
             for _ in range(burn_in if d == 0 else thinning):
-                _advance_all(process, cholesky, quantile, streams, x, i)
+                _advance_all(process, cholesky, quantile, streams, x, i, z)
             for j in range(x.shape[1]):
                 out[d * n + i, j] = x[i, j]

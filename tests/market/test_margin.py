@@ -55,7 +55,8 @@ def run_arrays(
             np.empty(n * k),
             np.empty(n * k, dtype=np.int64),
         ]
-        clear_small(kw, price, len(kw), steps, n_steps, total, guess, MECHANISMS[mechanism], *results, totals, 1, *scratch)
+        used = np.full(n, k)
+        clear_small(kw, price, used, steps, n_steps, total, guess, MECHANISMS[mechanism], *results, totals, 1, *scratch)
     else:
         clear_large(kw, price, steps, n_steps, total, MECHANISMS[mechanism], *results, totals, 1)
     assert np.isnan(totals[0]).all()  # writes its own row only
