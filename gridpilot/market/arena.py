@@ -167,16 +167,8 @@ class Arena:
         if self.done:
             raise MarketError(f"arena: the scenario ends after {self.scenario.ticks} ticks; start another")
         now = self.scenario.history + self.tick
-        arguments = (
-            *self.arrays, self._ladder, self._capacity_kw, self._reserve, self._mechanism,
-            self.scenario.prices[now], self.scenario.ambient[now], self.scenario.capacity[now],
-            *self.orders, self.machine_kw, self.storage, self.last_price, self.levels, self.outcome, self.totals, self.refused,
-            Record(self.gain, self._bids_to_record()),
-        )  # fmt: skip
-        if self.n_markets < PARALLEL_FROM:
-            step_range(0, self.n_markets, *arguments)
-        else:
-            step_parallel(numba.get_num_threads(), *arguments)
+        changed = self.machine_kw, self.storage, self.last_price, self.levels, self.outcome, self.totals, self.refused
+        self._step(*changed, Record(self.gain, self._bids_to_record()))
         self.cleared[self.tick, :, 0] = self.last_price
         self.cleared[self.tick, :, 1] = self.totals[:, 2]
         if self._publishes:
@@ -185,6 +177,24 @@ class Arena:
         self.tick += 1
         if not self.done:
             update_levels(self.scenario.prices[now + 1 : now + 2], now + 1, self.levels)
+
+    def _step(self, *changed: FloatArray | npt.NDArray[np.bool_] | Record) -> None:
+        now = self.scenario.history + self.tick
+        arguments = (
+            *self.arrays, self._ladder, self._capacity_kw, self._reserve, self._mechanism,
+            self.scenario.prices[now], self.scenario.ambient[now], self.scenario.capacity[now], *self.orders, *changed,
+        )  # fmt: skip
+        if self.n_markets < PARALLEL_FROM:
+            step_range(0, self.n_markets, *arguments)
+        else:
+            step_parallel(numba.get_num_threads(), *arguments)
+
+    def standing_bids(self) -> FloatArray:
+        """The bids of the coming tick as the orders stand, ``(B, N, W, 2)`` kW and $/kWh, as they would be cleared; nothing is played."""
+        bids = np.zeros((self.n_markets, self.n_sites, max(self.arrays.n_blocks, self.orders.blocks.shape[2]), 2))
+        changed = self.machine_kw, self.storage, self.last_price, self.levels, self.outcome, self.totals, self.refused
+        self._step(*(array.copy() for array in changed), Record(np.zeros((0, self.n_sites)), bids))
+        return bids
 
     def measure_gains(self) -> None:
         """From now on write down in ``gain (B, N)``, $/h, what each seat's best response to the others' bids would have got more."""

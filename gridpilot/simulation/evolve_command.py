@@ -94,7 +94,7 @@ def _strategies(agents: list[Any]) -> AgentSpecs:
     strategies = {label: given[label] for label in list(given)[: len(agents)]}
     for label, role in assign_roles(strategies).items():
         if role in CLAIRVOYANT_ROLES:
-            raise ConfigError(f"evolve: {label!r} is shown the future, which no strategy of a population is")
+            raise ConfigError(f"evolve: {label!r} is clairvoyant, which no strategy of a population is")
     return strategies
 
 

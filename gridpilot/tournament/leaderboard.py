@@ -229,7 +229,7 @@ def _legend(board: Leaderboard, heads: str, width: int) -> Text:
     if "alone" in heads:
         parts.append(f"alone: among {REFERENCE}")
     if "capture" in heads:
-        parts.append("capture: of perfect foresight's gain")
+        parts.append(f"capture: of {board.yardstick}'s gain")
         if any(agent.capture_percent.reason == SKEWED for agent in board.agents):
             parts.append(f"{NO_INTERVAL} days too unequal for an interval to hold")
     if "regret" in heads:

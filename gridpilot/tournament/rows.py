@@ -111,4 +111,4 @@ def _check_roles(rows: pd.DataFrame, where: str) -> None:
             raise TournamentError(f"{where}: there is more than one {role}: {[label for label in roles if roles[label] == role]}")
     ranked = rows.loc[(rows["lineup"] != "alone") & rows["role"].isin(CLAIRVOYANT_ROLES), "agent"]
     if len(ranked):
-        raise TournamentError(f"{where}: {ranked.iloc[0]!r} is shown the future and plays among the ranked, expected it alone only")
+        raise TournamentError(f"{where}: {ranked.iloc[0]!r} is clairvoyant and plays among the ranked, expected it alone only")

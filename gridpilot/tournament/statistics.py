@@ -71,7 +71,7 @@ class AgentSummary:
     gain_percent: Estimate  # the same in % of the reference's profit; no value where that is not clearly positive
     alone_gain: Estimate  # the gain when it is the only one among reference agents
     alone_percent: Estimate
-    capture_percent: Estimate  # that gain as a share of what the yardstick, which is shown the future, gains there
+    capture_percent: Estimate  # that gain as a share of what the yardstick, which is shown what no bidder knows, gains there
     regret: (
         Estimate  # what best responses to the others' bids would have got more, tick by tick, storage and commitment values fixed
     )
@@ -112,6 +112,7 @@ class Leaderboard:
     pairs: tuple[Pair, ...]
     markets: tuple[MarketSummary, ...]
     game: MetaGame | None = None  # of which the agents are strategies; None where no pairs were played
+    yardstick: str | None = None  # whose gain capture is a share of
 
 
 def rank(rows: pd.DataFrame) -> Leaderboard:
@@ -163,7 +164,9 @@ def rank(rows: pd.DataFrame) -> Leaderboard:
         for k, (i, j, p, adjusted) in enumerate(zip(compared.first, compared.second, p_values, holm(p_values), strict=True))
     ]
     seats, ticks = int(rows["seat"].nunique()), int(rows["ticks"].max())
-    return Leaderboard(len(table), seats, ticks, tuple(agents), tuple(pairs), summarise_markets(rows), meta_game(rows))
+    return Leaderboard(
+        len(table), seats, ticks, tuple(agents), tuple(pairs), summarise_markets(rows), meta_game(rows), yardstick or None
+    )
 
 
 def scores(rows: pd.DataFrame, column: str = "profit") -> pd.DataFrame:

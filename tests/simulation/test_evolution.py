@@ -89,7 +89,7 @@ def test_the_command_prints_and_writes(tmp_path: Path, capsys: pytest.CaptureFix
     [
         ("process=moron", "moran"),
         ("agents=[truthful]", "at least 2"),
-        ("agents=[truthful,foresight]", "shown the future"),
+        ("agents=[truthful,foresight]", "clairvoyant"),
         ("mutation=2", "mutation"),
         ("out=/dev/null", "it is a file"),
     ],
