@@ -41,6 +41,7 @@ _PUBLIC: Final[dict[str, Callable[[Arena, int], Array]]] = {
     "last_price": lambda arena, now: arena.last_price,
     "levels": lambda arena, now: arena.levels,
     "auction": lambda arena, now: arena.auction,
+    "supply_used": lambda arena, now: arena.supply_used,
 }
 _OWN: Final[dict[str, Callable[[Arena], Array]]] = {
     "storage": lambda arena: arena.storage,
@@ -78,6 +79,7 @@ class View:
     ``outcome``    ``(M, N_OUTCOME)`` own results of the last tick, columns in :mod:`gridpilot.market.physics`
     ``refused``    ``(M,)``           whether the last tick's order could not be carried out
     ``auction``    ``(P, N_AUCTION)`` public results of the last tick, columns in :mod:`gridpilot.market.publication`
+    ``supply_used`` ``(P, S)``        kW of each supply step that were sold in the last tick, cheapest first; nan before the first
     ``rivals_curve`` ``(M, L, 2)``    kW and $/kWh in descending price: the bids of ``rules.curve_delay`` ticks ago without names, less
                                       the seat's own; 0 kW behind the last, and everywhere where there are none to be seen
     ============== ================== =========================================================================================
@@ -106,6 +108,7 @@ class View:
     outcome: FloatArray
     refused: npt.NDArray[np.bool_]
     auction: FloatArray
+    supply_used: FloatArray
     rivals_curve: FloatArray
 
     @property
@@ -175,7 +178,7 @@ class Window:
         self._everywhere = len(self._markets) == arena.n_markets
         self._sites, self._plant = np.unique(seat, return_inverse=True)
         self._series: dict[str, FloatArray] = {}
-        if {"auction", "rivals_curve"} & set(self._reads):
+        if {"auction", "supply_used", "rivals_curve"} & set(self._reads):
             arena.publish()
 
     def open(self, seed: npt.NDArray[np.uint64]) -> View:
@@ -280,7 +283,7 @@ class Window:
                 self._standing.append(functools.partial(_gather, self._row, _rows(_OWN[name](arena), arena), _flat(target)))
             elif name in ("rivals_curve", "rivals_now"):
                 continue
-            elif name in ("last_price", "levels", "auction"):
+            elif name in ("last_price", "levels", "auction", "supply_used"):
                 self._standing.append(functools.partial(self._copy, _PUBLIC[name](arena, 0), target.view()))
             else:
                 self._moving.append((_PUBLIC[name], target.view()))
