@@ -7,7 +7,9 @@ from typing import Any, ClassVar
 
 from gridpilot.agents.bidder import Bidder
 from gridpilot.agents.bidding.oracle_response import OracleResponse as OracleResponseRule
-from gridpilot.agents.storage.base import StorageRule
+from gridpilot.agents.storage.base import StorageRule, Worth
+from gridpilot.market.bids import Bid
+from gridpilot.market.observation import Observation
 
 __all__ = ["OracleResponse"]
 
@@ -25,3 +27,7 @@ class OracleResponse(Bidder):
 
     def __init__(self, storage: str | Mapping[str, Any] | StorageRule = "mpc") -> None:
         super().__init__(storage=storage, bidding=OracleResponseRule())
+
+    def bid(self, observation: Observation) -> Bid:
+        """Raises :class:`~gridpilot.errors.AgentError`: an observation does not show the others' bids."""
+        return self.bidding.bid(observation, Worth())

@@ -48,7 +48,7 @@ def _alike(a: Any, b: Any) -> bool:
     if type(a) is not type(b):
         return False
     if isinstance(a, np.ndarray):
-        return a.dtype == b.dtype and a.shape == b.shape and a.tobytes() == b.tobytes()
+        return bool(a.dtype == b.dtype and a.shape == b.shape and a.tobytes() == b.tobytes())
     if isinstance(a, Mapping):
         return a.keys() == b.keys() and all(_alike(a[key], b[key]) for key in a)
     if hasattr(a, "__dict__") and not isinstance(a, type | FunctionType):
