@@ -32,7 +32,7 @@ def generator(seed: int) -> np.random.Generator:
 class Agent(ABC):
     """A bidder. One instance plays one seat."""
 
-    clairvoyant: ClassVar[bool] = False  # whether it is shown the future: a yardstick for others, which cannot play for itself
+    clairvoyant: ClassVar[bool] = False  # whether it is shown the future, or the others' bids: a yardstick, never ranked
 
     def reset(self, site: Site, market: MarketInfo, seed: int) -> None:  # noqa: B027 - a stateless agent has nothing to reset
         """Begin an episode at ``site``. Everything random must come from ``seed``."""

@@ -37,8 +37,11 @@ class Bidder(BatchAgent):
     ) -> None:
         self.storage = storage if isinstance(storage, StorageRule) else build_storage_rule(storage)
         self.bidding = bidding if isinstance(bidding, BiddingRule) else build_bidding_rule(bidding)
-        if self.storage.clairvoyant and not type(self).clairvoyant:
-            raise AgentError(f"{type(self).__name__}: its storage rule must be shown the future, which only a clairvoyant agent is")
+        for half, rule in (("storage", self.storage), ("bidding", self.bidding)):
+            if rule.clairvoyant and not type(self).clairvoyant:
+                raise AgentError(
+                    f"{type(self).__name__}: its {half} rule is clairvoyant, expected one that is not: only a clairvoyant agent has it"
+                )
         self.reads = (*self.storage.reads, *self.bidding.reads)
         self.writes = (*self.storage.writes, *self.bidding.writes)
         self.stated_blocks = self.bidding.stated_blocks

@@ -17,11 +17,14 @@ from gridpilot.agents.view import View
 from gridpilot.errors import BidError
 from gridpilot.market.action import N_PRICES_OF_TIME, decode_rows
 from gridpilot.market.arena import Arena
+from gridpilot.market.clearing import check_reserve, check_supply
 from gridpilot.market.encoding import encode_rows, n_fields
 from gridpilot.market.observation import Observation
+from gridpilot.market.publication import rivals_curves
+from gridpilot.market.published_encoding import encode_published, n_published
 from gridpilot.market.site import SiteArrays
 
-__all__ = ["READS", "decode", "decode_seats", "encode", "encode_observation", "encode_seats", "with_room_for"]
+__all__ = ["PUBLISHED", "READS", "decode", "decode_seats", "encode", "encode_observation", "encode_seats", "with_room_for"]
 
 FloatArray = npt.NDArray[np.float64]
 Vectors = npt.NDArray[np.float32]
@@ -31,13 +34,15 @@ READS: Final = (
     "machine_kw", "outcome",
 )  # fmt: skip
 """Fields of a view that the two functions need."""
+PUBLISHED: Final = ("auction", "supply_used", "rivals_curve")
+"""Those that ``encode`` needs besides for ``published``."""
 
 
-def encode(view: View, n_classes: int | None = None) -> Vectors:
+def encode(view: View, n_classes: int | None = None, *, published: bool = False) -> Vectors:
     """What the seats of ``view`` see now: a new array ``(M, D)``, the rows that ``observation.to_vector()`` gives seat by seat.
 
     ``n_classes`` is the number of machine classes that the vector has room for, by default the market's; of a plant that has more, see
-    :func:`with_room_for`.
+    :func:`with_room_for`. With ``published`` it is version 2 of the observation, ``to_vector(published=True)``.
     """
     plants, machine_kw, nominal = view.plants, view.machine_kw, view.rules.capacity_kw
     wanted = plants.n_classes if n_classes is None else n_classes
@@ -51,7 +56,16 @@ def encode(view: View, n_classes: int | None = None) -> Vectors:
         _share(view.capacity_hour_ago, nominal), view.week_tick, view.levels, view.last_price, volume, machine_kw, view.storage,
         view.outcome, out,
     )  # fmt: skip
-    return with_room_for(wanted, out, classes)
+    vectors = with_room_for(wanted, out, classes)
+    if not published:
+        return vectors
+    told = np.empty((len(view.plant), n_published(len(view.rules.supply))), dtype=np.float32)
+    encode_published(
+        check_supply(view.rules.supply), check_reserve(view.rules.reserve), nominal, view.market, plants.plant["grid_kw"][view.plant],
+        np.ascontiguousarray(view.prices[:, 0]), view.capacity * nominal, view.levels, view.auction, view.supply_used, view.rivals_curve,
+        told,
+    )  # fmt: skip
+    return np.concatenate((vectors, told), axis=-1)
 
 
 def encode_observation(observation: Observation, n_classes: int) -> Vectors:
@@ -92,11 +106,29 @@ def decode(actions: npt.ArrayLike, view: View) -> None:
     )  # fmt: skip
 
 
-def encode_seats(arena: Arena, seats: npt.NDArray[np.int64]) -> Vectors:
-    """What ``seats (B, S)`` of the arena's markets see now: a new array ``(B, S, D)``."""
+def encode_seats(arena: Arena, seats: npt.NDArray[np.int64], *, published: bool = False) -> Vectors:
+    """What ``seats (B, S)`` of the arena's markets see now: a new array ``(B, S, D)``.
+
+    With ``published``, for which the arena has to ``publish``, it is version 2 of the observation.
+    """
     out = np.empty((*seats.shape, n_fields(arena.arrays.n_classes)), dtype=np.float32)
     arena.encode(seats, out)
-    return out
+    if not published:
+        return out
+    scenario, rules = arena.scenario, arena.rules
+    now = scenario.history + min(arena.tick, scenario.ticks - 1)
+    market, seat = np.repeat(np.arange(len(seats)), seats.shape[1]), seats.ravel()
+    bids = arena.published_bids()
+    curves = np.zeros((len(seat), 0 if bids is None else arena.n_sites * bids.shape[2], 2))
+    if bids is not None:
+        rivals_curves(bids, market, seat, np.empty(arena.n_sites, dtype=np.int64), curves)
+    told = np.empty((len(seat), n_published(len(rules.supply))), dtype=np.float32)
+    encode_published(
+        check_supply(rules.supply), check_reserve(rules.reserve), rules.capacity_kw, market, arena.arrays.plant["grid_kw"][seat],
+        scenario.prices[now, :, 0].copy(), scenario.capacity[now] * rules.capacity_kw, arena.levels, arena.auction, arena.supply_used,
+        curves, told,
+    )  # fmt: skip
+    return np.concatenate((out, told.reshape(*seats.shape, -1)), axis=-1)
 
 
 def decode_seats(actions: npt.ArrayLike, arena: Arena, seats: npt.NDArray[np.int64], markets: Any = None) -> None:

@@ -26,7 +26,7 @@ from gridpilot.agents.players import (
     describe,
 )
 from gridpilot.agents.registry import build_agent
-from gridpilot.agents.view import View, Window
+from gridpilot.agents.view import SEALED, View, Window
 from gridpilot.errors import FAILURES, AgentError, MarketError
 from gridpilot.market.arena import Arena, MarketRules
 from gridpilot.market.bids import Bid
@@ -52,7 +52,7 @@ class AgentSpec:
     target: str
     params: Mapping[str, Any]
     limits: Limits | None = None  # None: in this process
-    clairvoyant: bool = True  # whether it is shown the future where its class asks for it
+    clairvoyant: bool = True  # whether it is shown what no bidder knows, where its class asks for it
     files: frozenset[str] | None = None  # absolute paths of the data that its own process may read; None: any
 
     def build(self) -> Agent:
@@ -60,7 +60,7 @@ class AgentSpec:
         return build_agent(self.target, self.params)
 
     def is_clairvoyant(self) -> bool:
-        """Whether it must be shown the future: by its class. It is built for that. Raises :class:`~gridpilot.errors.AgentError`."""
+        """Whether its class is clairvoyant. It is built for that. Raises :class:`~gridpilot.errors.AgentError`."""
         if self.limits is not None:
             return facts_of(self.target, self.params, self.limits, self.files).clairvoyant
         return type(self.build()).clairvoyant
@@ -165,24 +165,14 @@ class Seating:
                     self._refuse(*single.places[start.place], EXCEPTIONS, refusal.message)
 
     def bid(self) -> None:
-        """Ask everybody for the coming tick's bid."""
-        for index, (player, window) in enumerate(self._batch):
-            if index in self._failed:
-                self._fail_all(index, None)
-            if index in self._failed or window.idle:
-                continue
-            limit = self.time_limit * len(window.seat)
-            window.look(self._views[index])
-            refusal = player.bid(self._views[index], limit if self.arena.tick else max(FIRST_CALL, limit))
-            if refusal is None:
-                window.take()
-            else:
-                self._fail_all(index, refusal)
+        """Ask everybody for the coming tick's bid; those last that see the others'."""
+        self._ask_on_arrays(last=False)
         for single in self._single:
             asked = [i for i in range(len(single.places)) if self._is_asked(single, i)]
             answers = single.players.bid(((i, self._observe(single, i)) for i in asked), self.time_limit)
             for i, answer in zip(asked, answers, strict=True):
                 self._place(single, i, answer)
+        self._ask_on_arrays(last=True)
 
     def learn(self) -> None:
         """Count what the market refused, and tell everybody who acts alone the outcome of the tick."""
@@ -215,18 +205,37 @@ class Seating:
             return {"failed": describe(error)}
         return {}
 
+    def _ask_on_arrays(self, *, last: bool) -> None:
+        for index, (player, window) in enumerate(self._batch):
+            if window.bids_last != last:
+                continue
+            if index in self._failed:
+                self._fail_all(index, None)
+            if index in self._failed or window.idle:
+                continue
+            limit = self.time_limit * len(window.seat)
+            window.look(self._views[index])
+            refusal = player.bid(self._views[index], limit if self.arena.tick else max(FIRST_CALL, limit))
+            if refusal is None:
+                window.take()
+            else:
+                self._fail_all(index, refusal)
+
     def _seat(self, spec: AgentSpec, market: IntArray, seat: IntArray) -> None:
         arena = self.arena
         player = spec.playing(len(market))
         if isinstance(player, ArrayPlayer):
+            clairvoyant, reads = player.clairvoyant and spec.clairvoyant, player.reads
+            if player.clairvoyant and not clairvoyant:  # it says so of itself, and is shown what everybody is
+                reads = [name for name in reads if name not in SEALED]
             window = Window(
                 arena,
                 market,
                 seat,
-                reads=player.reads,
+                reads=reads,
                 writes=player.writes,
                 stated_blocks=player.stated_blocks,
-                clairvoyant=player.clairvoyant and spec.clairvoyant,
+                clairvoyant=clairvoyant,
             )
             self._batch.append((player, window))
             return

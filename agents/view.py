@@ -25,7 +25,7 @@ from gridpilot.market.site import Site, SiteArrays
 from gridpilot.market.step import OWN_CURVE
 from gridpilot.market.units import TICKS_PER_WEEK
 
-__all__ = ["ORDERS", "READABLE", "ClairvoyantView", "View", "Window"]
+__all__ = ["ORDERS", "READABLE", "SEALED", "ClairvoyantView", "View", "Window"]
 
 Array = npt.NDArray[Any]
 FloatArray = npt.NDArray[np.float64]
@@ -41,6 +41,7 @@ _PUBLIC: Final[dict[str, Callable[[Arena, int], Array]]] = {
     "last_price": lambda arena, now: arena.last_price,
     "levels": lambda arena, now: arena.levels,
     "auction": lambda arena, now: arena.auction,
+    "supply_used": lambda arena, now: arena.supply_used,
 }
 _OWN: Final[dict[str, Callable[[Arena], Array]]] = {
     "storage": lambda arena: arena.storage,
@@ -50,6 +51,8 @@ _OWN: Final[dict[str, Callable[[Arena], Array]]] = {
 }
 READABLE: Final = ("history", "cleared", *_PUBLIC, *_OWN, "rivals_curve")
 """The fields of a view that an agent's ``reads`` may name."""
+SEALED: Final = ("rivals_now",)
+"""Those that only the ``reads`` of an agent may name whose class is clairvoyant."""
 ORDERS: Final = Orders._fields
 """The orders that an agent's ``writes`` may name."""
 
@@ -76,6 +79,7 @@ class View:
     ``outcome``    ``(M, N_OUTCOME)`` own results of the last tick, columns in :mod:`gridpilot.market.physics`
     ``refused``    ``(M,)``           whether the last tick's order could not be carried out
     ``auction``    ``(P, N_AUCTION)`` public results of the last tick, columns in :mod:`gridpilot.market.publication`
+    ``supply_used`` ``(P, S)``        kW of each supply step that were sold in the last tick, cheapest first; nan before the first
     ``rivals_curve`` ``(M, L, 2)``    kW and $/kWh in descending price: the bids of ``rules.curve_delay`` ticks ago without names, less
                                       the seat's own; 0 kW behind the last, and everywhere where there are none to be seen
     ============== ================== =========================================================================================
@@ -104,6 +108,7 @@ class View:
     outcome: FloatArray
     refused: npt.NDArray[np.bool_]
     auction: FloatArray
+    supply_used: FloatArray
     rivals_curve: FloatArray
 
     @property
@@ -130,10 +135,16 @@ class View:
 
 
 class ClairvoyantView(View):
-    """What an agent whose class is clairvoyant is handed besides: all that will happen in its P markets, and all sites of a market."""
+    """What an agent whose class is clairvoyant is handed besides: all that will happen in its P markets, and all sites of a market.
+
+    Where its ``reads`` names it, ``rivals_now (M, L, 2)`` is what ``rivals_curve`` will be of this very tick: the orders of all others as
+    they stand when it bids, which is after all who do not read it. Those who do bid in the order of their labels, all seats of one at
+    once: of who has not bid yet it sees the orders of the tick before, and none in the first.
+    """
 
     scenario: Scenario
     sites: tuple[Site, ...]
+    rivals_now: FloatArray
 
 
 class Window:
@@ -141,7 +152,8 @@ class Window:
 
     ``market``, ``seat``: where the agent sits, ``(M,)`` each, markets ascending. ``reads``, ``writes``: fields of the view that are
     filled, and orders that are taken in, every tick. ``stated_blocks``: blocks a seat may state. ``clairvoyant``: whether the future
-    is shown. Raises :class:`~gridpilot.errors.AgentError` for an unknown field.
+    and the others' bids are shown. ``bids_last`` says that they are, so that the others have to bid before. Raises
+    :class:`~gridpilot.errors.AgentError` for an unknown field.
     """
 
     def __init__(
@@ -156,7 +168,9 @@ class Window:
         clairvoyant: bool = False,
     ) -> None:
         self._arena, self.market, self.seat, self.clairvoyant = arena, market, seat, clairvoyant
-        self._reads, self._writes = _checked("reads", reads, READABLE), _checked("writes", writes, ORDERS)
+        readable = (*READABLE, *SEALED) if clairvoyant else READABLE
+        self._reads, self._writes = _checked("reads", reads, readable), _checked("writes", writes, ORDERS)
+        self.bids_last = "rivals_now" in self._reads
         self._stated_blocks = stated_blocks
         self.idle = not self._reads and not self._writes  # so that asking its agent every tick would change nothing
         self._row = market * arena.n_sites + seat  # of arrays (B N, ...)
@@ -164,7 +178,7 @@ class Window:
         self._everywhere = len(self._markets) == arena.n_markets
         self._sites, self._plant = np.unique(seat, return_inverse=True)
         self._series: dict[str, FloatArray] = {}
-        if {"auction", "rivals_curve"} & set(self._reads):
+        if {"auction", "supply_used", "rivals_curve"} & set(self._reads):
             arena.publish()
 
     def open(self, seed: npt.NDArray[np.uint64]) -> View:
@@ -203,7 +217,9 @@ class Window:
             copy_field()
         now = arena.scenario.history + tick
         if "rivals_curve" in self._fields:
-            self._see_rivals()
+            self._see_rivals(arena.published_bids(), self._fields["rivals_curve"])
+        if self.bids_last:
+            self._see_rivals(arena.standing_bids(), self._fields["rivals_now"])
         for source, target in self._moving:
             self._copy(source(arena, now), target)
         for name, series in self._series.items():
@@ -215,13 +231,11 @@ class Window:
                     self._copy(arena.cleared[tick - 1], series[tick - 1])
                 view.cleared = series[:tick]
 
-    def _see_rivals(self) -> None:
-        arena, curves = self._arena, self._fields["rivals_curve"]
-        bids = arena.published_bids()
+    def _see_rivals(self, bids: FloatArray | None, curves: FloatArray) -> None:
         if bids is None:
             curves[:] = 0.0
         else:
-            rivals_curves(bids, self.market, self.seat, np.empty(arena.n_sites, dtype=np.int64), curves)
+            rivals_curves(bids, self.market, self.seat, np.empty(self._arena.n_sites, dtype=np.int64), curves)
 
     def take(self, *, everything: bool = False) -> None:
         """Take the agent's orders in: those it ``writes``, or all of them."""
@@ -240,9 +254,10 @@ class Window:
             elif name in _PUBLIC:
                 source = _PUBLIC[name](arena, scenario.history)
                 self._fields[name] = np.zeros((p, *source.shape[1:]), dtype=source.dtype).view()
-        if "rivals_curve" in self._reads:
-            width = max(k, arena.orders.blocks.shape[2])
-            self._fields["rivals_curve"] = np.zeros((m, arena.n_sites * width, 2)).view()
+        for name in ("rivals_curve", "rivals_now"):
+            if name in self._reads:
+                width = max(k, arena.orders.blocks.shape[2])
+                self._fields[name] = np.zeros((m, arena.n_sites * width, 2)).view()
         self._orders = Orders(
             np.full(m, OWN_CURVE, dtype=np.int8).view(),
             np.full(m, math.nan).view(),
@@ -266,9 +281,9 @@ class Window:
         for name, target in self._fields.items():
             if name in _OWN:
                 self._standing.append(functools.partial(_gather, self._row, _rows(_OWN[name](arena), arena), _flat(target)))
-            elif name == "rivals_curve":
+            elif name in ("rivals_curve", "rivals_now"):
                 continue
-            elif name in ("last_price", "levels", "auction"):
+            elif name in ("last_price", "levels", "auction", "supply_used"):
                 self._standing.append(functools.partial(self._copy, _PUBLIC[name](arena, 0), target.view()))
             else:
                 self._moving.append((_PUBLIC[name], target.view()))

@@ -15,7 +15,7 @@ from gymnasium.error import ResetNeeded
 
 from gridpilot.agents.base import Agent
 from gridpilot.agents.by_value import entry_of
-from gridpilot.agents.encoding import decode_seats
+from gridpilot.agents.encoding import decode_seats, encode_seats
 from gridpilot.agents.registry import find_agent
 from gridpilot.agents.seating import AgentSpec, Seating
 from gridpilot.envs._kernels import N_PRICES_OF_TIME, RESULTS, decode_parallel, decode_range, settle
@@ -25,6 +25,7 @@ from gridpilot.errors import AgentError, BidError, ConfigError
 from gridpilot.market.arena import Arena, Scenario, stored_value
 from gridpilot.market.encoding import n_fields
 from gridpilot.market.physics import PROFIT
+from gridpilot.market.published_encoding import n_published
 from gridpilot.setup import MarketSetup, load_setup
 from gridpilot.suggestions import did_you_mean
 
@@ -74,9 +75,12 @@ def action_space(arena: Arena, task: Task = _FIRST_VERSION) -> spaces.Box:
     return spaces.Box(-1.0, 1.0, (N_PRICES_OF_TIME + factors,), np.float32)
 
 
-def observation_space(arena: Arena) -> spaces.Box:
+def observation_space(arena: Arena, task: Task = _FIRST_VERSION) -> spaces.Box:
     """The flat observation vector, ``(D,)`` in [-10, 10]."""
-    return spaces.Box(-_OBSERVATION_BOUND, _OBSERVATION_BOUND, (n_fields(arena.arrays.n_classes),), np.float32)
+    length = n_fields(arena.arrays.n_classes)
+    if task.observation_version == 2:
+        length += n_published(len(arena.rules.supply))
+    return spaces.Box(-_OBSERVATION_BOUND, _OBSERVATION_BOUND, (length,), np.float32)
 
 
 def as_actions(action: Any, shape: tuple[int, ...] | None, out: npt.NDArray[np.float64], where: str = "action") -> None:
@@ -157,7 +161,9 @@ class SeatedMarkets:
         self._own_roots = False  # whether each market has one of its own
         self.episodes = np.zeros(n_markets, dtype=np.int64)
         self._next_episodes = np.arange(n_markets)
-        self._n_fields = n_fields(self.arena.arrays.n_classes)
+        self._published = task.observation_version == 2
+        if self._published:
+            self.arena.publish()
 
     def _take_seats(self, labels: list[list[str]]) -> None:
         """Seat the opponents, and in the twin the baseline too."""
@@ -326,10 +332,7 @@ class SeatedMarkets:
 
     def observe(self) -> npt.NDArray[np.float32]:
         """What the learners see now: a new array ``(B, S, D)``."""
-        arena = self.arena
-        out = np.empty((*self.seats.shape, self._n_fields), dtype=np.float32)
-        arena.encode(self.seats, out)
-        return out
+        return encode_seats(self.arena, self.seats, published=self._published)
 
 
 def _checked_options(options: Mapping[str, Any] | None, n_markets: int) -> Mapping[str, Any]:

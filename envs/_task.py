@@ -23,6 +23,7 @@ class TaskOptions(TypedDict, total=False):
     """The fields of :class:`Task`, as arguments of the environments."""
 
     action_version: Literal[1, 2]
+    observation_version: Literal[1, 2]
     shading: int
     hold: int
     reward: Reward
@@ -35,6 +36,7 @@ class Task:
     """What an action says, how long it is held, and what it is paid.
 
     ``action_version``  1: one entry a block, around the truthful bid; 2: :mod:`gridpilot.market.action`
+    ``observation_version``  1: the site and prices; 2: and what the market publishes, :mod:`gridpilot.market.published_encoding`
     ``shading``   shading factors K of an action of version 2, from 0
     ``hold``      ticks that a decision is held for; a step plays them, its reward and the money of its info are their sums
     ``reward``    ``"profit"``, or ``"profit_and_stored"``: at the end of the episode what the change of the battery's charge is worth is
@@ -46,6 +48,7 @@ class Task:
     """
 
     action_version: Literal[1, 2] = 1
+    observation_version: Literal[1, 2] = 1
     shading: int = 0
     hold: int = 1
     reward: Reward = "profit"
@@ -53,7 +56,11 @@ class Task:
     lineup: Lineup = "cycle"
 
     def __post_init__(self) -> None:
-        for name, known in (("action_version", (1, 2)), ("reward", get_args(Reward)), ("lineup", get_args(Lineup))):
+        versions = (1, 2)
+        for name, known in (
+            *(("action_version", versions), ("observation_version", versions)),
+            *(("reward", get_args(Reward)), ("lineup", get_args(Lineup))),
+        ):
             value = getattr(self, name)
             if isinstance(value, bool) or value not in known:
                 raise ConfigError(f"env: {name} is {value!r:.60}, expected one of {', '.join(map(str, known))}")

@@ -67,7 +67,7 @@ class MarketEnv(gymnasium.Env[BoxArray, BoxArray]):
                     ``{"name": ..., <parameters>}``, or Paths of policies' folders
     ``time_limit``  s, how long an opponent written in Python may think
     ``render_mode``  "ansi" (a block of text), "rgb_array" (a plot, (360, 640, 3) uint8) or None
-    ``task``        ``action_version``, ``shading``, ``hold``, ``reward``, ``baseline``, ``lineup``: see
+    ``task``        ``action_version``, ``observation_version``, ``shading``, ``hold``, ``reward``, ``baseline``, ``lineup``: see
                     :class:`~gridpilot.envs._task.Task`. The defaults are what is described above.
     """
 
@@ -93,7 +93,7 @@ class MarketEnv(gymnasium.Env[BoxArray, BoxArray]):
         self.seat = seat_number(seat, len(setup.sites))
         self.markets = SeatedMarkets(setup, np.array([[self.seat]]), opponents, time_limit, task_of(task))
         self.action_space = action_space(self.markets.arena, self.markets.task)
-        self.observation_space = observation_space(self.markets.arena)
+        self.observation_space = observation_space(self.markets.arena, self.markets.task)
         self._shape = self.action_space.shape
         self._renderer = Renderer()
         self._trace = Trace(self.markets.arena, 0, [self.seat]) if render_mode else None

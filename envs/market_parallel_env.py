@@ -81,9 +81,9 @@ class MarketParallelEnv(ParallelEnv[str, Observation, Action]):  # type: ignore[
         self.possible_agents = [f"site_{seat}" for seat in own]
         self.agents: list[str] = []
         arena = self.markets.arena
-        self.observation_spaces = {agent: observation_space(arena) for agent in self.possible_agents}
+        self.observation_spaces = {agent: observation_space(arena, self.markets.task) for agent in self.possible_agents}
         self.action_spaces = {agent: action_space(arena, self.markets.task) for agent in self.possible_agents}
-        self.state_space = spaces.Box(-10.0, 10.0, (len(own) * observation_space(arena).shape[0],), np.float32)
+        self.state_space = spaces.Box(-10.0, 10.0, (len(own) * observation_space(arena, self.markets.task).shape[0],), np.float32)
         self._np_random: np.random.Generator | None = None
         self._renderer = Renderer()
         self._trace = Trace(arena, 0, own) if render_mode else None

@@ -105,7 +105,7 @@ class MarketVectorEnv(VectorEnv[Observations, Actions, npt.NDArray[Any]]):
         self.autoreset_mode: AutoresetMode = self._MODES[autoreset]
         self.metadata = {**self.metadata, "autoreset_mode": self.autoreset_mode}
         self.single_action_space = action_space(self.markets.arena, self.markets.task)
-        self.single_observation_space = observation_space(self.markets.arena)
+        self.single_observation_space = observation_space(self.markets.arena, self.markets.task)
         self.action_space = batch_space(self.single_action_space, self.num_envs)
         self.observation_space = batch_space(self.single_observation_space, self.num_envs)
         self._over = False  # the next step begins new episodes

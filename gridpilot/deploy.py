@@ -132,7 +132,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="gridpilot deploy",
         description="Write a checked folder that gridpilot live runs, from an agent that has played a tournament.",
-        epilog=f"codes that --despite takes:\n{codes}\n\nAn agent that is shown the future is never deployed.",
+        epilog=f"codes that --despite takes:\n{codes}\n\nAn agent that is shown the future, or the others' bids, is never deployed.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("run", metavar="RUN", type=Path, help="folder of a tournament, as printed at its end")
@@ -310,7 +310,7 @@ def _figures(record: Record, evaluation: Mapping[str, Any]) -> list[str]:
     gains = [
         (summary.gain_percent, percent, f"% over {REFERENCE}"),
         (summary.alone_percent, percent, "% alone among such"),
-        (summary.capture_percent, percent, "% of perfect foresight's gain"),
+        (summary.capture_percent, percent, f"% of {record.board.yardstick}'s gain"),
     ]
     if summary.gain_percent.value is None:  # a percentage of nothing, or of a loss
         gains[:2] = [(summary.gain, signed, f"$ over {REFERENCE}"), (summary.alone_gain, signed, "$ alone among such")]

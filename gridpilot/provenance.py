@@ -25,6 +25,7 @@ _ROOMS: Final = (
     "prices",
     "forecasting",
     "planning",
+    "equilibrium",
     "policies",
     "risk",
     "agents",

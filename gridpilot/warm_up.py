@@ -19,12 +19,13 @@ __all__ = ["warm_up"]
 
 def warm_up() -> None:
     """Play a few ticks in few and in many markets, so that serial and parallel kernels are in the cache; plan and forecast once."""
-    setup = load_setup(ticks=2)
+    setup, uniform = load_setup(ticks=2), load_setup(ticks=2, mechanism="uniform")
     clear([[(1.0, 1.0)]], [(1.0, 0.0)])
     clear_batch(np.zeros((PARALLEL_FROM, 1, 1, 2)), np.zeros((1, 2)))
     for n_markets in (1, PARALLEL_FROM):
         _play(setup, n_markets)
-        env = MarketVectorEnv(n_markets, setup, autoreset="disabled")
+        _play(uniform, n_markets)  # under VCG those who state blocks bid the truth
+        env = MarketVectorEnv(n_markets, setup, autoreset="disabled", observation_version=2)
         env.reset(seed=0)
         env.step(np.zeros(env.action_space.shape or ()))
         env.close()
@@ -34,21 +35,34 @@ def warm_up() -> None:
 
 def _play(setup: MarketSetup, n_markets: int) -> None:
     agents = {name: AgentSpec(name, {}) for name in registered()}
-    arena, episodes = setup.arena(n_markets), np.arange(n_markets)
-    seating = Seating(arena, agents, [[list(agents)[i % len(agents)] for i in range(arena.n_sites)]] * n_markets)
-    arena.start(setup.scenario(0, episodes))
-    seating.reset(0, episodes)
-    while not arena.done:
-        observation = observe(arena, 0, 0)
-        observation.truthful_bid(0.05, shade=-0.1)
-        observation.to_vector()
-        for agent in agents.values():
-            one = agent.build()
-            if not one.clairvoyant:
-                one.reset(arena.sites[0], observation.market, 0)
-                one.bid(observation)
-        seating.bid()
-        arena.step()
+    names, arena, episodes = list(agents), setup.arena(n_markets), np.arange(n_markets)
+    arena.measure_gains()
+    for first in range(0, len(names), arena.n_sites):  # until everybody has had a seat
+        labels = [names[(first + i) % len(names)] for i in range(arena.n_sites)]
+        seating = Seating(arena, agents, [labels] * n_markets)
+        arena.start(setup.scenario(0, episodes))
+        seating.reset(0, episodes)
+        while not arena.done:
+            seating.bid()
+            arena.step()
+            seating.learn()
+    _ask_alone(setup, agents)
+
+
+def _ask_alone(setup: MarketSetup, agents: dict[str, AgentSpec]) -> None:
+    """Ask every agent for the bid of one seat, as a live site does."""
+    arena = setup.arena()
+    arena.publish()
+    arena.start(setup.scenario(0, [0]))
+    arena.step()
+    observation = observe(arena, 0, 0)
+    observation.truthful_bid(0.05, shade=-0.1)
+    observation.to_vector(published=True)
+    for agent in agents.values():
+        one = agent.build()
+        if not one.clairvoyant:
+            one.reset(arena.sites[0], observation.market, 0)
+            one.bid(observation)
 
 
 def _plan(setup: MarketSetup) -> None:

@@ -299,7 +299,7 @@ def test_files_that_are_gone(place: Path, monkeypatch: pytest.MonkeyPatch) -> No
 @pytest.mark.parametrize("agent", ["foresight", "Seer"])
 def test_the_clairvoyant_are_never_deployed(place: Path, agent: str) -> None:
     reason = refused("--agent", agent, "--despite", ",".join(CODES))
-    assert "is shown the future, which only a simulated market can do" in reason
+    assert "is clairvoyant, shown what only a simulated market can show" in reason
 
 
 def test_what_does_not_run_on_its_own_is_refused(place: Path) -> None:
@@ -360,7 +360,7 @@ LABELLED = "agents=[truthful,{name: foresight, label: honest},{name: truthful, l
 def test_a_label_neither_deploys_foresight_nor_holds_anybody_back(capsys: pytest.CaptureFixture[str]) -> None:
     assert tournament_command.main([*QUICK, "episodes=1", "ticks=6", LABELLED, "out=run"]) == 0
     everything = ["--despite", ",".join(CODES)]
-    assert "honest is shown the future" in refused("--agent", "honest", *everything)
+    assert "honest is clairvoyant" in refused("--agent", "honest", *everything)
     assert deploy.main(["run", "--agent", "foresight", *everything, "--out", "site"]) == 0
     assert load_deployment(Path("site")).agent["target"] == "truthful"
 

@@ -35,6 +35,15 @@ def test_the_researcher_s_example(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert all(name in out for name in ("truthful", "threshold", "Evening"))
 
 
+def test_the_example_of_one_among_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run_python("one_among.py", ["uniform", "truthful", "1", "1", "oracle_response"], monkeypatch, tmp_path)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("uniform, one among truthful, 1 days, 1 seats")
+    assert float(lines[2].split()[2]) > 0.0
+
+
 def test_the_rl_engineer_s_example(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     run_python("rl_engineer.py", ["3"], monkeypatch, tmp_path)
     assert len(re.findall(r"reward -?\d+\.\d\d$", capsys.readouterr().out, re.MULTILINE)) == 4

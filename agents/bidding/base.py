@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from gridpilot import presets
 from gridpilot.agents.storage.base import Worth
@@ -21,9 +21,11 @@ class BiddingRule(ABC):
     """Bids for one seat or for many at once, given what storage and running machines are worth.
 
     ``reads`` and ``writes`` are, as for an agent on arrays, the fields of the view that it needs and the orders that it changes every
-    tick; ``stated_blocks`` how many blocks a seat it may state, and ``on_arrays`` whether this instance bids for many seats at once.
+    tick; ``stated_blocks`` how many blocks a seat it may state, ``on_arrays`` whether this instance bids for many seats at once, and
+    ``clairvoyant`` whether it has to be shown the future or the others' bids.
     """
 
+    clairvoyant: ClassVar[bool] = False
     reads: Sequence[str] = ()
     writes: Sequence[str] = ()
     stated_blocks: int = 0

@@ -108,6 +108,10 @@ class StatedRule(BiddingRule):
         )  # fmt: skip
         return Bid(blocks[0, blocks[0, :, 0] > 0.0], *worth)
 
+    def seen(self, view: View) -> FloatArray:
+        """What it goes by of the rivals' bids, ``(M, L, 2)``."""
+        return view.rivals_curve
+
     def reset_batch(self, view: View) -> None:
         """Take the market's rules in."""
         self.begin(view.rules, view.n_sites, view.seed, view.plants, view.plant)
@@ -129,7 +133,7 @@ class StatedRule(BiddingRule):
             Situation(
                 true, view.market, view.seed, view.tick, view.prices, view.ambient_c,
                 view.capacity * self.capacity_kw,
-                view.last_price, mean_price, volume, np.ascontiguousarray(view.outcome[:, WON]), view.rivals_curve,
+                view.last_price, mean_price, volume, np.ascontiguousarray(view.outcome[:, WON]), self.seen(view),
             ),
             orders.blocks,
         )  # fmt: skip

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gridpilot.agents.isolation.wire import fill
-from gridpilot.agents.view import READABLE, View
+from gridpilot.agents.view import READABLE, SEALED, View
 from gridpilot.market.arena import Orders
 from gridpilot.market.observation import MarketInfo, Observation
 from gridpilot.market.plant import SiteState
@@ -36,7 +36,7 @@ def news_of_view(view: View, limit: float) -> bytes:
 
 
 def _fields(view: View) -> dict[str, Array]:
-    return {name: view.__dict__[name] for name in READABLE if name not in _SERIES and name in view.__dict__}
+    return {name: view.__dict__[name] for name in (*READABLE, *SEALED) if name not in _SERIES and name in view.__dict__}
 
 
 class ViewMirror:

@@ -30,7 +30,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gridpilot.agents.players import EXCEPTIONS, INVALID, Refusal
-from gridpilot.agents.view import ORDERS, READABLE
+from gridpilot.agents.view import ORDERS, READABLE, SEALED
 from gridpilot.errors import FAILURES
 from gridpilot.market.bids import Bid
 
@@ -101,7 +101,8 @@ def decode_facts(answer: bytes) -> Facts | Refusal:
     kinds = {"on_arrays": bool, "clairvoyant": bool, "learns": bool, "reads": list, "writes": list, "stated_blocks": int}
     if not isinstance(facts, dict) or {key: type(value) for key, value in facts.items()} != kinds:
         raise Garbled(f"its description is {facts!r:.100}")
-    for key, known in (("reads", READABLE), ("writes", ORDERS)):
+    readable = (*READABLE, *SEALED) if facts["clairvoyant"] else READABLE
+    for key, known in (("reads", readable), ("writes", ORDERS)):
         for name in facts[key]:
             if name not in known:
                 raise Garbled(f"its {key} names {name!r:.40}, expected some of {', '.join(known)}")

@@ -209,7 +209,11 @@ def _inputs(subject: Subject) -> Verdict:
 
 def _future(subject: Subject) -> Verdict:
     if subject.clairvoyant:
-        return Verdict("", "does not apply", "it is clairvoyant: shown the future by its class, a yardstick that is never ranked")
+        return Verdict(
+            "",
+            "does not apply",
+            "it is clairvoyant by its class: shown the future or the others' bids, a yardstick that is never ranked",
+        )
     return _veiled(subject, "future")
 
 

@@ -104,7 +104,7 @@ def load_deployment(folder: Path, fingerprint: str | None = None) -> Deployment:
     names from elsewhere are forgotten, and this process writes no bytecode from then on, as it would change the folder.
 
     Raises :class:`~gridpilot.errors.DeploymentError` for another fingerprint, a file that is missing, changed or not part of the
-    deployment, a format that is not known, contents that make no sense, and an agent that cannot be built or is shown the future.
+    deployment, a format that is not known, contents that make no sense, and an agent that cannot be built or is clairvoyant.
     """
     folder = folder.absolute()
     text = _text(folder)
@@ -123,7 +123,7 @@ def load_deployment(folder: Path, fingerprint: str | None = None) -> Deployment:
     except GridPilotError as error:
         raise DeploymentError(f"{folder}: {error}") from error
     if clairvoyant:
-        raise DeploymentError(f"{folder}: the agent {record.agent!r} is shown the future, which only a simulated market can do")
+        raise DeploymentError(f"{folder}: the agent {record.agent!r} is clairvoyant, shown what only a simulated market can show")
     return Deployment(
         folder=folder,
         label=record.agent,

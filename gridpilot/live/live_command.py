@@ -126,7 +126,7 @@ def _pilot(settings: LiveRun) -> Pilot:
         pilot = Pilot(str(deployment.agent["target"]), params, deployment.risk, deployment.label, origin)
     built = build_agent(pilot.target, pilot.params)  # an unknown name or a wrong parameter is told before anything else happens
     if built.clairvoyant:
-        raise AgentError(f"agent {pilot.target!r} is shown the future, which no venue can do; expected another")
+        raise AgentError(f"agent {pilot.target!r} is clairvoyant, shown what no venue can show; expected another")
     return pilot if pilot.name else Pilot(pilot.target, pilot.params, pilot.risk, type(built).__name__, pilot.origin)
 
 

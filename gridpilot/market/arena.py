@@ -12,12 +12,12 @@ import numpy as np
 import numpy.typing as npt
 
 from gridpilot.errors import MarketError
-from gridpilot.market.auction import N_TOTALS
+from gridpilot.market.auction import N_TOTALS, VOLUME
 from gridpilot.market.bids import Bid
 from gridpilot.market.clearing import PARALLEL_FROM, Mechanism, check_mechanism, check_reserve, check_supply
 from gridpilot.market.encoding import MEAN, N_LEVELS, encode_parallel, encode_range, update_levels
 from gridpilot.market.physics import N_OUTCOME
-from gridpilot.market.publication import N_AUCTION, auction_result
+from gridpilot.market.publication import N_AUCTION, auction_result, supply_used
 from gridpilot.market.site import Site, pack_sites
 from gridpilot.market.step import NO_BID, OWN_CURVE, STATED_BLOCKS, Record, step_parallel, step_range
 
@@ -120,6 +120,9 @@ class Arena:
         self.totals = np.zeros((b, N_TOTALS))
         self.refused = np.zeros((b, n), dtype=np.bool_)
         self.auction = np.full((b, N_AUCTION), math.nan)  # public results of the last tick, where they are asked for
+        self.supply_used = np.full(
+            (b, len(rules.supply)), math.nan
+        )  # kW of each step sold in the last tick, where they are asked for
         self._publishes = False
         self.gain = np.zeros((0, n))  # (B, N) $/h where gains are measured
         self._bids = np.zeros((0, b, n, 0, 2))  # (D, B, N, W, 2) of the last D ticks, where bids are kept
@@ -154,7 +157,7 @@ class Arena:
         self.last_price[:] = scenario.prices[max(h - 1, 0), :, 0]
         self.outcome[:] = 0.0
         self.totals[:] = 0.0
-        self.auction[:] = math.nan
+        self.auction[:] = self.supply_used[:] = math.nan
         update_levels(scenario.prices[: h + 1], 0, self.levels)
 
     @property
@@ -167,31 +170,46 @@ class Arena:
         if self.done:
             raise MarketError(f"arena: the scenario ends after {self.scenario.ticks} ticks; start another")
         now = self.scenario.history + self.tick
-        arguments = (
-            *self.arrays, self._ladder, self._capacity_kw, self._reserve, self._mechanism,
-            self.scenario.prices[now], self.scenario.ambient[now], self.scenario.capacity[now],
-            *self.orders, self.machine_kw, self.storage, self.last_price, self.levels, self.outcome, self.totals, self.refused,
-            Record(self.gain, self._bids_to_record()),
-        )  # fmt: skip
-        if self.n_markets < PARALLEL_FROM:
-            step_range(0, self.n_markets, *arguments)
-        else:
-            step_parallel(numba.get_num_threads(), *arguments)
+        changed = self.machine_kw, self.storage, self.last_price, self.levels, self.outcome, self.totals, self.refused
+        self._step(*changed, Record(self.gain, self._bids_to_record()))
         self.cleared[self.tick, :, 0] = self.last_price
         self.cleared[self.tick, :, 1] = self.totals[:, 2]
         if self._publishes:
             energy = self.scenario.prices[now, :, 0]
             auction_result(self.totals, self.outcome, energy, self._ladder[:, 1], self._reserve, self.auction)
+            capacity_kw = self._capacity_kw * self.scenario.capacity[now]
+            supply_used(self.totals[:, VOLUME], capacity_kw, self._ladder[:, 0], self.supply_used)
         self.tick += 1
         if not self.done:
             update_levels(self.scenario.prices[now + 1 : now + 2], now + 1, self.levels)
+
+    def _step(self, *changed: FloatArray | npt.NDArray[np.bool_] | Record) -> None:
+        now = self.scenario.history + self.tick
+        arguments = (
+            *self.arrays, self._ladder, self._capacity_kw, self._reserve, self._mechanism,
+            self.scenario.prices[now], self.scenario.ambient[now], self.scenario.capacity[now], *self.orders, *changed,
+        )  # fmt: skip
+        if self.n_markets < PARALLEL_FROM:
+            step_range(0, self.n_markets, *arguments)
+        else:
+            step_parallel(numba.get_num_threads(), *arguments)
+
+    def standing_bids(self) -> FloatArray:
+        """The bids of the coming tick as the orders stand, ``(B, N, W, 2)`` kW and $/kWh, as they would be cleared; nothing is played."""
+        bids = np.zeros((self.n_markets, self.n_sites, max(self.arrays.n_blocks, self.orders.blocks.shape[2]), 2))
+        changed = self.machine_kw, self.storage, self.last_price, self.levels, self.outcome, self.totals, self.refused
+        self._step(*(array.copy() for array in changed), Record(np.zeros((0, self.n_sites)), bids))
+        return bids
 
     def measure_gains(self) -> None:
         """From now on write down in ``gain (B, N)``, $/h, what each seat's best response to the others' bids would have got more."""
         self.gain = np.zeros((self.n_markets, self.n_sites))
 
     def publish(self) -> None:
-        """From now on work out what the market publishes: ``auction (B, N_AUCTION)``, and the bids that :meth:`published_bids` gives."""
+        """From now on work out what the market publishes.
+
+        ``auction (B, N_AUCTION)``, ``supply_used (B, S)`` kW, and the bids that :meth:`published_bids` gives.
+        """
         self._publishes = True
         if self.rules.curve_delay is not None:
             self.keep_bids(self.rules.curve_delay)

@@ -18,7 +18,18 @@ from gridpilot.market.compilation import inline_kernel, kernel, leaf_kernel, par
 from gridpilot.market.physics import COP, N_CONTEXT, P_FREE, build_curve, own_bid
 from gridpilot.market.units import TICKS_PER_DAY, TICKS_PER_WEEK
 
-__all__ = ["LAGS", "N_LEVELS", "Field", "encode_parallel", "encode_range", "encode_rows", "fields", "n_fields", "update_levels"]
+__all__ = [
+    "LAGS",
+    "N_LEVELS",
+    "Field",
+    "encode_parallel",
+    "encode_range",
+    "encode_rows",
+    "fields",
+    "n_fields",
+    "relative",
+    "update_levels",
+]
 
 BOUND: Final = 10.0  # every entry lies in [-BOUND, BOUND]
 HOUR: Final = 12  # ticks
@@ -120,8 +131,8 @@ def update_levels(prices: Any, age: int, levels: Any) -> None:
 
 
 @inline_kernel
-def _relative(price: float, size: float) -> float:
-    """Asinh of a price in units of the running size; by the logarithm and in single precision, like the vector it goes into."""
+def relative(price: float, size: float) -> float:
+    """Asinh of a price in units of the running size, within the bounds; by the logarithm and in single precision, like the vector."""
     x = np.float32(abs(price / size))
     asinh = math.log(x + math.sqrt(x * x + _ONE))
     return math.copysign(asinh if asinh < _LIMIT else _LIMIT, price)
@@ -186,24 +197,24 @@ def _encode(
         tick = (start[b] + now - zero) % TICKS_PER_WEEK
         for j in range(4):
             public[j] = _CLOCK[tick, j]
-        public[4] = _relative(energy, size)
-        public[5] = _relative(energy - levels[b, 0], levels[b, 2])
+        public[4] = relative(energy, size)
+        public[5] = relative(energy - levels[b, 0], levels[b, 2])
         mean = energy
         for row in range(hour, now):
             mean += prices[row, b, 0]
-        public[6] = _relative(mean / (now - hour + 1), size)
+        public[6] = relative(mean / (now - hour + 1), size)
         public[7] = _bounded(levels[b, 2] / size)
-        public[8] = _relative(prices[now, b, 1] - levels[b, 3], max(0.25 * levels[b, 3], _LEAST_PRICE))
-        public[9] = _relative(prices[now, b, 2] - levels[b, 4], max(0.25 * levels[b, 4], _LEAST_PRICE))
+        public[8] = relative(prices[now, b, 1] - levels[b, 3], max(0.25 * levels[b, 3], _LEAST_PRICE))
+        public[9] = relative(prices[now, b, 2] - levels[b, 4], max(0.25 * levels[b, 4], _LEAST_PRICE))
         public[10] = 2.0 * capacity[b] - 1.0
         public[11] = capacity[b] - capacity_before[b]
         public[12] = _bounded((ambient[b] - 20.0) / 20.0)
-        public[13] = _relative(last_price[b], size)
-        public[14] = _relative(last_price[b] - prices[max(now - 1, 0), b, 0], size)
+        public[13] = relative(last_price[b], size)
+        public[14] = relative(last_price[b] - prices[max(now - 1, 0), b, 0], size)
         public[15] = 2.0 * volume[b] / capacity_kw - 1.0 if capacity_kw > 0.0 else 0.0
         public[16] = _bounded(math.log10(size) + 2.0)
         for j in range(_N_LAGS):
-            public[_PUBLIC + j] = _relative(prices[max(now - _LAGS[j], 0), b, 0], size)
+            public[_PUBLIC + j] = relative(prices[max(now - _LAGS[j], 0), b, 0], size)
         for s in range(seats.shape[1]):
             i = seats[b, s]
             for j in range(_PUBLIC + _N_LAGS):
@@ -218,22 +229,22 @@ def _encode(
             usable = site.soc_max - site.soc_min
             out[b, s, at] = (storage[b, i, 0] - site.soc_min) / usable if usable > 0.0 else 0.0
             out[b, s, at + 1] = _bounded((site.set_point - storage[b, i, 1]) / 10.0)
-            out[b, s, at + 2] = _relative(context[i, P_FREE], grid)
+            out[b, s, at + 2] = relative(context[i, P_FREE], grid)
             out[b, s, at + 3] = _bounded(context[i, COP] / 6.0)
             won = outcome[b, i, 0]
             out[b, s, at + 4] = _bounded(won / grid)
-            out[b, s, at + 5] = _relative(outcome[b, i, 7] * TICKS_PER_DAY / 24.0 / won, size) if won > 0.0 else 0.0
+            out[b, s, at + 5] = relative(outcome[b, i, 7] * TICKS_PER_DAY / 24.0 / won, size) if won > 0.0 else 0.0
             out[b, s, at + 6] = outcome[b, i, 1] / won if won > 0.0 else 1.0
             at += _OWN
             for c in range(n_classes):
                 out[b, s, at + c] = machine_kw[b, i, c] / class_kw[i, c] if class_kw[i, c] > 0.0 else 0.0
                 revenue = prices[now, b, product[i, c]] * output[i, c]
-                out[b, s, at + n_classes + c] = _relative(revenue, size) if revenue != 0.0 else revenue
+                out[b, s, at + n_classes + c] = relative(revenue, size) if revenue != 0.0 else revenue
             at += 2 * n_classes
             value = 0.0
             for k in range(n_blocks):  # behind the last block there is no power, at that block's price
                 if k < used:
-                    value = _relative(bid_price[k, i], size)
+                    value = relative(bid_price[k, i], size)
                 out[b, s, at + k] = _bounded(bid_kw[k, i] / grid) if k < used else 0.0
                 out[b, s, at + n_blocks + k] = value
 

@@ -13,10 +13,12 @@ import numpy.typing as npt
 from gridpilot.market.arena import Arena, MarketRules
 from gridpilot.market.auction import N_TOTALS, VOLUME
 from gridpilot.market.bids import Bid
+from gridpilot.market.clearing import check_reserve, check_supply
 from gridpilot.market.encoding import MEAN, N_LEVELS, encode_range, n_fields, update_levels
 from gridpilot.market.physics import CHARGED, COOLING, DISCHARGED, DRAWN, MACHINES, N_OUTCOME, PAYMENT, PROFIT, REVENUE, WEAR, WON
 from gridpilot.market.plant import SiteState, default_commitment_value, value_curve
-from gridpilot.market.publication import rivals_curves
+from gridpilot.market.publication import N_AUCTION, rivals_curves
+from gridpilot.market.published_encoding import encode_published, n_published
 from gridpilot.market.site import Site, pack_sites
 from gridpilot.market.units import DT, TICKS_PER_DAY, TICKS_PER_WEEK
 
@@ -59,6 +61,7 @@ class Outcome:
     price_hi: float | None = None  # the lowest winning price; inf where nothing could win
     mean_price: float | None = None  # what all sites paid over what they won; nan where nothing was sold
     margin_is_bid: bool | None = None  # whether the highest losing price is that of a bid alone, not of a supply step
+    supply_used_kw: tuple[float, ...] | None = None  # (S,) kW of each supply step that were sold, cheapest first
 
 
 @dataclass(frozen=True)
@@ -131,8 +134,11 @@ class Observation:
         """What a bid without commitment values takes, ``(C,)`` $/kWh."""
         return default_commitment_value(self.site, self.prices, self.ambient_c, self.last_price, self.default_storage_value)
 
-    def to_vector(self) -> npt.NDArray[np.float32]:
-        """The flat, scale-free encoding, ``(D,)``; entries named by :func:`gridpilot.market.encoding.fields`."""
+    def to_vector(self, *, published: bool = False) -> npt.NDArray[np.float32]:
+        """The flat, scale-free encoding, ``(D,)``; entries named by :func:`gridpilot.market.encoding.fields`.
+
+        With ``published`` those of :func:`gridpilot.market.published_encoding.published_fields` follow: version 2 of the observation.
+        """
         arrays = pack_sites([self.site], self.market.n_classes)
         machine_kw = np.zeros((1, 1, arrays.n_classes))
         machine_kw[0, 0, : len(self.state.machine_kw)] = self.state.machine_kw
@@ -155,6 +161,22 @@ class Observation:
             totals, outcome, np.zeros((1, 1), dtype=np.int64), out,
         )  # fmt: skip
         vector: npt.NDArray[np.float32] = out[0, 0]
+        return np.concatenate((vector, self._published())) if published else vector
+
+    def _published(self) -> npt.NDArray[np.float32]:
+        rules, last, n_steps = self.market.rules, self.last, len(self.market.rules.supply)
+        auction, used = np.full((1, N_AUCTION), math.nan), np.full((1, n_steps), math.nan)
+        if last is not None and last.price_lo is not None and last.supply_used_kw is not None:
+            auction[0] = last.price_lo, last.price_hi, last.mean_price, last.margin_is_bid
+            used[0] = last.supply_used_kw
+        curve = np.zeros((0, 2)) if self.rivals_curve is None else self.rivals_curve
+        out = np.empty((1, n_published(n_steps)), dtype=np.float32)
+        encode_published(
+            check_supply(rules.supply), check_reserve(rules.reserve), rules.capacity_kw, np.zeros(1, dtype=np.int64),
+            np.array([self.site.grid_kw]), self.prices[:1].copy(), np.array([self.capacity_kw]), self.levels[None], auction, used,
+            curve[None], out,
+        )  # fmt: skip
+        vector: npt.NDArray[np.float32] = out[0]
         return vector
 
 
@@ -197,11 +219,11 @@ def outcome_of(arena: Arena, market: int, seat: int, *, refused: str = "") -> Ou
     )  # fmt: skip
 
 
-def _auction(arena: Arena, market: int) -> tuple[float | None, float | None, float | None, bool | None]:
+def _auction(arena: Arena, market: int) -> tuple[float | None, float | None, float | None, bool | None, tuple[float, ...] | None]:
     low, high, mean, bid = arena.auction[market].tolist()
     if math.isnan(low):
-        return None, None, None, None
-    return low, high, mean, bool(bid)
+        return None, None, None, None, None
+    return low, high, mean, bool(bid), tuple(arena.supply_used[market].tolist())
 
 
 def _rivals_curve(arena: Arena, market: int, seat: int) -> FloatArray | None:

@@ -13,7 +13,7 @@ from gridpilot.market.compilation import leaf_kernel
 from gridpilot.market.physics import PAYMENT
 from gridpilot.market.units import DT
 
-__all__ = ["AUCTION_HI", "AUCTION_LO", "MARGIN_IS_BID", "MEAN_PRICE", "N_AUCTION", "auction_result", "rivals_curves"]
+__all__ = ["AUCTION_HI", "AUCTION_LO", "MARGIN_IS_BID", "MEAN_PRICE", "N_AUCTION", "auction_result", "rivals_curves", "supply_used"]
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -40,6 +40,18 @@ def auction_result(
     )
     costs = np.maximum(energy[:, None] + adders, reserve)  # the sums that the kernel makes
     out[:, MARGIN_IS_BID] = np.isfinite(totals[:, PRICE_LO]) & (costs != totals[:, PRICE_LO, None]).all(axis=1)
+
+
+def supply_used(volume: FloatArray, capacity_kw: FloatArray, shares: FloatArray, out: FloatArray) -> None:
+    """Write the kW of each supply step that were sold in a tick, cheapest first, to ``out (B, S)``.
+
+    Steps are sold in the order of their cost, so that they follow from ``volume (B,)`` and ``capacity_kw (B,)``, of which they are
+    ``shares (S,)``.
+    """
+    kw = shares * capacity_kw[:, None]
+    kw[:] = np.minimum(np.cumsum(kw, axis=1), capacity_kw[:, None])  # to where each step goes; supply ends with the capacity
+    begins = np.concatenate((np.zeros((len(kw), 1)), kw[:, :-1]), axis=1)
+    np.minimum(np.maximum(volume[:, None] - begins, 0.0), kw - begins, out=out)
 
 
 @leaf_kernel

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +17,7 @@ from gridpilot.market.units import TICKS_PER_DAY
 from gridpilot.progress import Progress
 from gridpilot.setup import MarketSetup
 from gridpilot.simulation.dynamics import PROCESSES
+from gridpilot.simulation.kept_course import Course, KeptCourse
 from gridpilot.tournament.tally import stored_value
 
 __all__ = ["Evolution", "evolve"]
@@ -80,6 +82,7 @@ def evolve(
     intensity: float = 20.0,
     mutation: float = 0.0,
     seed: int = 0,
+    kept: KeptCourse | None = None,
 ) -> Evolution:
     """Let strategies spread by what they earn.
 
@@ -89,7 +92,9 @@ def evolve(
 
     ``strategies``  by label, ``target`` and ``params``, as :func:`gridpilot.tournament.config.agent_specs` gives them
     ``intensity``   of selection: fitness is ``exp(intensity payoff)``
-    All populations start with equal shares, the remainder at random, and play side by side. Equal arguments give equal results.
+    ``kept``        where the course is kept as it goes; one that is there is gone on with
+    All populations start with equal shares, the remainder at random, and play side by side. Equal arguments give equal results, however
+    often the course was interrupted. Raises what ``kept`` raises.
     """
     labels = tuple(strategies)
     rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(1,)))
@@ -100,9 +105,14 @@ def evolve(
     payoffs = np.full((generations, populations, len(labels)), np.nan)
     for r in range(populations):
         counts[0, r] = np.bincount(rng.permutation(len(labels))[np.arange(n) % len(labels)], minlength=len(labels))
+    found, begin = None if kept is None else kept.load(), 0
+    if found is not None:
+        begin = min(len(found.payoffs), generations)
+        counts[: begin + 1], payoffs[:begin] = found.counts[: begin + 1], found.payoffs[:begin]
+        rng.bit_generator.state = found.state  # of its end; a course that is cut short of it needs no more
     progress, told = Progress("evolve"), set[str]()
-    with progress.of(generations, what="generations") as advance:
-        for g in range(generations):
+    with progress.of(generations, done=begin, what="generations") as advance, _keeping(kept) as keep:
+        for g in range(begin, generations):
             seats = np.stack([rng.permutation(np.repeat(np.arange(len(labels)), counts[g, r])) for r in range(populations)])
             failed: dict[str, str] = {}
             profit = _played(setup, arena, specs, labels, seats, seed, g * populations + np.arange(populations), failed) / rated
@@ -114,8 +124,26 @@ def evolve(
             for label in failed.keys() - told:
                 progress.note(f"{label} failed to bid in generation {g}, which counts as no bid: {failed[label]}")
             told |= failed.keys()
+            keep(Course(counts[: g + 2], payoffs[: g + 1], dict(rng.bit_generator.state)))
             advance(1, "")
     return Evolution(labels, counts, payoffs)
+
+
+@contextlib.contextmanager
+def _keeping(kept: KeptCourse | None) -> Iterator[Callable[[Course], None]]:
+    """What takes the course in after every generation; the last of it is kept however the block ends."""
+    last: list[Course] = []
+
+    def keep(course: Course) -> None:
+        last[:] = [course]
+        if kept is not None:
+            kept.save(course)
+
+    try:
+        yield keep
+    finally:
+        if kept is not None and last:
+            kept.save(last[0], at_once=True)
 
 
 def _played(

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import json
+import sys
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, StrictBool
@@ -14,9 +18,11 @@ from gridpilot import configuration
 from gridpilot.columns import Column, Form, console_for, fitted, printed
 from gridpilot.errors import ConfigError
 from gridpilot.files import check_output, write_atomically
+from gridpilot.provenance import agent_files, code_hash, sha256, source_of, versions
 from gridpilot.setup import load_setup
 from gridpilot.simulation.evolution import Evolution, evolve
 from gridpilot.simulation.evolution_picture import picture
+from gridpilot.simulation.kept_course import KeptCourse
 from gridpilot.spreadsheets import csv_text
 from gridpilot.stdout import results_only
 from gridpilot.sweep import Found
@@ -25,6 +31,8 @@ from gridpilot.tournament.inspection import assign_roles
 from gridpilot.tournament.schedule import CLAIRVOYANT_ROLES
 
 __all__ = ["EvolveConfig", "main"]
+
+COURSE: Final = ".course.npz"
 
 
 class EvolveConfig(BaseModel):
@@ -59,7 +67,8 @@ def _evolve(config: dict[str, Any]) -> Found:
     if out is not None:
         check_output(out, ConfigError, folder=True)
     setup = load_setup(settings.market, settings.prices, ticks=settings.ticks, history=settings.history)
-    with results_only() as stdout:
+    kept = None if out is None else KeptCourse(out / COURSE, _identity(settings, strategies))
+    with results_only() as stdout, _told_where_it_is(kept):
         course = evolve(
             setup,
             strategies,
@@ -69,6 +78,7 @@ def _evolve(config: dict[str, Any]) -> Found:
             intensity=settings.intensity,
             mutation=settings.mutation,
             seed=settings.seed,
+            kept=kept,
         )
         if out is not None:
             _write(course, out, settings)
@@ -94,8 +104,29 @@ def _strategies(agents: list[Any]) -> AgentSpecs:
     strategies = {label: given[label] for label in list(given)[: len(agents)]}
     for label, role in assign_roles(strategies).items():
         if role in CLAIRVOYANT_ROLES:
-            raise ConfigError(f"evolve: {label!r} is shown the future, which no strategy of a population is")
+            raise ConfigError(f"evolve: {label!r} is clairvoyant, which no strategy of a population is")
     return strategies
+
+
+@contextlib.contextmanager
+def _told_where_it_is(kept: KeptCourse | None) -> Iterator[None]:
+    try:
+        yield
+    except KeyboardInterrupt:
+        if kept is not None and kept.path.exists():
+            print(f"evolve: what was played is kept in {kept.path.parent}; the same command goes on from there", file=sys.stderr)
+        raise
+
+
+def _identity(settings: EvolveConfig, strategies: AgentSpecs) -> str:
+    """What a course is known by: of equal ones the longer goes on where the other ended."""
+    played = settings.model_dump(mode="json", exclude={"agents", "generations", "out", "json_"})
+    files = {}
+    for label, spec in strategies.items():
+        found = agent_files(spec["target"], spec["params"], source_of(spec["target"]))
+        files[label] = {name: sha256(path) for name, path in (found.code | found.data).items()}
+    parts = [played, strategies, files, code_hash(), versions(["numpy", "numba"])]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
 def _write(course: Evolution, out: Path, settings: EvolveConfig) -> None:

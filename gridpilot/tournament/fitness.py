@@ -76,7 +76,7 @@ class Record:
 def read_record(run: Path, label: str) -> Record:
     """The record of the agent ``label`` in the run folder ``run``.
 
-    Raises :class:`~gridpilot.errors.TournamentError` for an agent that did not play, or is shown the future, for files of its own that
+    Raises :class:`~gridpilot.errors.TournamentError` for an agent that did not play, or is clairvoyant, for files of its own that
     are gone, and what reading a run raises.
     """
     manifest, rows = read_run(run)
@@ -87,7 +87,7 @@ def read_record(run: Path, label: str) -> Record:
     target: str = entry["target"]
     known = presets.registered("agent").get(target, {})
     if entry["role"] in CLAIRVOYANT_ROLES:
-        raise TournamentError(f"{label} is shown the future, which only a simulated market can do: it is never deployed")
+        raise TournamentError(f"{label} is clairvoyant, shown what only a simulated market can show: it is never deployed")
     board = rank(rows)
     summary = next((agent for agent in board.agents if agent.agent == label), None)
     if summary is None:

@@ -64,7 +64,7 @@ def inspect_spec(spec: TournamentSpec) -> Inspection:
 def agents_of(spec: TournamentSpec) -> dict[str, AgentSpec]:
     """How its agents are built, by label: those that are not the library's in processes of their own, where it asks for that.
 
-    What an isolated agent says of itself moves nothing: it is shown the future only in the role that the inspection found.
+    What an isolated agent says of itself moves nothing: it is shown what no bidder knows only in the role that the inspection found.
     """
     limits = None if spec.memory_gib is None else Limits(spec.memory_gib)
     return {

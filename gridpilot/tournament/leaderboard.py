@@ -21,6 +21,7 @@ from gridpilot.tournament.statistics import Leaderboard
 __all__ = [
     "SUSPECT",
     "as_dict",
+    "base_in_dollars",
     "has_regret",
     "in_dollars",
     "market_label",
@@ -49,6 +50,7 @@ SPARE_AGENTS: Final = (
     *("iqm", "cvar", "capture", "regret", "alone", "profit", "agent", "regret"),
     *("capture", "alone", "failed", "gain", "agent"),
 )
+SPARE_BASES: Final = ("agent", "with the truth", "agent", "with the truth", "difference", "alone")
 SPARE_GAME: Final = ("support", "alpha", "agent", "nash", "rating", "response", "best", "agent")
 SPARE_MARKETS: Final = (
     *("supply", "energy", "revenue_change", "scarce", "revenue_change", "price", "revenue", "sites_profit"),
@@ -66,8 +68,9 @@ def render(
     agents = _agents(board, width, suspects or {})
     heads = " ".join(str(column.header) for column in agents.columns)
     notes = [*_suspicions(suspects or {}), *_failures(board)]
+    bases: list[RenderableType] = [_bases(board, width), Text()] if board.bases else []
     game: list[RenderableType] = [] if board.game is None else [_game(board.game, width), Text(GAME_LEGEND + "\n", style="dim")]
-    return Group(agents, _legend(board, heads, width), *game, _markets(board, mechanism, width), *notes)
+    return Group(agents, _legend(board, heads, width), *bases, *game, _markets(board, mechanism, width), *notes)
 
 
 def as_dict(board: Leaderboard, suspects: Mapping[str, Mapping[str, str]] | None = None) -> dict[str, Any]:
@@ -192,6 +195,30 @@ def _agents(board: Leaderboard, width: int, suspects: Mapping[str, Any]) -> Tabl
     return fitted(title, columns, SPARE_AGENTS, width, styles)
 
 
+def base_in_dollars(board: Leaderboard, figure: str) -> bool:
+    """Whether "difference" or "alone" of the storage bases has no percentage, as in :func:`in_dollars`."""
+    return any(getattr(one, f"{figure}_percent").reason == NO_BASE for one in board.bases)
+
+
+def _bases(board: Leaderboard, width: int) -> Table:
+    columns = [
+        _labels("agent", [one.agent for one in board.bases]),
+        _labels("with the truth", [one.base for one in board.bases]),
+    ]
+    for head, figure in (("mixed", "difference"), (f"alone among\n{REFERENCE}", "alone")):
+        dollars = base_in_dollars(board, figure)
+        found = [getattr(one, figure if dollars else f"{figure}_percent") for one in board.bases]
+        if any(one.value is not None for one in found):
+            head, form = (f"{head}, $", signed) if dollars else (f"{head}, %", percent)
+            columns.append(Column(figure, _with_interval(head, _level(board), found, form), stays=True))
+    return fitted("What bids earn, over the truth with the same storage", columns, SPARE_BASES, width)
+
+
+def _labels(head: str, labels: list[str]) -> Column:
+    texts = [Text(label) for label in labels]
+    return Column(head, tuple(Form(head, texts, at_most) for at_most in (30, 18, 10)), left=True, stays=True)
+
+
 def _regrets(board: Leaderboard) -> tuple[Form, ...]:
     if in_dollars(board, "regret"):
         return _with_interval("regret\n$", _level(board), [agent.regret for agent in board.agents], money)
@@ -229,7 +256,7 @@ def _legend(board: Leaderboard, heads: str, width: int) -> Text:
     if "alone" in heads:
         parts.append(f"alone: among {REFERENCE}")
     if "capture" in heads:
-        parts.append("capture: of perfect foresight's gain")
+        parts.append(f"capture: of {board.yardstick}'s gain")
         if any(agent.capture_percent.reason == SKEWED for agent in board.agents):
             parts.append(f"{NO_INTERVAL} days too unequal for an interval to hold")
     if "regret" in heads:
@@ -245,9 +272,8 @@ def _legend(board: Leaderboard, heads: str, width: int) -> Text:
 
 def _game(game: MetaGame, width: int) -> Table:
     level = f" [{100 * LEVEL:.0f} %]" if game.draws else ""
-    names = [Text(strategy.agent) for strategy in game.strategies]
     columns = [
-        Column("agent", tuple(Form("agent", names, at_most) for at_most in (30, 18, 10)), left=True, stays=True),
+        _labels("agent", [strategy.agent for strategy in game.strategies]),
         Column("rating", _with_interval("rating\n$", level, [strategy.rating for strategy in game.strategies], money), stays=True),
         Column("best", (Form("best\n% draws", [_of_draws(strategy.best) for strategy in game.strategies]),)),
         Column("nash", (Form("Nash\n%", [_of_draws(strategy.equilibrium) for strategy in game.strategies]),)),

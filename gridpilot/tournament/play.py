@@ -18,6 +18,7 @@ from gridpilot.setup import MarketSetup, load_setup
 from gridpilot.tournament.config import TournamentSpec
 from gridpilot.tournament.inspection import agents_of, assign_roles
 from gridpilot.tournament.schedule import Match
+from gridpilot.tournament.storage_bases import storage_bases
 from gridpilot.tournament.tally import Tally
 
 __all__ = ["play_chunk", "playing", "roles_of", "seated"]
@@ -34,7 +35,7 @@ def play_chunk(spec: TournamentSpec, matches: Sequence[Match]) -> pd.DataFrame:
         for cleared in playing(seating):
             if cleared:
                 tally.add(seating.arena)
-        return tally.rows(matches, roles_of(spec), seating)
+        return tally.rows(matches, roles_of(spec), storage_bases(spec.agents), seating)
 
 
 @contextlib.contextmanager

@@ -25,6 +25,7 @@ from gridpilot.tournament.play import playing, roles_of, seated
 from gridpilot.tournament.rows import MATCH_KEY
 from gridpilot.tournament.runner import read_run
 from gridpilot.tournament.schedule import Match
+from gridpilot.tournament.storage_bases import storage_bases
 from gridpilot.tournament.tally import Tally, stored_value
 
 __all__ = ["PlayedRun", "Trace", "differences", "read_played_run", "trace_matches"]
@@ -141,7 +142,9 @@ def trace_matches(spec: TournamentSpec, matches: Sequence[Match], change: Callab
             assert bids is not None
             tally.add(arena)
             after.append(tuple(a.copy() for a in (bids, arena.refused, arena.outcome, arena.totals, arena.gain, arena.last_price)))
-        return _traced(tuple(matches), arena, orders, before, after, tally.rows(matches, roles_of(spec), seating))
+        return _traced(
+            tuple(matches), arena, orders, before, after, tally.rows(matches, roles_of(spec), storage_bases(spec.agents), seating)
+        )
 
 
 def differences(rows: pd.DataFrame, recorded: pd.DataFrame) -> list[str]:

@@ -16,6 +16,7 @@ from gridpilot.tournament.audits import failed_audits
 from gridpilot.tournament.intervals import LEVEL, MIN_EPISODES, NO_BASE, SKEWED, Estimate
 from gridpilot.tournament.leaderboard import (
     SUSPECT,
+    base_in_dollars,
     has_regret,
     in_dollars,
     market_label,
@@ -64,6 +65,8 @@ def render_report(rows: pd.DataFrame, manifest: Mapping[str, Any], board: Leader
         spread=lambda estimate, kind: spread(estimate, FORMS[kind]),
         gain_in_dollars=in_dollars(board, "gain"),
         alone_in_dollars=in_dollars(board, "alone"),
+        base_in_dollars=base_in_dollars(board, "difference"),
+        base_alone_in_dollars=base_in_dollars(board, "alone"),
         skewed=any(agent.capture_percent.reason == SKEWED for agent in board.agents),
         has_regret=has_regret(board),
         regret_in_dollars=in_dollars(board, "regret"),

@@ -11,7 +11,7 @@ import pandas as pd
 from gridpilot.errors import TournamentError
 from gridpilot.tournament.schedule import BASELINES, CLAIRVOYANT_ROLES, REFERENCE, ROLES, Match
 
-__all__ = ["MATCH_KEY", "ROW_COLUMNS", "check_rows", "roles_of"]
+__all__ = ["MATCH_KEY", "ROW_COLUMNS", "bases_of", "check_rows", "roles_of"]
 
 MATCH_KEY: Final = ["episode", "lineup", "rotation"]
 
@@ -23,6 +23,7 @@ ROW_COLUMNS: Final[dict[str, str]] = {  # column: int | float | str
     "site": "str",
     "agent": "str",  # its label
     "role": "str",  # one of schedule.ROLES
+    "base": "str",  # label of the agent with the same storage rule that bids the truth; "" where there is none (see storage_bases.py)
     "profit": "float",  # $ of the match: revenue - payment - wear + stored
     "revenue": "float",  # $
     "payment": "float",  # $ to the auctioneer
@@ -56,6 +57,8 @@ def check_rows(rows: pd.DataFrame, matches: Sequence[Match] | None = None, *, wh
     With ``matches``, the rows must be those of these matches in order, seat by seat. Raises
     :class:`~gridpilot.errors.TournamentError`, its message starting with ``where``.
     """
+    if "base" not in rows.columns:  # as earlier versions wrote them
+        rows = rows.assign(base="")
     for name, kind in ROW_COLUMNS.items():
         if name not in rows.columns:
             raise TournamentError(f"{where}: the column {name!r} is missing among {list(rows.columns)}")
@@ -97,6 +100,15 @@ def roles_of(rows: pd.DataFrame) -> dict[str, str]:
     return dict(zip(pairs["agent"].tolist(), pairs["role"].tolist(), strict=True))
 
 
+def bases_of(rows: pd.DataFrame) -> dict[str, str]:
+    """The label of its base for every agent that has one among the agents of the rows."""
+    if "base" not in rows.columns:
+        return {}
+    pairs = rows[["agent", "base"]].drop_duplicates()
+    known = set(pairs["agent"])
+    return {agent: base for agent, base in pairs.itertuples(index=False, name=None) if base in known and base != agent}
+
+
 def _check_roles(rows: pd.DataFrame, where: str) -> None:
     try:
         roles = roles_of(rows)
@@ -111,4 +123,4 @@ def _check_roles(rows: pd.DataFrame, where: str) -> None:
             raise TournamentError(f"{where}: there is more than one {role}: {[label for label in roles if roles[label] == role]}")
     ranked = rows.loc[(rows["lineup"] != "alone") & rows["role"].isin(CLAIRVOYANT_ROLES), "agent"]
     if len(ranked):
-        raise TournamentError(f"{where}: {ranked.iloc[0]!r} is shown the future and plays among the ranked, expected it alone only")
+        raise TournamentError(f"{where}: {ranked.iloc[0]!r} is clairvoyant and plays among the ranked, expected it alone only")

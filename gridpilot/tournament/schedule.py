@@ -25,8 +25,8 @@ ROLES: Final = {
     "reference": "what all gains are measured against",
     "baseline": "frozen, and takes part in every tournament",
     "ranked": "any other that sees what a bidder sees",
-    "yardstick": "is shown the future, and is what capture is measured against",
-    "clairvoyant": "is shown the future, and is no measure",
+    "yardstick": "is shown what no bidder knows, and is what capture is measured against",
+    "clairvoyant": "is shown what no bidder knows, and is no measure",
 }
 """What an agent is in a tournament; decided by its class, never by its label."""
 CLAIRVOYANT_ROLES: Final = ("yardstick", "clairvoyant")  # play alone among reference agents only, and are never ranked
@@ -58,7 +58,7 @@ def schedule(
     ``agents``       labels of the A agents, without repetition; the baselines must be among them.
     ``n_seats``      sites of the market, N >= 1.
     ``episodes``     numbers of the episodes, without repetition.
-    ``clairvoyant``  labels of those that are shown the future: they play ``alone`` only; A counts them there and nowhere else.
+    ``clairvoyant``  labels of those that are shown what no bidder knows: they play ``alone`` only; A counts them there alone.
     ``lineups``      what is played in each episode:
 
     * ``mixed``: A matches; in rotation r seat s is played by agent ``(p[s] + r) mod A``, where p is a permutation of the seats that

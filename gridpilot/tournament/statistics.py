@@ -36,7 +36,7 @@ from gridpilot.tournament.intervals import (
 )
 from gridpilot.tournament.markets import MarketSummary, summarise_markets
 from gridpilot.tournament.meta_game import MetaGame, meta_game
-from gridpilot.tournament.rows import roles_of
+from gridpilot.tournament.rows import bases_of, roles_of
 from gridpilot.tournament.schedule import REFERENCE
 
 __all__ = [
@@ -46,6 +46,7 @@ __all__ = [
     "Estimate",
     "Leaderboard",
     "Pair",
+    "StorageBase",
     "alone_gains",
     "conditional_value_at_risk",
     "interquartile_mean",
@@ -71,7 +72,7 @@ class AgentSummary:
     gain_percent: Estimate  # the same in % of the reference's profit; no value where that is not clearly positive
     alone_gain: Estimate  # the gain when it is the only one among reference agents
     alone_percent: Estimate
-    capture_percent: Estimate  # that gain as a share of what the yardstick, which is shown the future, gains there
+    capture_percent: Estimate  # that gain as a share of what the yardstick, which is shown what no bidder knows, gains there
     regret: (
         Estimate  # what best responses to the others' bids would have got more, tick by tick, storage and commitment values fixed
     )
@@ -102,6 +103,18 @@ class Pair:
 
 
 @dataclass(frozen=True)
+class StorageBase:
+    """A strategic agent against the one with the same storage rule that bids the truth: what its bids earn. $ per site and day."""
+
+    agent: str
+    base: str
+    difference: Estimate  # of profits in the mixed line-up; no value for one that is not ranked
+    difference_percent: Estimate  # the same in % of the base's profit; no value where that is not clearly positive
+    alone: Estimate  # of profits when each is the only one among reference agents
+    alone_percent: Estimate
+
+
+@dataclass(frozen=True)
 class Leaderboard:
     """The result of a tournament."""
 
@@ -112,6 +125,8 @@ class Leaderboard:
     pairs: tuple[Pair, ...]
     markets: tuple[MarketSummary, ...]
     game: MetaGame | None = None  # of which the agents are strategies; None where no pairs were played
+    yardstick: str | None = None  # whose gain capture is a share of
+    bases: tuple[StorageBase, ...] = ()  # of strategic agents, ranked or clairvoyant, as they come in the rows
 
 
 def rank(rows: pd.DataFrame) -> Leaderboard:
@@ -163,7 +178,8 @@ def rank(rows: pd.DataFrame) -> Leaderboard:
         for k, (i, j, p, adjusted) in enumerate(zip(compared.first, compared.second, p_values, holm(p_values), strict=True))
     ]
     seats, ticks = int(rows["seat"].nunique()), int(rows["ticks"].max())
-    return Leaderboard(len(table), seats, ticks, tuple(agents), tuple(pairs), summarise_markets(rows), meta_game(rows))
+    markets, game, bases = summarise_markets(rows), meta_game(rows), _bases(rows, table, alone)
+    return Leaderboard(len(table), seats, ticks, tuple(agents), tuple(pairs), markets, game, yardstick or None, bases)
 
 
 def scores(rows: pd.DataFrame, column: str = "profit") -> pd.DataFrame:
@@ -261,6 +277,20 @@ def _capture(alone: pd.DataFrame, label: str, yardstick: str, bound: bool) -> Es
     if not len(three):
         return Estimate(None, reason=NOT_PLAYED)
     return capture_percent(three[:, 0] - three[:, 1], three[:, 2] - three[:, 1]) if bound else Estimate(None, reason=NO_BOUND)
+
+
+def _bases(rows: pd.DataFrame, table: pd.DataFrame, alone: pd.DataFrame) -> tuple[StorageBase, ...]:
+    found = []
+    for agent, base in bases_of(rows).items():
+        both = table[[agent, base]].to_numpy() if {agent, base} <= set(table.columns) else np.empty((0, 2))
+        among = _together(alone, agent, base)
+        figures = []
+        for pair in (both, among):
+            nothing = Estimate(None, reason=NOT_PLAYED)
+            more = pair[:, 0] - pair[:, 1]
+            figures += [mean(more), ratio_percent(more, pair[:, 1])] if len(pair) else [nothing, nothing]
+        found.append(StorageBase(agent, base, *figures))
+    return tuple(found)
 
 
 def _failures(rows: pd.DataFrame) -> dict[str, dict[str, Any]]:

@@ -54,8 +54,8 @@ class Tally:
         reserve = -np.inf if arena.rules.reserve is None else arena.rules.reserve
         self._scarce += arena.last_price > np.maximum(energy + self._dearest, reserve)
 
-    def rows(self, matches: Sequence[Match], roles: Mapping[str, str], seating: Seating) -> pd.DataFrame:
-        """One row a match and seat, in order (columns of :mod:`gridpilot.tournament.rows`)."""
+    def rows(self, matches: Sequence[Match], roles: Mapping[str, str], bases: Mapping[str, str], seating: Seating) -> pd.DataFrame:
+        """One row a match and seat, in order (columns of :mod:`gridpilot.tournament.rows`); ``roles`` and ``bases`` by label."""
         sites, n = seating.arena.sites, seating.arena.n_sites
         stored, market = stored_value(seating.arena), self._market
         flat = self._seats.reshape(-1, N_OUTCOME)
@@ -74,6 +74,7 @@ class Tally:
                 "site": [site.name for site in sites] * len(matches),
                 "agent": [agent for match in matches for agent in match.seats],
                 "role": [roles[agent] for match in matches for agent in match.seats],
+                "base": [bases.get(agent, "") for match in matches for agent in match.seats],
                 "profit": flat[:, PROFIT] + stored.ravel(),
                 "revenue": flat[:, REVENUE],
                 "payment": flat[:, PAYMENT],

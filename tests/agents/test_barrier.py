@@ -156,7 +156,7 @@ def test_only_a_class_is_clairvoyant() -> None:
     arena, seating = seats(lambda: agent)
     episode(arena, seating, day_of_prices(2, TICKS))
     assert set(shown) == {View}
-    with pytest.raises(AgentError, match="only a clairvoyant agent"):
+    with pytest.raises(AgentError, match="its storage rule is clairvoyant"):
         Bidder(storage="gridpilot.agents.storage.perfect_plan.PerfectPlan")
 
 

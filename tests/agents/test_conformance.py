@@ -198,7 +198,7 @@ def test_who_knows_the_future_plays_on_arrays_only(name: str) -> None:
     play(name, extreme=True)
     arena, _ = seated(full(name, 1), {name: AgentSpec(name, {})})
     arena.start(day_of_prices(1))
-    with pytest.raises(AgentError, match="future"):
+    with pytest.raises(AgentError, match="in simulated markets, through reset_batch and bid_batch"):
         agent.bid(observe(arena, 0, 0))
 
 

@@ -101,6 +101,7 @@ def assert_equal(a: dict[str, np.ndarray], b: dict[str, np.ndarray]) -> None:
         ("mpc", {"horizon": 12}, False),
         ("zero_intelligence", {}, False),
         ("foresight", {}, False),
+        ("oracle_response", {}, False),
         (
             "isolated_agents.Faulty",
             {

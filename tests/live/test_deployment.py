@@ -253,7 +253,7 @@ def test_a_part_of_a_fingerprint_demands_nothing_and_is_refused(part: str) -> No
         ("agent.yaml", b"target: nobody\nparams: {}", "agent 'nobody': expected one of"),
         ("agent.yaml", b"target: nowhere_at_all.Mine\nparams: {}", "no module 'nowhere_at_all'"),
         ("agent.yaml", b"target: threshold\nparams: {lo: 0.1}", "Threshold takes low, high, gain"),
-        ("agent.yaml", b"target: foresight\nparams: {}", "'one' is shown the future"),
+        ("agent.yaml", b"target: foresight\nparams: {}", "'one' is clairvoyant"),
     ],
 )
 def test_contents_that_make_no_sense(name: str, content: bytes, message: str) -> None:

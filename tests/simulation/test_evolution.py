@@ -11,9 +11,11 @@ import pytest
 
 from gridpilot.cli import main
 from gridpilot.equilibrium.populations import moran_fixation
+from gridpilot.errors import ConfigError
 from gridpilot.setup import load_setup
 from gridpilot.simulation.dynamics import PROCESSES
 from gridpilot.simulation.evolution import evolve
+from gridpilot.simulation.kept_course import Course, KeptCourse
 from gridpilot.tournament.config import agent_specs
 
 SHORT = ["ticks=24", "history=24"]
@@ -69,6 +71,53 @@ def test_the_course_adds_up_and_is_reproducible() -> None:
     assert table["fixed"].sum() == pytest.approx((course.counts[-1].max(axis=1) == 10).mean())
 
 
+class Interrupted(KeptCourse):
+    """Is interrupted when it has kept so many generations."""
+
+    def __init__(self, path: Path, after: int) -> None:
+        super().__init__(path, "one", clock=lambda: 0.0)
+        self.after = after
+
+    def save(self, course: Course, *, at_once: bool = False) -> None:
+        super().save(course, at_once=at_once)
+        if not at_once and len(course.payoffs) == self.after:
+            raise KeyboardInterrupt
+
+
+def test_what_was_interrupted_goes_on_to_the_same_result(tmp_path: Path) -> None:
+    setup = load_setup(ticks=12, history=24)
+    strategies = {label: agent_specs(["mpc"])[label] for label in ("truthful", "zero_intelligence")}
+    whole = evolve(setup, strategies, generations=7, populations=3, seed=5)
+    path = tmp_path / "course.npz"
+    for after in (2, 5):
+        with pytest.raises(KeyboardInterrupt):
+            evolve(setup, strategies, generations=7, populations=3, seed=5, kept=Interrupted(path, after))
+        held = KeptCourse(path, "one").load()
+        assert held is not None
+        assert len(held.payoffs) == after
+    for generations in (7, 4, 7):  # fewer than are there are read off, and what is there stays
+        course = evolve(setup, strategies, generations=generations, populations=3, seed=5, kept=KeptCourse(path, "one"))
+        assert np.array_equal(course.counts, whole.counts[: generations + 1])
+        assert np.array_equal(course.payoffs, whole.payoffs[:generations], equal_nan=True)
+    with pytest.raises(ConfigError, match="is the course of other settings, agents or code"):
+        evolve(setup, strategies, generations=7, populations=3, seed=5, kept=KeptCourse(path, "another"))
+    path.write_bytes(path.read_bytes()[:-40])
+    with pytest.raises(ConfigError, match="is no course that can be gone on with, delete it to begin anew"):
+        evolve(setup, strategies, generations=7, populations=3, seed=5, kept=KeptCourse(path, "one"))
+
+
+def test_the_command_goes_on_with_what_is_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["evolve", "ticks=12", "history=24", "populations=2", "agents=[truthful,zero_intelligence]", "json=true"]
+    tables = []
+    for out, generations in (("a", 2), ("a", 5), ("b", 5)):
+        assert main([*words, f"generations={generations}", f"out={tmp_path / out}"]) == 0
+        tables.append(capsys.readouterr().out)
+    assert tables[1] == tables[2] != tables[0]
+    assert (tmp_path / "a" / "course.parquet").read_bytes() == (tmp_path / "b" / "course.parquet").read_bytes()
+    assert main([*words, "seed=3", f"out={tmp_path / 'a'}"]) == 2
+    assert "is the course of other settings" in capsys.readouterr().err
+
+
 def test_the_command_prints_and_writes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "run"
     words = ["evolve", *SHORT, "generations=3", "populations=2", "agents=[truthful,mpc]"]
@@ -89,7 +138,7 @@ def test_the_command_prints_and_writes(tmp_path: Path, capsys: pytest.CaptureFix
     [
         ("process=moron", "moran"),
         ("agents=[truthful]", "at least 2"),
-        ("agents=[truthful,foresight]", "shown the future"),
+        ("agents=[truthful,foresight]", "clairvoyant"),
         ("mutation=2", "mutation"),
         ("out=/dev/null", "it is a file"),
     ],

@@ -16,10 +16,25 @@ from gridpilot.tournament import schedule as of_agents
 from gridpilot.tournament.config import Inspection, TournamentSpec
 from gridpilot.tournament.schedule import Match
 
-SKILL = {"truthful": 0.0, "zero_intelligence": -120.0, "threshold": 18.0, "twin": 18.0, "foresight": 36.0}
-ROLE = {"truthful": "reference", "zero_intelligence": "baseline", "foresight": "yardstick"}  # any other is ranked
+SKILL = {
+    "truthful": 0.0,
+    "zero_intelligence": -120.0,
+    "threshold": 18.0,
+    "twin": 18.0,
+    "strategist": 27.0,
+    "oracle": 30.0,
+    "foresight": 36.0,
+}
+SOULS = [*sorted(set(SKILL) - {"strategist", "oracle"}), "strategist", "oracle"]  # whose noise is drawn in this order
+ROLE = {
+    "truthful": "reference",
+    "zero_intelligence": "baseline",
+    "foresight": "yardstick",
+    "oracle": "clairvoyant",
+}  # any other is ranked
+BASE = {"strategist": "threshold", "oracle": "threshold"}  # the agents with their storage rule that bid the truth
 N_SEATS = 4
-schedule = functools.partial(of_agents.schedule, clairvoyant=["foresight"])
+schedule = functools.partial(of_agents.schedule, clairvoyant=["foresight", "oracle"])
 
 
 def spec(**changes: Any) -> TournamentSpec:
@@ -75,7 +90,7 @@ def play(spec: TournamentSpec, matches: Sequence[Match]) -> pd.DataFrame:
         total = sum(SKILL[agent] for agent in match.seats)
         for seat, agent in enumerate(match.seats):
             soul = "threshold" if agent == "twin" else agent
-            noise = _draw(spec.seed, match.episode, seat, sorted(SKILL).index(soul))
+            noise = _draw(spec.seed, match.episode, seat, SOULS.index(soul))
             profit = (500.0 + 100.0 * world + 25.0 * seat + SKILL[agent] + 10.0 * noise) * spec.ticks / 288
             rows.append(_row(spec, match, seat, agent, profit, total))
     return pd.DataFrame(rows)
@@ -90,6 +105,7 @@ def _row(spec: TournamentSpec, match: Match, seat: int, agent: str, profit: floa
         "site": f"site {seat}",
         "agent": agent,
         "role": ROLE.get(agent, "ranked"),
+        "base": BASE.get(agent, ""),
         "profit": profit,
         "revenue": profit + 100.0,
         "payment": 95.0,

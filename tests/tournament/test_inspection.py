@@ -73,6 +73,8 @@ MINE, SEER = "inspection_seers.Mine", "inspection_seers.Seer"
         ([{"name": MINE, "label": "harmless"}], {"harmless": "yardstick"}),
         ([MINE, SEER], {"Mine": "clairvoyant", "Seer": "clairvoyant"}),
         (["foresight", MINE], {"foresight": "yardstick", "Mine": "clairvoyant"}),
+        (["oracle_response", "foresight"], {"oracle_response": "clairvoyant", "foresight": "yardstick"}),
+        (["oracle_response"], {"oracle_response": "yardstick"}),
         (
             [{"name": SEER, "label": "foresight"}, {"name": "foresight", "label": "x"}],
             {"foresight": "clairvoyant", "x": "yardstick"},
@@ -112,7 +114,7 @@ def test_a_class_that_sees_only_where_matches_are_played_is_found_out(seers: Non
 
     matches = schedule(["truthful", "zero_intelligence", "Seer"], 2, [0], ["mixed"])  # as if it had told a lie before
     assert inspection_seers.Seer.clairvoyant
-    with pytest.raises(TournamentError, match="'Seer' is shown the future and plays among the ranked, expected it alone only"):
+    with pytest.raises(TournamentError, match="'Seer' is clairvoyant and plays among the ranked, expected it alone only"):
         check_rows(play_chunk(spec(SEER), matches), matches, where="chunk 0")
 
 

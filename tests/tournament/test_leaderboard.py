@@ -78,6 +78,28 @@ def test_the_mark_of_no_interval_is_explained() -> None:
     assert (capture["low"], capture["high"], capture["reason"]) == (None, None, "skewed")
 
 
+@pytest.mark.parametrize("width", [60, 80, 120])
+def test_what_bids_earn_stands_beside_the_same_storage_rule(width: int) -> None:
+    ranked = board(12, ("strategist", "oracle"))
+    said = io.StringIO()
+    Console(file=said, width=width).print(render(ranked, width=width))
+    table = said.getvalue().partition("What bids earn")[2].partition("Market")[0]
+    assert max(len(line.rstrip()) for line in table.splitlines()) <= width
+    rows = {line.split()[0]: line.split()[1:] for line in table.splitlines() if line.split()[1:2] == ["threshold"]}
+    assert list(rows) == ["strategist", "oracle"]
+    assert rows["oracle"][1] == "–"  # a clairvoyant one is not ranked
+    assert "[" in table
+    strategist, oracle = ranked.bases
+    mixed = {agent.agent: agent.profit.value or 0.0 for agent in ranked.agents}
+    assert strategist.difference.value == pytest.approx(mixed["strategist"] - mixed["threshold"])
+    assert strategist.difference.low is not None
+    assert strategist.difference.low < 9.0 < (strategist.difference.high or 0.0)
+    assert (oracle.difference.value, oracle.difference.reason) == (None, "not_played")
+    assert oracle.alone.value == pytest.approx(12.0, abs=5.0)
+    assert [one["base"] for one in as_dict(ranked)["bases"]] == ["threshold", "threshold"]
+    assert board(3).bases == ()
+
+
 def test_few_episodes_show_no_intervals() -> None:
     text = shown(2, 100)
     assert "2 episodes are too few to tell agents apart" in text
