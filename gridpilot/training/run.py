@@ -25,13 +25,14 @@ from gridpilot.progress import Progress
 from gridpilot.provenance import code_hash, versions
 from gridpilot.setup import load_setup
 from gridpilot.suggestions import did_you_mean
+from gridpilot.training.algorithms import ALGORITHMS
 from gridpilot.training.card import CardFacts, write_card
 from gridpilot.training.clone import build_teacher, clone
 from gridpilot.training.config import TRAINING, TrainConfig, evaluation_episodes
 from gridpilot.training.evaluation import Comparison, compare, elsewhere, played
 from gridpilot.training.markets import Field, seats_of, specs_of
 from gridpilot.training.network import Network, require_torch
-from gridpilot.training.ppo import ppo, require_stable_baselines3
+from gridpilot.training.search import search
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -108,9 +109,9 @@ def train_configured(config: Mapping[str, Any], console: SafeConsole, command: s
     if out is not None:
         _check_folder(out)
     require_torch()
-    if settings.algo == "ppo":
-        require_stable_baselines3()
-    elif settings.init is not None:
+    if settings.algo in ALGORITHMS:
+        ALGORITHMS[settings.algo].model()
+    if settings.init is not None and settings.algo != "ppo":
         raise ConfigError(
             f"train: init is {settings.init!r}, expected null for algo={settings.algo}: only ppo goes on from a policy"
         )
@@ -121,7 +122,7 @@ def train_configured(config: Mapping[str, Any], console: SafeConsole, command: s
     build_teacher(settings.clone.teacher)
     progress = Progress("train", console)
     begin = time.process_time()
-    made = _cloned(field, settings, progress) if settings.algo == "clone" else _searched(field, settings, out, progress)
+    made = _trained(field, settings, out, progress)
     seconds = time.process_time() - begin
     policy = dataclasses.replace(made.policy, training=_manifest(settings, command, made.episodes))
     found = _measured(policy, field, settings, against, progress)
@@ -151,43 +152,47 @@ class _Made(NamedTuple):
     curves: Mapping[int, tuple[float, ...]] = {}
 
 
-def _cloned(field: Field, settings: TrainConfig, progress: Progress) -> _Made:
+def _trained(field: Field, settings: TrainConfig, out: Path | None, progress: Progress) -> _Made:
+    """Policies of as many seeds as are wanted; of these the one that earns most on episodes of the range for tuning."""
+    one = _cloned if settings.algo == "clone" else _searched
+    seeds = settings.all_seeds
+    made = {seed: one(field, settings, seed, out, progress) for seed in seeds}
+    if len(seeds) == 1:
+        return made[seeds[0]]
+    tuning = np.arange(settings.tuning.episodes)
+    earned = {seed: float(played(made[seed].policy, field, tuning, settings.evaluation.seed).mean()) for seed in seeds}
+    best = made[max(seeds, key=lambda seed: earned[seed])]
+    told = ", ".join(f"{value:,.1f} (seed {seed})" for seed, value in earned.items())
+    how = f"{best.how}, the best of {len(seeds)} seeds on {len(tuning)} other episodes, $ per site and day: {told};"
+    return best._replace(how=how, curves={seed: curve for one in made.values() for seed, curve in one.curves.items()})
+
+
+def _cloned(field: Field, settings: TrainConfig, seed: int, out: Path | None, progress: Progress) -> _Made:
     wanted = settings.clone
-    with progress.of(wanted.rounds, what="rounds") as advance:
-        policy, _ = clone(field, wanted, seed=settings.seed, layers=tuple(settings.layers), advance=advance)
+    with progress.of(wanted.rounds, what=f"rounds of seed {seed}") as advance:
+        policy, _ = clone(field, wanted, seed=seed, layers=tuple(settings.layers), advance=advance)
     labels = f"DAgger, {wanted.rounds} rounds of {wanted.markets} markets, a label every {wanted.every} ticks"
     return _Made(policy, f"Cloned from `{wanted.teacher}` ({labels})", wanted.rounds * wanted.markets)
 
 
-def _searched(field: Field, settings: TrainConfig, out: Path | None, progress: Progress) -> _Made:
-    """Policies of as many seeds as are wanted; of these the one that earns most on episodes of the range for tuning."""
-    wanted, layers, mechanism = settings.ppo, tuple(settings.layers), field.setup.rules.mechanism
-    tuning = np.arange(wanted.selection)
-    policies, curves, earned = {}, {}, {}
-    for seed in range(settings.seed, settings.seed + wanted.seeds):
+def _searched(field: Field, settings: TrainConfig, seed: int, out: Path | None, progress: Progress) -> _Made:
+    wanted, layers, algorithm = settings.search, tuple(settings.layers), ALGORITHMS[settings.algo]
 
-        def start(seed: int = seed) -> Network:
-            with progress.of(settings.clone.rounds, what="rounds of the clone") as advance:
-                shading = wanted.shading_under(mechanism)
-                return clone(field, settings.clone, seed=seed, layers=layers, shading=shading, advance=advance)[1]
+    def start() -> Network:
+        with progress.of(settings.clone.rounds, what="rounds of the clone") as advance:
+            shading = wanted.shading_under(field.setup.rules.mechanism)
+            return clone(field, settings.clone, seed=seed, layers=layers, shading=shading, advance=advance)[1]
 
-        with progress.of(wanted.updates, what=f"updates of seed {seed}") as advance:
-            policies[seed], curve = ppo(
-                field, wanted, seed=seed, layers=layers, start=start if settings.init == "clone" else None,
-                checkpoint=None if out is None else _checkpoint(out, seed), identity=_identity(settings, seed), advance=advance,
-            )  # fmt: skip
-        curves[seed] = tuple(curve)
-        if wanted.seeds > 1:
-            earned[seed] = float(played(policies[seed], field, tuning, settings.evaluation.seed).mean())
-    best = max(earned, key=lambda seed: earned[seed], default=settings.seed)
+    with progress.of(wanted.updates, what=f"updates of seed {seed}") as advance:
+        policy, curve = search(
+            algorithm, field, wanted, seed=seed, layers=layers, start=start if settings.init == "clone" else None,
+            checkpoint=None if out is None else _checkpoint(out, seed), identity=_identity(settings, seed), advance=advance,
+        )  # fmt: skip
     begun = f"a clone of `{settings.clone.teacher}`" if settings.init == "clone" else "scratch"
     baseline = f", rewards over those of `{wanted.baseline}`" if wanted.baseline else ""
-    how = f"Searched for from {begun} by PPO ({wanted.updates} updates of {wanted.markets:,} episodes{baseline})"
-    if earned:
-        told = ", ".join(f"{value:,.1f} (seed {seed})" for seed, value in earned.items())
-        how += f", the best of {wanted.seeds} seeds on {wanted.selection} other episodes, $ per site and day: {told};"
+    how = f"Searched for from {begun} by {algorithm.title} ({wanted.updates} updates of {wanted.markets:,} episodes{baseline})"
     cloned = settings.clone.rounds * settings.clone.markets if settings.init == "clone" else 0
-    return _Made(policies[best], how, max(wanted.updates * wanted.markets, cloned), curves)
+    return _Made(policy, how, max(wanted.updates * wanted.markets, cloned), {seed: tuple(curve)})
 
 
 def _checkpoint(out: Path, seed: int) -> Path:
@@ -196,7 +201,7 @@ def _checkpoint(out: Path, seed: int) -> Path:
 
 def _identity(settings: TrainConfig, seed: int) -> str:
     """What a training is known by: of equal ones one goes on where the other was interrupted."""
-    kept = settings.model_dump(mode="json", by_alias=True, exclude={"out", "json_", "evaluation"})
+    kept = settings.model_dump(mode="json", by_alias=True, exclude={"out", "json_", "evaluation", "seed", "seeds"})
     return hashlib.sha256(json.dumps([kept, seed, code_hash(), _versions(settings)], sort_keys=True).encode()).hexdigest()
 
 
@@ -240,7 +245,8 @@ def _manifest(settings: TrainConfig, command: str, episodes: int) -> dict[str, A
 
 
 def _versions(settings: TrainConfig) -> dict[str, str | None]:
-    return versions(("gridpilot", "numpy", "numba", "torch", *(["stable-baselines3"] if settings.algo == "ppo" else [])))
+    own = [] if settings.algo == "clone" else dict.fromkeys(["stable-baselines3", ALGORITHMS[settings.algo].distribution])
+    return versions(("gridpilot", "numpy", "numba", "torch", *own))
 
 
 def _check_folder(out: Path) -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import builtins
 import random
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -18,17 +18,19 @@ from gridpilot.agents.seating import AgentSpec
 from gridpilot.errors import MissingExtraError, PolicyError
 from gridpilot.policies import Policy, load_policy
 from gridpilot.setup import MarketSetup, load_setup
+from gridpilot.training.algorithms import ALGORITHMS
 from gridpilot.training.config import TRAINING, PpoConfig
 from gridpilot.training.evaluation import played, profits
 from gridpilot.training.markets import Field, specs_of
 from gridpilot.training.run import Training
-from gridpilot.training.sb3_ppo import Learner
+from gridpilot.training.sb3_learner import Learner
 from gridpilot.training.vec_env import make_vec_env
 
-PPO = {"markets": 8, "updates": 3, "batch": 32, "selection": 4, "checkpoint_every": 1}
+PPO = {"markets": 8, "updates": 3, "batch": 32, "checkpoint_every": 1}
 TINY: dict[str, Any] = {
     "algo": "ppo", "ticks": 24, "history": 24, "layers": [8], "ppo": PPO, "quiet": True,
-    "evaluation": {"episodes": 0, "elsewhere": 0}, "clone": {"markets": 8, "rounds": 2, "last_passes": 4, "batch": 64},
+    "evaluation": {"episodes": 0, "elsewhere": 0}, "tuning": {"episodes": 4},
+    "clone": {"markets": 8, "rounds": 2, "last_passes": 4, "batch": 64},
 }  # fmt: skip
 
 
@@ -112,10 +114,10 @@ def test_another_training_does_not_go_on_from_a_checkpoint(tiny: MarketSetup, tm
     settings = PpoConfig(**(_defaults() | PPO))
     env, layout = _search(tiny, settings)
     blank = {name: np.ones(shape, dtype=np.float32) for name, shape in layout.shapes().items()}
-    learner = Learner(env, layout, settings, 0, blank, tmp_path / "c.pt", "one")
+    learner = Learner(ALGORITHMS["ppo"], env, layout, settings, 0, blank, tmp_path / "c.pt", "one")
     learner.learn(no_advance)
-    assert Learner.resumed(env, layout, settings, 0, tmp_path / "c.pt", "another") is None
-    again = Learner.resumed(env, layout, settings, 0, tmp_path / "c.pt", "one")
+    assert Learner.resumed(ALGORITHMS["ppo"], env, layout, settings, 0, tmp_path / "c.pt", "another") is None
+    again = Learner.resumed(ALGORITHMS["ppo"], env, layout, settings, 0, tmp_path / "c.pt", "one")
     assert again is not None
     assert again.updates == 3
     # A policy of numpy gives what stable-baselines3's gives.
@@ -174,7 +176,7 @@ def test_the_best_of_several_seeds_is_kept(market: dict[str, Any], tiny: MarketS
         return np.full(len(episodes), next(worth))
 
     monkeypatch.setattr("gridpilot.training.run.played", told)
-    best = gridpilot.train(market=market, seed=5, **(TINY | {"ppo": PPO | {"updates": 1, "seeds": 3}}))
+    best = gridpilot.train(market=market, seeds=[5, 6, 7], **(TINY | {"ppo": PPO | {"updates": 1}}))
     assert [episodes for _, episodes in judged] == [[0, 1, 2, 3]] * 3  # neither trained nor judged on
     assert bits(best.policy) == bits(judged[1][0])
     assert "$ per site and day: 1.0 (seed 5), 3.0 (seed 6), 2.0 (seed 7)" in best.card
@@ -193,14 +195,7 @@ def test_a_search_climbs(tiny: MarketSetup, market: dict[str, Any]) -> None:
 
 
 def test_without_stable_baselines3_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    found = builtins.__import__
-
-    def without(name: str, *rest: Any) -> Any:
-        if name.partition(".")[0] == "stable_baselines3":
-            raise ImportError("No module named 'stable_baselines3'")
-        return found(name, *rest)
-
-    monkeypatch.setattr(builtins, "__import__", without)
+    monkeypatch.setitem(sys.modules, "stable_baselines3", None)
     with pytest.raises(MissingExtraError, match=r"training a policy by PPO needs an optional dependency: .*\[rl\]"):
         gridpilot.train(tmp_path / "mine", **TINY)
     assert not (tmp_path / "mine").exists()
