@@ -93,6 +93,9 @@ class TuningConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     episodes: Annotated[int, Field(ge=1, le=EVALUATION)]
+    every: NonNegativeInt
+    against: Annotated[list[Any], Field(min_length=1)]
+    patience: NonNegativeInt
 
 
 class EvaluationConfig(BaseModel):
@@ -125,6 +128,7 @@ class TrainConfig(BaseModel):
     ppo: PpoConfig
     off_policy: OffPolicyConfig
     tuning: TuningConfig
+    tensorboard: StrictBool
     evaluation: EvaluationConfig
     json_: Annotated[StrictBool, Field(alias="json")]
     market: dict[str, Any]

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import itertools
 import pickle
+import time
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,11 +22,13 @@ from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 
 from gridpilot.errors import PolicyError
 from gridpilot.files import write_atomically
-from gridpilot.policies.policy import Layout
+from gridpilot.policies.policy import Layout, Policy
 from gridpilot.progress import Advance
+from gridpilot.tournament.intervals import Estimate
 from gridpilot.training.algorithms import Algorithm
 from gridpilot.training.config import TRAINING, OffPolicyConfig, PpoConfig
 from gridpilot.training.sb3_env import MarketVecEnv
+from gridpilot.training.tuning import Look, Tuning
 
 __all__ = ["Learner", "Standardised"]
 
@@ -54,7 +59,8 @@ class Learner:
     """A search by ``algorithm`` for a policy of ``layout`` that begins at ``arrays``, named as in ``Layout.shapes``.
 
     An update is an episode of every market and the gradient steps on it. ``updates`` says how many were made; ``curve`` has the mean reward
-    of an episode in each.
+    of an episode in each, ``looks`` what ``tuning`` found, and ``best`` the arrays of the best of them. ``tell`` is told of each look;
+    ``board`` is a folder for TensorBoard.
     """
 
     def __init__(
@@ -67,11 +73,19 @@ class Learner:
         arrays: dict[str, Array32],
         checkpoint: Path | None,
         identity: str,
+        tuning: Tuning | None = None,
+        tell: Callable[[str], None] | None = None,
+        board: Path | None = None,
     ) -> None:
         self.env, self.layout, self.settings, self.seed = env, layout, settings, seed
         self.checkpoint, self.identity = checkpoint, identity
         self.updates = 0
         self.curve: list[float] = []
+        self.tuning, self.tell, self.board = tuning, tell, board
+        self.looks: list[Look] = []
+        self.best: dict[str, Array32] = {}
+        self.over = False  # before all updates are made
+        self._busy = 0.0  # CPU seconds of looks
         self.steps = env.decisions * env.num_envs  # of an update
         hidden, rate = list(layout.sizes[1:-1]), settings.learning_rate
         kwargs: dict[str, Any] = {
@@ -110,6 +124,7 @@ class Learner:
                 stats_window_size=env.num_envs,
                 seed=seed,
                 device="cpu",
+                tensorboard_log=None if board is None else str(board),
                 **algorithm.defaults,
                 **own,
             )
@@ -131,6 +146,9 @@ class Learner:
         seed: int,
         checkpoint: Path | None,
         identity: str,
+        tuning: Tuning | None = None,
+        tell: Callable[[str], None] | None = None,
+        board: Path | None = None,
     ) -> Learner | None:
         """The search as ``checkpoint`` left it; ``None`` where there is none of that ``identity``."""
         if checkpoint is None or not checkpoint.exists():
@@ -140,7 +158,7 @@ class Learner:
             if state["identity"] != identity:
                 return None
             blank = {name: np.ones(shape, dtype=np.float32) for name, shape in layout.shapes().items()}
-            learner = cls(algorithm, env, layout, settings, seed, blank, checkpoint, identity)
+            learner = cls(algorithm, env, layout, settings, seed, blank, checkpoint, identity, tuning, tell, board)
             learner._restore(state)
         except (OSError, EOFError, RuntimeError, KeyError, TypeError, ValueError, pickle.UnpicklingError) as error:
             raise PolicyError(f"{checkpoint} is no checkpoint that can be gone on from, delete it to begin anew") from error
@@ -151,6 +169,9 @@ class Learner:
         model.set_parameters(state["parameters"])
         model._n_updates = state["gradient_steps"]
         self.updates, self.curve = state["updates"], list(state["curve"])
+        self.looks = [Look(at, {name: Estimate(*gain) for name, gain in gains.items()}) for at, gains in state["looks"]]
+        self.best = {name: array.numpy() for name, array in state["best"].items()}
+        self.over = state["over"]
         model.num_timesteps = self.updates * self.steps
         if "remembered" in state:
             buffer, kept = model.replay_buffer, state["remembered"]
@@ -167,18 +188,47 @@ class Learner:
 
     def learn(self, advance: Advance) -> None:
         """Make the updates that are left; ``advance`` counts them."""
-        left = self.settings.updates - self.updates
+        left = 0 if self.over else self.settings.updates - self.updates
         if left > 0:
-            self.model.learn(left * self.steps, callback=_Watch(self, advance), reset_num_timesteps=False, log_interval=None)
+            self._begun, self._before = time.process_time(), self.updates
+            log_interval = None if self.board is None else 1
+            if log_interval and isinstance(self.settings, OffPolicyConfig):
+                log_interval = self.env.num_envs  # episodes
+            self.model.learn(
+                left * self.steps, callback=_Watch(self, advance), reset_num_timesteps=False, log_interval=log_interval,
+                tb_log_name=f"seed-{self.seed}",
+            )  # fmt: skip
 
     def updated(self) -> None:
-        """Take down the update just made, and write a checkpoint where one is due."""
+        """Take down the update just made; look at what it reached, and write a checkpoint, where one is due."""
         self.updates += 1
         self.curve.append(float(np.mean([episode["r"] for episode in self.model.ep_info_buffer])))
-        if self.checkpoint is not None and (
-            self.updates % self.settings.checkpoint_every == 0 or self.updates == self.settings.updates
-        ):
+        last = self.updates == self.settings.updates
+        if self.tuning is not None and (self.updates % self.tuning.settings.every == 0 or last):
+            self._look(self.tuning)
+        if self.checkpoint is not None and (self.updates % self.settings.checkpoint_every == 0 or last or self.over):
             self._write(self.checkpoint)
+
+    def _look(self, tuning: Tuning) -> None:
+        begun, arrays = time.process_time(), self.arrays()
+        rate = (self.updates - self._before) * self.steps / max(begun - self._begun - self._busy, 1e-9)
+        look = tuning.look(Policy(self.layout, arrays), self.updates)
+        if not self.looks or look.bound > max(one.bound for one in self.looks):
+            self.best = arrays
+        self.looks.append(look)
+        best = max(range(len(self.looks)), key=lambda i: self.looks[i].bound)
+        self.over = 0 < tuning.settings.patience <= len(self.looks) - 1 - best
+        for label, gain in look.gains.items():
+            for name, value in (("gain", gain.value), ("low", gain.low), ("high", gain.high)):
+                if value is not None:
+                    self.model.logger.record(f"over {label}/{name}", value)
+        if self.tell is not None:
+            ended = f"; no better in {tuning.settings.patience} looks: it ends" if self.over else ""
+            self.tell(
+                f"seed {self.seed}, update {self.updates} of {self.settings.updates}: {rate:,.0f} steps a CPU second; "
+                f"{look.told()} $ per site and day{ended}"
+            )
+        self._busy += time.process_time() - begun
 
     def arrays(self) -> dict[str, Array32]:
         """The arrays of the policy: the mean of the actor's actions."""
@@ -208,6 +258,9 @@ class Learner:
             "identity": self.identity,
             "updates": self.updates,
             "curve": self.curve,
+            "looks": [(one.update, {name: dataclasses.astuple(gain) for name, gain in one.gains.items()}) for one in self.looks],
+            "best": {name: torch.from_numpy(array) for name, array in self.best.items()},
+            "over": self.over,
             "parameters": model.get_parameters(),
             "gradient_steps": model._n_updates,
             "torch": torch.get_rng_state(),
@@ -234,7 +287,7 @@ class _Watch(BaseCallback):
         self._learner, self._advance = learner, advance
 
     def _on_step(self) -> bool:
-        return True
+        return not self._learner.over
 
     def _on_rollout_start(self) -> None:
         self._tell()

@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -24,15 +24,24 @@ from gridpilot.training.algorithms import Algorithm
 from gridpilot.training.config import TRAINING, OffPolicyConfig, PpoConfig
 from gridpilot.training.markets import Field
 from gridpilot.training.network import LEAST_STD, Network, one_thread, require_torch
+from gridpilot.training.tuning import Look, Tuning
 from gridpilot.training.vec_env import make_vec_env
 
 if TYPE_CHECKING:
     from gridpilot.training.sb3_env import MarketVecEnv
 
-__all__ = ["search"]
+__all__ = ["Found", "search"]
 
 Array32 = npt.NDArray[np.float32]
 _UNSATURATED: Final = 0.99  # beyond which the tanh of an actor has no slope to learn by
+
+
+class Found(NamedTuple):
+    """What a search came to."""
+
+    policy: Policy
+    curve: tuple[float, ...]  # mean reward of an episode in each update, the exploration's noise included
+    looks: tuple[Look, ...]
 
 
 def search(
@@ -46,13 +55,20 @@ def search(
     checkpoint: Path | None,
     identity: str,
     advance: Advance,
-) -> tuple[Policy, list[float]]:
-    """Train a policy of hidden ``layers``; and the mean reward of an episode in each update, the exploration's noise included.
+    tuning: Tuning | None = None,
+    tell: Callable[[str], None] | None = None,
+    board: Path | None = None,
+) -> Found:
+    """Train a policy of hidden ``layers``.
 
     ``start``       makes the network that the search begins at, as a clone; ``None``: from scratch. It is not asked where a checkpoint is
                     gone on from.
     ``checkpoint``  a file that is written every ``settings.checkpoint_every`` updates, and gone on from where it is of the same
                     ``identity``, to the same bits as without the interruption
+
+    ``tuning``      what is looked at every ``tuning.settings.every`` updates; the policy of the best look is kept
+    ``tell``        is told of each look, in a line
+    ``board``       a folder for TensorBoard
 
     ``advance`` counts updates. Raises :class:`~gridpilot.errors.MissingExtraError` without its package,
     :class:`~gridpilot.errors.PolicyError` for a checkpoint that cannot be read or written.
@@ -70,17 +86,17 @@ def search(
         lineup=settings.lineup, shading=layout.shading, hold=settings.hold, baseline=settings.baseline, seed=seed,
     )  # fmt: skip
     with one_thread(), _kept_random_state():
-        found = Learner.resumed(algorithm, env, layout, settings, seed, checkpoint, identity)
+        found = Learner.resumed(algorithm, env, layout, settings, seed, checkpoint, identity, tuning, tell, board)
         if found is None:
             network = _begin(env, layout, settings, seed) if start is None else start()
             if start is not None and layout.shading:
                 network.shading_starts_at(settings.shading_start)
-            found = Learner(algorithm, env, layout, settings, seed, network.arrays(), checkpoint, identity)
+            found = Learner(algorithm, env, layout, settings, seed, network.arrays(), checkpoint, identity, tuning, tell, board)
         advance(found.updates)
         found.learn(advance)
-        policy = Policy(layout, found.arrays())
+        policy = Policy(layout, found.best or found.arrays())
     env.close()
-    return policy, found.curve
+    return Found(policy, tuple(found.curve), tuple(found.looks))
 
 
 def _begin(env: MarketVecEnv, layout: Layout, settings: PpoConfig | OffPolicyConfig, seed: int) -> Network:

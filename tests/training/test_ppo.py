@@ -29,7 +29,7 @@ from gridpilot.training.vec_env import make_vec_env
 PPO = {"markets": 8, "updates": 3, "batch": 32, "checkpoint_every": 1}
 TINY: dict[str, Any] = {
     "algo": "ppo", "ticks": 24, "history": 24, "layers": [8], "ppo": PPO, "quiet": True,
-    "evaluation": {"episodes": 0, "elsewhere": 0}, "tuning": {"episodes": 4},
+    "evaluation": {"episodes": 0, "elsewhere": 0}, "tuning": {"episodes": 8, "every": 1, "against": ["truthful"]},
     "clone": {"markets": 8, "rounds": 2, "last_passes": 4, "batch": 64},
 }  # fmt: skip
 
@@ -63,7 +63,13 @@ def bits(policy: Policy) -> dict[str, bytes]:
 
 def test_a_search_ends_in_a_folder_that_plays(trained: Training, tiny: MarketSetup) -> None:
     assert trained.folder is not None
-    assert sorted(path.name for path in trained.folder.iterdir()) == ["CARD.md", "policy.json", "policy.safetensors"]
+    assert sorted(path.name for path in trained.folder.iterdir()) == [
+        "CARD.md",
+        "curve.json",
+        "curve.png",
+        "policy.json",
+        "policy.safetensors",
+    ]
     loaded = load_policy(trained.folder)
     assert bits(loaded) == bits(trained.policy)
     assert (loaded.layout.hold, loaded.layout.shading) == (6, 0)
@@ -103,6 +109,8 @@ def test_an_interrupted_search_goes_on_to_the_same_bits(
     assert done == [2]  # one update was left
     assert bits(again.policy) == bits(trained.policy)
     assert again.curves == trained.curves
+    assert again.looks == trained.looks
+    assert [look.update for look in again.looks[0]] == [1, 2, 3]
     assert not checkpoint.exists()
     assert before == (random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist())  # type: ignore[index,union-attr]
     checkpoint.write_bytes(b"what is this")
@@ -165,22 +173,6 @@ def test_presets_follow_the_mechanism_unless_they_are_set() -> None:
     assert found == {"vcg": (0, 1.0), "uniform": (0, 1.0), "pay_as_bid": (2, 0.95)}
     set_ = settings.model_copy(update={"shading": 0, "gae_lambda": 0.5})
     assert (set_.shading_under("pay_as_bid"), set_.gae_lambda_under("vcg")) == (0, 0.5)
-
-
-def test_the_best_of_several_seeds_is_kept(market: dict[str, Any], tiny: MarketSetup, monkeypatch: pytest.MonkeyPatch) -> None:
-    worth = iter([1.0, 3.0, 2.0])
-    judged = []
-
-    def told(policy: Policy, field: Field, episodes: Any, seed: int) -> Any:
-        judged.append((policy, episodes.tolist()))
-        return np.full(len(episodes), next(worth))
-
-    monkeypatch.setattr("gridpilot.training.run.played", told)
-    best = gridpilot.train(market=market, seeds=[5, 6, 7], **(TINY | {"ppo": PPO | {"updates": 1}}))
-    assert [episodes for _, episodes in judged] == [[0, 1, 2, 3]] * 3  # neither trained nor judged on
-    assert bits(best.policy) == bits(judged[1][0])
-    assert "$ per site and day: 1.0 (seed 5), 3.0 (seed 6), 2.0 (seed 7)" in best.card
-    assert sorted(best.curves) == [5, 6, 7]
 
 
 def test_a_search_climbs(tiny: MarketSetup, market: dict[str, Any]) -> None:
