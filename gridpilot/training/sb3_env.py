@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -18,12 +18,14 @@ from gridpilot.envs._market import as_actions
 __all__ = ["MarketVecEnv"]
 
 Array32 = npt.NDArray[np.float32]
+_PROFIT: Final = RESULTS.index("profit")
 
 
 class MarketVecEnv(VecEnv):
     """The learners' seats of ``env``'s markets. All episodes end together, and the step that ends them begins the next.
 
     ``decisions``  steps of an episode
+    ``n_markets``  episodes that are played side by side; with several learners' seats each of them is a row, so that there are more rows
 
     The infos of a step are empty but at the end of an episode, where they hold ``terminal_observation``, ``TimeLimit.truncated`` and
     ``episode``: its reward ``r``, length ``l``, time ``t`` and profit in $, the stored energy's change not counted. ``seed`` sets the root
@@ -35,6 +37,7 @@ class MarketVecEnv(VecEnv):
         self.render_mode = None
         super().__init__(env.num_envs, env.single_observation_space, env.single_action_space)
         markets = env.markets
+        self.n_markets = markets.arena.n_markets
         self.decisions = -(-markets.setup.ticks // markets.task.hold)
         markets.start_at(seed, first_episode)
         self._begun = time.time()
@@ -66,10 +69,11 @@ class MarketVecEnv(VecEnv):
         """Play a decision; observations, rewards, whether the episodes ended, and infos."""
         markets = self.env.markets
         markets.play()
-        rewards = markets.results[0, :, 0].astype(np.float32)
-        self._reward += markets.results[0, :, 0]
-        self._profit += markets.results[RESULTS.index("profit"), :, 0]
-        observations = markets.observe()[:, 0]
+        results = markets.results.reshape(len(RESULTS), self.num_envs)
+        rewards = results[0].astype(np.float32)
+        self._reward += results[0]
+        self._profit += results[_PROFIT]
+        observations = markets.observe().reshape(self.num_envs, -1)
         if not markets.done:
             return observations, rewards, self._nobody.copy(), self._empty
         elapsed = round(time.time() - self._begun, 6)

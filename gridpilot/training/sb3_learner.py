@@ -181,7 +181,7 @@ class Learner:
         if "log_ent_coef" in state:
             with torch.no_grad():
                 model.log_ent_coef.copy_(state["log_ent_coef"])
-        self.env.start_at(self.seed, TRAINING + self.updates * self.env.num_envs)
+        self.env.start_at(self.seed, TRAINING + self.updates * self.env.n_markets)
         torch.set_rng_state(state["torch"])
         keys = state["numpy"].numpy().astype(np.uint32)
         np.random.set_state((_GENERATOR, keys, *state["numpy_rest"]))
