@@ -6,19 +6,17 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from stable_baselines3.common.vec_env import VecEnv
-from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices
 
 from gridpilot.training.sb3_env import MarketVecEnv
+from gridpilot.training.shared_env import SharedVecEnv
 
 __all__ = ["IdleVecEnv"]
 
 
-class IdleVecEnv(VecEnv):
+class IdleVecEnv(SharedVecEnv):
     """As many rows as ``env``, of its shapes, with episodes as long; what is seen and paid is drawn once."""
 
     def __init__(self, env: MarketVecEnv) -> None:
-        self.render_mode = None
         super().__init__(env.num_envs, env.observation_space, env.action_space)
         random = np.random.default_rng(0)
         self.decisions, self._made = env.decisions, 0
@@ -39,22 +37,3 @@ class IdleVecEnv(VecEnv):
         """The same as always."""
         self._made = (self._made + 1) % self.decisions
         return self._observations, self._rewards, self._nobody if self._made else self._everybody, self._infos
-
-    def close(self) -> None:
-        """Nothing to let go."""
-
-    def get_attr(self, attr_name: str, indices: VecEnvIndices = None) -> list[Any]:
-        """The attribute, for each of ``indices``."""
-        return [getattr(self, attr_name)] * len(list(self._get_indices(indices)))
-
-    def set_attr(self, attr_name: str, value: Any, indices: VecEnvIndices = None) -> None:
-        """Set the attribute."""
-        setattr(self, attr_name, value)
-
-    def env_method(self, method_name: str, *method_args: Any, indices: VecEnvIndices = None, **method_kwargs: Any) -> list[Any]:
-        """Call the method, for each of ``indices``."""
-        return [getattr(self, method_name)(*method_args, **method_kwargs) for _ in self._get_indices(indices)]
-
-    def env_is_wrapped(self, wrapper_class: Any, indices: VecEnvIndices = None) -> list[bool]:
-        """By nothing."""
-        return [False for _ in self._get_indices(indices)]

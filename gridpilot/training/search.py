@@ -8,10 +8,9 @@ small change earns anything. A twin's reward is subtracted, which takes most of 
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -24,6 +23,7 @@ from gridpilot.training.algorithms import Algorithm
 from gridpilot.training.config import TRAINING, OffPolicyConfig, PpoConfig
 from gridpilot.training.markets import Field
 from gridpilot.training.network import LEAST_STD, Network, one_thread, require_torch
+from gridpilot.training.random_state import kept_random_state
 from gridpilot.training.tuning import Look, Tuning
 from gridpilot.training.vec_env import make_vec_env
 
@@ -85,7 +85,7 @@ def search(
         settings.markets, field.setup, seat="rotate" if field.seat == "rotating" else field.seat, opponents=list(field.rivals.values()),
         lineup=settings.lineup, shading=layout.shading, hold=settings.hold, baseline=settings.baseline, seed=seed,
     )  # fmt: skip
-    with one_thread(), _kept_random_state():
+    with one_thread(), kept_random_state():
         found = Learner.resumed(algorithm, env, layout, settings, seed, checkpoint, identity, tuning, tell, board)
         if found is None:
             network = _begin(env, layout, settings, seed) if start is None else start()
@@ -119,18 +119,3 @@ def _begin(env: MarketVecEnv, layout: Layout, settings: PpoConfig | OffPolicyCon
             network.module[-1].bias.clamp_(-_UNSATURATED, _UNSATURATED).atanh_()
     network.std = np.maximum(network.std, np.float32(LEAST_STD))
     return network
-
-
-@contextlib.contextmanager
-def _kept_random_state() -> Iterator[None]:
-    """Give back the global random states as they were: stable-baselines3 seeds and uses those of Python, numpy and torch."""
-    import random
-
-    torch: Any = require_torch()
-    before = random.getstate(), np.random.get_state(), torch.get_rng_state()
-    try:
-        yield
-    finally:
-        random.setstate(before[0])
-        np.random.set_state(before[1])
-        torch.set_rng_state(before[2])
