@@ -84,6 +84,7 @@ HEAVY = {
     "sklearn",
     "streamlit",
     "safetensors",
+    "sb3_contrib",
     "stable_baselines3",
     "torch",
     "xgboost",

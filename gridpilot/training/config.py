@@ -83,6 +83,7 @@ class OffPolicyConfig(SearchConfig):
 
     buffer: Annotated[int, Field(ge=2)]
     gradient_steps: PositiveInt
+    n_steps: PositiveInt
     gamma: Annotated[float, Field(gt=0.0, le=1.0)]
     tau: Annotated[float, Field(gt=0.0, le=1.0)]
 

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from gymnasium import spaces
 
 from gridpilot.market.clearing import Clearing
-from gridpilot.training.games import HIGHEST, Game
+from gridpilot.training.game import HIGHEST, Game
 from gridpilot.training.shared_env import SharedVecEnv
 
 __all__ = ["GameEnv"]

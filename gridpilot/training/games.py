@@ -3,35 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
-from gridpilot.market.clearing import Clearing, Mechanism
+from gridpilot.market.clearing import Clearing
 from gridpilot.training.algorithms import ALGORITHMS
+from gridpilot.training.game import Game
 from gridpilot.training.network import one_thread
 from gridpilot.training.random_state import kept_random_state
 
 if TYPE_CHECKING:
     from gridpilot.training.game_env import GameEnv
 
-__all__ = ["HIGHEST", "Game", "learned_shares"]
+__all__ = ["Game", "learned_shares"]
 
 FloatArray = npt.NDArray[np.float64]
 
-HIGHEST: Final = 1.2  # share of its value that a bidder can bid
 _JUDGED: Final = 10_000  # draws of values that the shares are means over
-
-
-@dataclass(frozen=True)
-class Game:
-    """As many ``units`` for sale as each bidder wants; its values are independent and uniform on [0, 1], the highest for its first."""
-
-    mechanism: Mechanism
-    bidders: int
-    units: int = 1
 
 
 def learned_shares(

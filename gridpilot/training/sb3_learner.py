@@ -109,6 +109,7 @@ class Learner:
                 "learning_starts": self.steps,  # the first episodes try everything
                 "train_freq": 1,
                 "gradient_steps": settings.gradient_steps,
+                "n_steps": settings.n_steps,
                 "gamma": settings.gamma,
                 "tau": settings.tau,
             }

@@ -19,7 +19,7 @@ from gridpilot.training.evaluation import played
 from gridpilot.training.markets import Field, specs_of
 from gridpilot.training.sb3_learner import Learner
 
-SEARCH = {"markets": 4, "updates": 3, "batch": 8, "gradient_steps": 2, "buffer": 40, "checkpoint_every": 1}
+SEARCH = {"markets": 4, "updates": 3, "batch": 8, "gradient_steps": 2, "n_steps": 3, "buffer": 40, "checkpoint_every": 1}
 TINY: dict[str, Any] = {
     "ticks": 24, "history": 24, "layers": [8], "off_policy": SEARCH, "quiet": True, "evaluation": {"episodes": 0, "elsewhere": 0},
 }  # fmt: skip
