@@ -25,8 +25,8 @@ from gridpilot.envs._market import (
 )
 from gridpilot.envs._render import RENDER_MODES, Renderer, Trace, check_render_mode
 from gridpilot.envs._task import TaskOptions, task_of
-from gridpilot.envs.market_vector_env import seat_number
-from gridpilot.errors import BidError, ConfigError
+from gridpilot.envs.market_vector_env import seat_numbers
+from gridpilot.errors import BidError
 from gridpilot.market.clearing import Mechanism
 from gridpilot.setup import MarketSetup
 from gridpilot.suggestions import did_you_mean
@@ -74,9 +74,7 @@ class MarketParallelEnv(ParallelEnv[str, Observation, Action]):  # type: ignore[
         setup = find_setup(setup, market=market, prices=prices, ticks=ticks, history=history, mechanism=mechanism)
         self.render_mode = check_render_mode(render_mode)
         n_sites = len(setup.sites)
-        own = list(range(n_sites)) if seats is None else [seat_number(seat, n_sites) for seat in seats]
-        if not own or len(set(own)) < len(own):
-            raise ConfigError(f"env: seats is {seats!r}, expected at least one seat and none twice")
+        own = list(range(n_sites)) if seats is None else seat_numbers(seats, n_sites)
         self.markets = SeatedMarkets(setup, np.array([own]), opponents, time_limit, task_of(task))
         self.possible_agents = [f"site_{seat}" for seat in own]
         self.agents: list[str] = []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, Literal, Unpack
+from typing import Any, ClassVar, Final, Literal, Unpack
 
 import numpy as np
 import numpy.typing as npt
@@ -28,11 +28,12 @@ from gridpilot.market.clearing import Mechanism
 from gridpilot.memory import check_memory
 from gridpilot.setup import MarketSetup
 
-__all__ = ["MarketVectorEnv", "seat_number"]
+__all__ = ["MarketVectorEnv", "seat_number", "seat_numbers"]
 
 Actions = npt.NDArray[np.floating[Any]]
 FloatArray = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
+_USUAL: Final = 8  # the learner's seat
 Observations = npt.NDArray[np.float32]
 
 
@@ -43,13 +44,24 @@ def seat_number(seat: Any, n_sites: int) -> int:
     return int(seat)
 
 
+def seat_numbers(seats: Any, n_sites: int) -> list[int]:
+    """``seats`` as different seats of the market. Raises :class:`~gridpilot.errors.ConfigError` where they are not."""
+    listed = list(seats) if isinstance(seats, Sequence | range | np.ndarray) and not isinstance(seats, str) else []
+    numbers = [seat_number(seat, n_sites) for seat in listed]
+    if not numbers or len(set(numbers)) < len(numbers):
+        raise ConfigError(f"env: seats is {seats!r:.60}, expected at least one seat and none twice")
+    return numbers
+
+
 class MarketVectorEnv(VectorEnv[Observations, Actions, npt.NDArray[Any]]):
-    """``num_envs`` markets stepped by the batched core, one learner in each; opponents bid inside the batch.
+    """``num_envs`` markets stepped by the batched core, one learner in each or several; opponents bid inside the batch.
 
     Actions ``(num_envs, 2 + K)``, observations ``(num_envs, D)``, rewards and ``info`` are those of
     :class:`~gridpilot.envs.market_env.MarketEnv`, whose every market is bitwise the same under the same root seed and episode number.
 
     ``seat``        the learner's seat in every market, or ``"rotate"``: market b's learner sits in seat b modulo N
+    ``seats``       several learners in every market instead, each a row of its own: row ``b S + s`` is seat ``seats[s]`` of market b. The
+                    argument ``num_envs`` then counts markets, the attribute rows; seeds and episodes are given by market
     ``autoreset``   ``"next_step"`` (default): all episodes end together, by truncation at the horizon; the step after that ignores its
                     actions, begins the next episodes and returns their first observations with reward 0. ``"same_step"``: the last step
                     itself returns the next episodes' first observations, and the old ones in ``info["final_obs"]`` and
@@ -84,7 +96,8 @@ class MarketVectorEnv(VectorEnv[Observations, Actions, npt.NDArray[Any]]):
         ticks: int | None = None,
         history: int | None = None,
         mechanism: Mechanism | None = None,
-        seat: int | Literal["rotate"] = 8,
+        seat: int | Literal["rotate"] = _USUAL,
+        seats: Sequence[int] | None = None,
         opponents: Opponents = DEFAULT_OPPONENTS,
         time_limit: float = math.inf,
         autoreset: Literal["next_step", "same_step", "disabled"] = "next_step",
@@ -99,9 +112,15 @@ class MarketVectorEnv(VectorEnv[Observations, Actions, npt.NDArray[Any]]):
         self.render_mode = check_render_mode(render_mode)
         n_sites = len(setup.sites)
         check_memory(int(num_envs) * n_sites * 500, f"env: num_envs={num_envs:,}", ConfigError)
-        numbers = np.arange(num_envs) % n_sites if seat == "rotate" else np.full(num_envs, seat_number(seat, n_sites))
-        self.markets = SeatedMarkets(setup, numbers[:, None], opponents, time_limit, task_of(task))
-        self.num_envs = int(num_envs)
+        if seats is not None:
+            if seat != _USUAL:
+                raise ConfigError(f"env: seat={seat!r:.20} and seats are both given, expected one of them")
+            numbers = np.tile(seat_numbers(seats, n_sites), (int(num_envs), 1))
+        else:
+            one = np.arange(num_envs) % n_sites if seat == "rotate" else np.full(num_envs, seat_number(seat, n_sites))
+            numbers = one[:, None]
+        self.markets = SeatedMarkets(setup, numbers, opponents, time_limit, task_of(task))
+        self.num_envs = numbers.size
         self.autoreset_mode: AutoresetMode = self._MODES[autoreset]
         self.metadata = {**self.metadata, "autoreset_mode": self.autoreset_mode}
         self.single_action_space = action_space(self.markets.arena, self.markets.task)
@@ -110,13 +129,19 @@ class MarketVectorEnv(VectorEnv[Observations, Actions, npt.NDArray[Any]]):
         self.observation_space = batch_space(self.single_observation_space, self.num_envs)
         self._over = False  # the next step begins new episodes
         self._renderer = Renderer()
-        self._traces = [Trace(self.markets.arena, b, [int(n)]) for b, n in enumerate(numbers)] if render_mode else []
+        self._traces = (
+            [Trace(self.markets.arena, b, [n]) for b, row in enumerate(numbers.tolist()) for n in row] if render_mode else []
+        )
 
     def reset(
         self, *, seed: int | Sequence[int | None] | None = None, options: Mapping[str, Any] | None = None
     ) -> tuple[Observations, dict[str, Any]]:
         """Begin episodes in all markets."""
         super().reset(seed=int(seed) if isinstance(seed, int | np.integer) else None)
+        rows = self.markets.seats.shape
+        if rows[1] > 1 and isinstance(options, Mapping) and "reset_mask" in options:
+            mask = np.asarray(options["reset_mask"])
+            options = {**options, "reset_mask": mask.reshape(rows).all(axis=1) if mask.shape == (self.num_envs,) else mask}
         return self._begin(seed, options)
 
     def _begin(
@@ -127,12 +152,12 @@ class MarketVectorEnv(VectorEnv[Observations, Actions, npt.NDArray[Any]]):
         self._over = False
         for trace in self._traces:
             trace.start()
-        info = {
-            "episode_number": markets.episodes.copy(),
-            "root": markets.roots.copy(),
-            "week_tick": markets.arena.scenario.start.copy(),
-        }
-        return markets.observe()[:, 0], self._with_masks(info)
+        of_markets = {"episode_number": markets.episodes, "root": markets.roots, "week_tick": markets.arena.scenario.start}
+        info = {name: np.repeat(values, markets.seats.shape[1]) for name, values in of_markets.items()}
+        return self._observed(), self._with_masks(info)
+
+    def _observed(self) -> Observations:
+        return self.markets.observe().reshape(self.num_envs, -1)
 
     def step(self, actions: Actions) -> tuple[Observations, FloatArray, BoolArray, BoolArray, dict[str, Any]]:
         """Play a tick in all markets, or begin the next episodes after the last one. See the class for ``autoreset``."""
@@ -142,11 +167,9 @@ class MarketVectorEnv(VectorEnv[Observations, Actions, npt.NDArray[Any]]):
             return observations, np.zeros(self.num_envs), nobody, nobody.copy(), info
         as_actions(actions, self.action_space.shape, markets.actions, "actions")
         markets.play(self._traces)
-        results = markets.results[:, :, 0].copy()  # the caller may keep them
-        info = self._with_masks(
-            {name: results[i] for i, name in enumerate(RESULTS) if i} | {"refused": markets.refused[:, 0].copy()}
-        )
-        observations = markets.observe()[:, 0]
+        results = markets.results.reshape(len(RESULTS), -1).copy()  # the caller may keep them
+        info = self._with_masks({name: results[i] for i, name in enumerate(RESULTS) if i} | {"refused": markets.refused.flatten()})
+        observations = self._observed()
         self._over = markets.done
         if self._over and self.autoreset_mode is AutoresetMode.SAME_STEP:
             final = {"final_obs": observations, "final_info": info}

@@ -28,9 +28,9 @@ ORDER = (
     ("agents",),
     ("audit",),
     ("envs", "by_hand"),
-    ("tournament", "live", "backtest", "validation"),
+    ("tournament", "live", "backtest"),
     ("simulation", "hindsight", "training"),
-    ("insight", "benchmark", "deploy", "warm_up", "cli"),
+    ("insight", "validation", "benchmark", "deploy", "warm_up", "cli"),
     ("__main__",),
 )
 RANK = {room: rank for rank, rooms in enumerate(ORDER) for room in rooms}
@@ -84,6 +84,7 @@ HEAVY = {
     "sklearn",
     "streamlit",
     "safetensors",
+    "sb3_contrib",
     "stable_baselines3",
     "torch",
     "xgboost",

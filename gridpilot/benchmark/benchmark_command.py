@@ -15,7 +15,7 @@ from gridpilot.memory import check_memory
 
 __all__ = ["SUITES", "main"]
 
-SUITES: Final = ("clearing", "simulation", "environments", "planner", "live")
+SUITES: Final = ("clearing", "simulation", "environments", "planner", "training", "live")
 
 
 class BenchmarkConfig(BaseModel):
@@ -81,6 +81,10 @@ def _measure(settings: BenchmarkConfig) -> Iterator[Any]:
         from gridpilot.benchmark.planner import measure_planner
 
         yield from measure_planner(settings.repeats, setup)
+    if "training" in settings.suites:
+        from gridpilot.benchmark.training import measure_training
+
+        yield from measure_training(settings.repeats, setup)
     if "live" in settings.suites:
         from gridpilot.benchmark.live import measure_live
 

@@ -63,6 +63,7 @@ class _Description(BaseModel):
     mechanism: _Text
     observation_version: _Count
     action_version: _Count
+    output: _Text = "linear"  # which descriptions did not always state
     sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
     training: dict[str, Any]
 

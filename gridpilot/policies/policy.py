@@ -15,12 +15,13 @@ from gridpilot.market.action import ACTION_VERSION, N_PRICES_OF_TIME
 from gridpilot.market.compilation import kernel
 from gridpilot.market.encoding import n_fields
 
-__all__ = ["ACTIVATIONS", "OBSERVATION_VERSION", "Layout", "Policy"]
+__all__ = ["ACTIVATIONS", "OBSERVATION_VERSION", "OUTPUTS", "Layout", "Policy"]
 
 Array32 = npt.NDArray[np.float32]
 
 OBSERVATION_VERSION: Final = 1  # of gridpilot.market.encoding
 ACTIVATIONS: Final = ("tanh", "relu")
+OUTPUTS: Final = ("linear", "tanh")
 WIDEST: Final = 4096  # units of a layer
 DEEPEST: Final = 16  # layers
 
@@ -33,6 +34,7 @@ class Layout:
     ``classes``   machine classes that the observation has room for, which give D
     ``clip``      standardised observations are clipped at this
     ``hold``      ticks that an action is held for
+    ``output``    what follows the last layer: nothing, or the tanh of actors whose exploration is squashed
     """
 
     sizes: tuple[int, ...]
@@ -43,6 +45,7 @@ class Layout:
     mechanism: str = "vcg"
     observation_version: int = OBSERVATION_VERSION
     action_version: int = ACTION_VERSION
+    output: str = "linear"
 
     def __post_init__(self) -> None:
         for what, found, known in (
@@ -51,8 +54,9 @@ class Layout:
         ):
             if found != known:
                 raise PolicyError(f"policy: {what} is {found!r:.40}, expected {known}, which this version plays")
-        if self.activation not in ACTIVATIONS:
-            raise PolicyError(f"policy: activation is {self.activation!r:.40}, expected one of {', '.join(ACTIVATIONS)}")
+        for what, function, names in (("activation", self.activation, ACTIVATIONS), ("output", self.output, OUTPUTS)):
+            if function not in names:
+                raise PolicyError(f"policy: {what} is {function!r:.40}, expected one of {', '.join(names)}")
         if not 2 <= len(self.sizes) <= DEEPEST + 1 or not all(1 <= size <= WIDEST for size in self.sizes):
             raise PolicyError(f"policy: layers are {list(self.sizes)!r:.80}, expected 1 to {DEEPEST} layers of 1 to {WIDEST} units")
         if self.classes < 1 or self.sizes[0] != n_fields(self.classes):
@@ -83,8 +87,8 @@ class Policy:
     """A layout with its numbers: ``arrays`` by the names and of the shapes of :meth:`Layout.shapes`.
 
     An observation is standardised by ``mean`` and ``std`` and clipped; each layer is ``weight @ x + bias``; the activation follows all but
-    the last. ``training`` is what the policy came from, as plain values. Raises :class:`~gridpilot.errors.PolicyError` for arrays that
-    do not fit, are not finite, or a ``std`` that is not above 0.
+    the last, which ``output`` does. ``training`` is what the policy came from, as plain values. Raises
+    :class:`~gridpilot.errors.PolicyError` for arrays that do not fit, are not finite, or a ``std`` that is not above 0.
     """
 
     layout: Layout
@@ -124,7 +128,7 @@ class Policy:
         out = np.empty((len(rows), self.layout.sizes[-1]), dtype=np.float32)
         _forward(
             self._sizes, self._parameters, self.arrays["mean"], self.arrays["std"], np.float32(self.layout.clip),  # type: ignore[attr-defined]
-            self.layout.activation == "tanh", rows, out,
+            self.layout.activation == "tanh", self.layout.output == "tanh", rows, out,
         )  # fmt: skip
         return out
 
@@ -137,6 +141,7 @@ def _forward(
     std: Any,  # (D,)
     clip: Any,
     tanh: bool,  # or relu
+    squashed: bool,  # the last layer's tanh as well
     rows: Any,  # (M, D)
     out: Any,  # (M, sizes[-1])
 ) -> None:
@@ -163,4 +168,4 @@ def _forward(
             now, then = then, now
             at = bias + outputs
         for j in range(sizes[layers]):
-            out[m, j] = now[j]
+            out[m, j] = np.tanh(now[j]) if squashed else now[j]

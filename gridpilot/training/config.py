@@ -6,12 +6,14 @@ from typing import Annotated, Any, Final, Literal
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, StrictBool
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, StrictBool, field_validator
 
 from gridpilot.errors import ConfigError
+from gridpilot.training.algorithms import ALGORITHMS
 
 __all__ = [
-    "EVALUATION", "TRAINING", "CloneConfig", "EvaluationConfig", "PpoConfig", "TrainConfig", "evaluation_episodes", "training_episodes",
+    "EVALUATION", "TRAINING", "CloneConfig", "EvaluationConfig", "OffPolicyConfig", "PpoConfig", "SearchConfig", "TrainConfig",
+    "TuningConfig", "evaluation_episodes", "training_episodes",
 ]  # fmt: skip
 
 EVALUATION: Final = 1_000_000
@@ -38,13 +40,11 @@ class CloneConfig(BaseModel):
 Share = Annotated[float, Field(ge=-1.0, le=1.0)]
 
 
-class PpoConfig(BaseModel):
-    """How a policy is searched for: proximal policy optimisation (Schulman et al. 2017)."""
+class SearchConfig(BaseModel):
+    """What all searches are told."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
-    seeds: Annotated[int, Field(ge=1, le=100)]
-    selection: PositiveInt
     markets: Annotated[int, Field(ge=2, le=100_000)]
     updates: Annotated[int, Field(ge=1, le=1_000_000)]
     hold: PositiveInt
@@ -53,8 +53,6 @@ class PpoConfig(BaseModel):
     shading_start: Share
     log_std: Annotated[float, Field(ge=-10.0, le=2.0)]
     learning_rate: Annotated[float, Field(gt=0.0, le=1.0)]
-    gae_lambda: Annotated[float, Field(ge=0.0, le=1.0)] | None
-    epochs: PositiveInt
     batch: Annotated[int, Field(ge=2)]
     baseline: str | None
     lineup: Literal["cycle", "draw"]
@@ -66,11 +64,39 @@ class PpoConfig(BaseModel):
             return self.shading
         return 2 if mechanism == "pay_as_bid" else 0
 
+
+class PpoConfig(SearchConfig):
+    """How a policy is searched for on the episodes just played."""
+
+    gae_lambda: Annotated[float, Field(ge=0.0, le=1.0)] | None
+    epochs: PositiveInt
+
     def gae_lambda_under(self, mechanism: str) -> float:
         """Lambda of the advantages: that which is set, or .95 under pay-as-bid and 1 elsewhere."""
         if self.gae_lambda is not None:
             return self.gae_lambda
         return 0.95 if mechanism == "pay_as_bid" else 1.0
+
+
+class OffPolicyConfig(SearchConfig):
+    """How a policy is searched for on what was ever played."""
+
+    buffer: Annotated[int, Field(ge=2)]
+    gradient_steps: PositiveInt
+    n_steps: PositiveInt
+    gamma: Annotated[float, Field(gt=0.0, le=1.0)]
+    tau: Annotated[float, Field(gt=0.0, le=1.0)]
+
+
+class TuningConfig(BaseModel):
+    """What is chosen on episodes that are neither trained nor judged on."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    episodes: Annotated[int, Field(ge=1, le=EVALUATION)]
+    every: NonNegativeInt
+    against: Annotated[list[Any], Field(min_length=1)]
+    patience: NonNegativeInt
 
 
 class EvaluationConfig(BaseModel):
@@ -89,10 +115,11 @@ class TrainConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
-    algo: Literal["clone", "ppo"]
+    algo: Literal["clone", "ppo", "sac", "td3", "tqc"]
     init: Literal["clone"] | None
     out: str | None
     seed: NonNegativeInt
+    seeds: Annotated[list[NonNegativeInt], Field(min_length=1, max_length=100)] | None
     seat: NonNegativeInt | Literal["rotating"]
     rivals: Annotated[list[Any], Field(min_length=1)]
     ticks: PositiveInt
@@ -100,10 +127,30 @@ class TrainConfig(BaseModel):
     layers: Annotated[list[Annotated[int, Field(ge=1, le=4096)]], Field(min_length=1, max_length=8)]
     clone: CloneConfig
     ppo: PpoConfig
+    off_policy: OffPolicyConfig
+    tuning: TuningConfig
+    tensorboard: StrictBool
     evaluation: EvaluationConfig
     json_: Annotated[StrictBool, Field(alias="json")]
     market: dict[str, Any]
     prices: dict[str, Any]
+
+    @field_validator("seeds")
+    @classmethod
+    def _each_once(cls, seeds: list[int] | None) -> list[int] | None:
+        if seeds is not None and len(set(seeds)) < len(seeds):
+            raise ValueError("expected each seed once")
+        return seeds
+
+    @property
+    def search(self) -> PpoConfig | OffPolicyConfig:
+        """The section of ``algo``, where it is no clone."""
+        return self.ppo if ALGORITHMS[self.algo].section == "ppo" else self.off_policy
+
+    @property
+    def all_seeds(self) -> tuple[int, ...]:
+        """The seeds that are trained with."""
+        return (self.seed,) if self.seeds is None else tuple(self.seeds)
 
 
 def training_episodes(first: int, count: int) -> npt.NDArray[np.int64]:

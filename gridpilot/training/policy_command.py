@@ -17,8 +17,8 @@ __all__ = ["main"]
 DESCRIPTION: Final = """\
 Write a policy of another library to a folder of plain data.
 
-FILE is the zip that stable-baselines3's save() writes, of a PPO or A2C with an MlpPolicy that learned in make_vec_env or in an
-environment of action version 2. Its pickles are not run: only tensors are read. What it earns is for you to measure:
+FILE is the zip that stable-baselines3's save() writes, of a PPO, A2C, SAC, TD3 or TQC with an MlpPolicy that learned in make_vec_env
+or in an environment of action version 2. Its pickles are not run: only tensors are read. What it earns is for you to measure:
 
   gridpilot policy import model.zip --out my_policy
   gridpilot tournament 'agents=[mpc,{name: learned, policy: my_policy}]'"""

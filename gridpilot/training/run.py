@@ -4,34 +4,38 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import importlib.util
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-import numpy as np
-
+from gridpilot.agents.base import Agent
+from gridpilot.agents.by_value import entry_of
 from gridpilot.columns import SafeConsole
 from gridpilot.configuration import composed, validate
-from gridpilot.errors import ConfigError, PolicyError
-from gridpilot.files import check_output
+from gridpilot.errors import ConfigError, MissingExtraError, PolicyError
+from gridpilot.files import check_output, write_atomically
 from gridpilot.policies.folder import DESCRIPTION, save_policy
 from gridpilot.policies.policy import Policy
-from gridpilot.presets import described
+from gridpilot.presets import described as preset
 from gridpilot.prices.load import price_parameters
 from gridpilot.progress import Progress
 from gridpilot.provenance import code_hash, versions
 from gridpilot.setup import load_setup
 from gridpilot.suggestions import did_you_mean
+from gridpilot.training.algorithms import ALGORITHMS
 from gridpilot.training.card import CardFacts, write_card
 from gridpilot.training.clone import build_teacher, clone
 from gridpilot.training.config import TRAINING, TrainConfig, evaluation_episodes
-from gridpilot.training.evaluation import Comparison, compare, elsewhere, played
+from gridpilot.training.curve import described, picture
+from gridpilot.training.evaluation import Comparison, compare, elsewhere
 from gridpilot.training.markets import Field, seats_of, specs_of
 from gridpilot.training.network import Network, require_torch
-from gridpilot.training.ppo import ppo, require_stable_baselines3
+from gridpilot.training.search import search
+from gridpilot.training.tuning import Look, Tuning
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -39,6 +43,7 @@ if TYPE_CHECKING:
 __all__ = ["Training", "train", "train_configured"]
 
 _NOT_SETTINGS: Final = ("market", "prices", "out", "json")
+_BOARD: Final = "tensorboard"  # a folder in that of the policy
 
 
 @dataclass(frozen=True)
@@ -51,6 +56,22 @@ class Training:
     seconds: float  # of CPU time, without the evaluation
     folder: Path | None  # where it was written
     curves: Mapping[int, tuple[float, ...]]  # of searches, by seed: mean reward of an episode in each update, with its exploration
+    looks: Mapping[int, tuple[Look, ...]]  # of searches, by seed: gains on the episodes of tuning, every so many updates
+
+    @property
+    def curve(self) -> pd.DataFrame:
+        """A row a seed and update: its ``reward``, and where it was looked at the gain over each rival with the ends of its interval."""
+        import pandas as pd
+
+        rows = []
+        for seed, rewards in self.curves.items():
+            at = {look.update: look for look in self.looks.get(seed, ())}
+            for update, reward in enumerate(rewards, start=1):
+                row: dict[str, Any] = {"seed": seed, "update": update, "reward": reward}
+                for name, gain in at[update].gains.items() if update in at else ():
+                    row |= {f"over {name}": gain.value, f"over {name}_low": gain.low, f"over {name}_high": gain.high}
+                rows.append(row)
+        return pd.DataFrame(rows)
 
     @property
     def figures(self) -> pd.DataFrame:
@@ -81,24 +102,53 @@ def train(
     ``market``    a name of ``conf/market``, a YAML file of that form, or a mapping; ``prices`` as for :func:`gridpilot.load_setup`
     ``quiet``     no progress on stderr
     ``settings``  every other key of ``conf/train.yaml``, of nested ones those that change: ``clone={"rounds": 4}``; ``mechanism`` changes
-                  the market's
+                  the market's. ``rivals`` and who is compared with (``against``) may also be classes and instances of agents, and Paths of
+                  policies' folders
 
     Raises :class:`~gridpilot.errors.MissingExtraError` without torch, and :class:`~gridpilot.errors.GridPilotError` with one line for
     whatever cannot be trained or written.
     """
     config = composed("train")
     changed = {key: settings.pop(key) for key in ("mechanism",) if key in settings}
-    for key, value in settings.items():
+    for key, value in _plain(settings).items():
         known = sorted(set(config) - set(_NOT_SETTINGS))
         if key not in known:
             raise ConfigError(f"train: unknown setting {key!r}; {did_you_mean(key, known) or 'known are ' + ', '.join(known)}")
         config[key] = {**config[key], **value} if isinstance(config[key], dict) and isinstance(value, Mapping) else value
     config |= {
         "out": None if out is None else str(out),
-        "market": described("market", market) | changed,
+        "market": preset("market", market) | changed,
         "prices": price_parameters(prices),
     }
     return train_configured(config, SafeConsole(stderr=True, quiet=quiet), "gridpilot.train(...)")
+
+
+def _plain(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings with all agents as a configuration names them."""
+    found = dict(settings)
+    if "rivals" in found:
+        found["rivals"] = _entries(found["rivals"])
+    for section in ("tuning", "evaluation"):
+        inner = found.get(section)
+        if isinstance(inner, Mapping) and "against" in inner:
+            found[section] = {**inner, "against": _entries(inner["against"])}
+    return found
+
+
+def _entries(agents: Any) -> list[Any]:
+    if isinstance(agents, str | Path | Mapping | type | Agent):
+        agents = [agents]
+    if not isinstance(agents, Sequence):
+        raise ConfigError(f"train: agents are {agents!r:.100}, expected one or a list of them")
+    found: list[Any] = []
+    for agent in agents:
+        if isinstance(agent, Path):
+            found.append({"name": "learned", "label": agent.name, "policy": str(agent)})
+        elif isinstance(agent, type | Agent):
+            found.append({"label": (agent if isinstance(agent, type) else type(agent)).__name__, **entry_of(agent)})
+        else:
+            found.append(agent)
+    return found
 
 
 def train_configured(config: Mapping[str, Any], console: SafeConsole, command: str) -> Training:
@@ -108,20 +158,23 @@ def train_configured(config: Mapping[str, Any], console: SafeConsole, command: s
     if out is not None:
         _check_folder(out)
     require_torch()
-    if settings.algo == "ppo":
-        require_stable_baselines3()
-    elif settings.init is not None:
+    if settings.algo in ALGORITHMS:
+        ALGORITHMS[settings.algo].model()
+    if settings.tensorboard:
+        _check_tensorboard(settings)
+    if settings.init is not None and settings.algo != "ppo":
         raise ConfigError(
             f"train: init is {settings.init!r}, expected null for algo={settings.algo}: only ppo goes on from a policy"
         )
     setup = load_setup(settings.market, settings.prices, ticks=settings.ticks, history=settings.history)
     field = Field(setup, settings.seat, specs_of(settings.rivals))
-    against = specs_of(settings.evaluation.against)
+    against, tuned = specs_of(settings.evaluation.against), specs_of(settings.tuning.against)
     seats_of(field, evaluation_episodes(settings.evaluation.episodes))
     build_teacher(settings.clone.teacher)
     progress = Progress("train", console)
     begin = time.process_time()
-    made = _cloned(field, settings, progress) if settings.algo == "clone" else _searched(field, settings, out, progress)
+    tuning = Tuning(field, tuned, settings.tuning, settings.evaluation.seed)
+    made = _trained(field, settings, out, tuning, progress)
     seconds = time.process_time() - begin
     policy = dataclasses.replace(made.policy, training=_manifest(settings, command, made.episodes))
     found = _measured(policy, field, settings, against, progress)
@@ -137,57 +190,83 @@ def train_configured(config: Mapping[str, Any], console: SafeConsole, command: s
     card = write_card(policy, facts, home, found[len(home) :])
     if out is not None:
         save_policy(policy, out, card)
+        if made.curves:
+            _write_curves(out, made)
         for seed in made.curves:
             _checkpoint(out, seed).unlink(missing_ok=True)
-    return Training(policy, card, tuple(found), seconds, out, made.curves)
+    return Training(policy, card, tuple(found), seconds, out, made.curves, made.looks)
 
 
 class _Made(NamedTuple):
-    """A policy, how it came about, and on how many episodes."""
+    """A policy, how it came about, on how many episodes; its curve and looks, of searches."""
 
     policy: Policy
     how: str
     episodes: int
     curves: Mapping[int, tuple[float, ...]] = {}
+    looks: Mapping[int, tuple[Look, ...]] = {}
 
 
-def _cloned(field: Field, settings: TrainConfig, progress: Progress) -> _Made:
+def _trained(field: Field, settings: TrainConfig, out: Path | None, tuning: Tuning, progress: Progress) -> _Made:
+    """Policies of as many seeds as are wanted; of these the one with the highest bound on the episodes of tuning."""
+    made: dict[int, _Made] = {}
+    for seed in settings.all_seeds:
+        if settings.algo == "clone":
+            made[seed] = _cloned(field, settings, seed, progress)
+        else:
+            made[seed] = _searched(field, settings, seed, out, tuning, progress)
+    if len(made) == 1:
+        return next(iter(made.values()))
+    looks = {
+        seed: max(one.looks.get(seed, ()), key=lambda look: look.bound, default=None) or tuning.look(one.policy, 0)
+        for seed, one in made.items()
+    }
+    best = made[max(looks, key=lambda seed: looks[seed].bound)]
+    told = "; ".join(f"seed {seed} {look.told()}" for seed, look in looks.items())
+    how = f"{best.how}, the best of {len(made)} seeds on {settings.tuning.episodes} other episodes, $ per site and day ({told}),"
+    return best._replace(
+        how=how,
+        curves={seed: curve for one in made.values() for seed, curve in one.curves.items()},
+        looks={seed: found for one in made.values() for seed, found in one.looks.items()},
+    )
+
+
+def _cloned(field: Field, settings: TrainConfig, seed: int, progress: Progress) -> _Made:
     wanted = settings.clone
-    with progress.of(wanted.rounds, what="rounds") as advance:
-        policy, _ = clone(field, wanted, seed=settings.seed, layers=tuple(settings.layers), advance=advance)
+    with progress.of(wanted.rounds, what=f"rounds of seed {seed}") as advance:
+        policy, _ = clone(field, wanted, seed=seed, layers=tuple(settings.layers), advance=advance)
     labels = f"DAgger, {wanted.rounds} rounds of {wanted.markets} markets, a label every {wanted.every} ticks"
     return _Made(policy, f"Cloned from `{wanted.teacher}` ({labels})", wanted.rounds * wanted.markets)
 
 
-def _searched(field: Field, settings: TrainConfig, out: Path | None, progress: Progress) -> _Made:
-    """Policies of as many seeds as are wanted; of these the one that earns most on episodes of the range for tuning."""
-    wanted, layers, mechanism = settings.ppo, tuple(settings.layers), field.setup.rules.mechanism
-    tuning = np.arange(wanted.selection)
-    policies, curves, earned = {}, {}, {}
-    for seed in range(settings.seed, settings.seed + wanted.seeds):
+def _searched(field: Field, settings: TrainConfig, seed: int, out: Path | None, tuning: Tuning, progress: Progress) -> _Made:
+    wanted, layers, algorithm = settings.search, tuple(settings.layers), ALGORITHMS[settings.algo]
 
-        def start(seed: int = seed) -> Network:
-            with progress.of(settings.clone.rounds, what="rounds of the clone") as advance:
-                shading = wanted.shading_under(mechanism)
-                return clone(field, settings.clone, seed=seed, layers=layers, shading=shading, advance=advance)[1]
+    def start() -> Network:
+        with progress.of(settings.clone.rounds, what="rounds of the clone") as advance:
+            shading = wanted.shading_under(field.setup.rules.mechanism)
+            return clone(field, settings.clone, seed=seed, layers=layers, shading=shading, advance=advance)[1]
 
-        with progress.of(wanted.updates, what=f"updates of seed {seed}") as advance:
-            policies[seed], curve = ppo(
-                field, wanted, seed=seed, layers=layers, start=start if settings.init == "clone" else None,
-                checkpoint=None if out is None else _checkpoint(out, seed), identity=_identity(settings, seed), advance=advance,
-            )  # fmt: skip
-        curves[seed] = tuple(curve)
-        if wanted.seeds > 1:
-            earned[seed] = float(played(policies[seed], field, tuning, settings.evaluation.seed).mean())
-    best = max(earned, key=lambda seed: earned[seed], default=settings.seed)
+    with progress.of(wanted.updates, what=f"updates of seed {seed}") as advance:
+        policy, curve, looks = search(
+            algorithm, field, wanted, seed=seed, layers=layers, start=start if settings.init == "clone" else None,
+            checkpoint=None if out is None else _checkpoint(out, seed), identity=_identity(settings, seed), advance=advance,
+            tuning=tuning if settings.tuning.every else None, tell=progress.note,
+            board=out / _BOARD if out is not None and settings.tensorboard else None,
+        )  # fmt: skip
     begun = f"a clone of `{settings.clone.teacher}`" if settings.init == "clone" else "scratch"
     baseline = f", rewards over those of `{wanted.baseline}`" if wanted.baseline else ""
-    how = f"Searched for from {begun} by PPO ({wanted.updates} updates of {wanted.markets:,} episodes{baseline})"
-    if earned:
-        told = ", ".join(f"{value:,.1f} (seed {seed})" for seed, value in earned.items())
-        how += f", the best of {wanted.seeds} seeds on {wanted.selection} other episodes, $ per site and day: {told};"
+    how = f"Searched for from {begun} by {algorithm.title} ({len(curve)} updates of {wanted.markets:,} episodes{baseline})"
+    if looks and (best := max(looks, key=lambda look: look.bound)).update != len(curve):
+        how += f", kept as it was after {best.update} of them,"
     cloned = settings.clone.rounds * settings.clone.markets if settings.init == "clone" else 0
-    return _Made(policies[best], how, max(wanted.updates * wanted.markets, cloned), curves)
+    return _Made(policy, how, max(len(curve) * wanted.markets, cloned), {seed: curve}, {seed: looks})
+
+
+def _write_curves(out: Path, made: _Made) -> None:
+    text = json.dumps(described(made.curves, made.looks), indent=1, allow_nan=False) + "\n"
+    write_atomically(out / "curve.json", text.encode(), PolicyError)
+    write_atomically(out / "curve.png", picture(made.curves, made.looks), PolicyError)
 
 
 def _checkpoint(out: Path, seed: int) -> Path:
@@ -196,8 +275,10 @@ def _checkpoint(out: Path, seed: int) -> Path:
 
 def _identity(settings: TrainConfig, seed: int) -> str:
     """What a training is known by: of equal ones one goes on where the other was interrupted."""
-    kept = settings.model_dump(mode="json", by_alias=True, exclude={"out", "json_", "evaluation"})
-    return hashlib.sha256(json.dumps([kept, seed, code_hash(), _versions(settings)], sort_keys=True).encode()).hexdigest()
+    kept = settings.model_dump(mode="json", by_alias=True, exclude={"out", "json_", "evaluation", "seed", "seeds", "tensorboard"})
+    return hashlib.sha256(
+        json.dumps([kept, seed, settings.evaluation.seed, code_hash(), _versions(settings)], sort_keys=True).encode()
+    ).hexdigest()
 
 
 _HOME: Final = "as trained"
@@ -229,7 +310,7 @@ def _where(settings: TrainConfig, field: Field) -> str:
 
 def _manifest(settings: TrainConfig, command: str, episodes: int) -> dict[str, Any]:
     """What the numbers came from, without times, so that equal trainings write equal files."""
-    kept = settings.model_dump(mode="json", by_alias=True, exclude={"out", "json_", "evaluation"})
+    kept = settings.model_dump(mode="json", by_alias=True, exclude={"out", "json_", "evaluation", "tensorboard"})
     return {
         "command": command,
         "config": kept,
@@ -240,10 +321,19 @@ def _manifest(settings: TrainConfig, command: str, episodes: int) -> dict[str, A
 
 
 def _versions(settings: TrainConfig) -> dict[str, str | None]:
-    return versions(("gridpilot", "numpy", "numba", "torch", *(["stable-baselines3"] if settings.algo == "ppo" else [])))
+    own = [] if settings.algo == "clone" else dict.fromkeys(["stable-baselines3", ALGORITHMS[settings.algo].distribution])
+    return versions(("gridpilot", "numpy", "numba", "torch", *own))
+
+
+def _check_tensorboard(settings: TrainConfig) -> None:
+    if settings.out is None or settings.algo == "clone":
+        raise ConfigError("train: tensorboard=true, expected a search (algo=ppo, ...) and a folder for what it writes (out=FOLDER)")
+    if importlib.util.find_spec("tensorboard") is None:
+        raise MissingExtraError("train: tensorboard=true", "tensorboard")
 
 
 def _check_folder(out: Path) -> None:
     check_output(out, PolicyError, folder=True)
-    if out.is_dir() and any(not entry.name.startswith(".") for entry in out.iterdir()) and not (out / DESCRIPTION).exists():
+    strange = out.is_dir() and any(not entry.name.startswith(".") and entry.name != _BOARD for entry in out.iterdir())
+    if strange and not (out / DESCRIPTION).exists():
         raise PolicyError(f"{out} is not empty and holds no {DESCRIPTION}, expected a new folder or that of an earlier policy")

@@ -4,26 +4,28 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
-from stable_baselines3.common.vec_env import VecEnv
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices
 
 from gridpilot.envs import MarketVectorEnv
 from gridpilot.envs._kernels import RESULTS
 from gridpilot.envs._market import as_actions
+from gridpilot.training.shared_env import SharedVecEnv
 
 __all__ = ["MarketVecEnv"]
 
 Array32 = npt.NDArray[np.float32]
+_PROFIT: Final = RESULTS.index("profit")
 
 
-class MarketVecEnv(VecEnv):
+class MarketVecEnv(SharedVecEnv):
     """The learners' seats of ``env``'s markets. All episodes end together, and the step that ends them begins the next.
 
     ``decisions``  steps of an episode
+    ``n_markets``  episodes that are played side by side; with several learners' seats each of them is a row, so that there are more rows
 
     The infos of a step are empty but at the end of an episode, where they hold ``terminal_observation``, ``TimeLimit.truncated`` and
     ``episode``: its reward ``r``, length ``l``, time ``t`` and profit in $, the stored energy's change not counted. ``seed`` sets the root
@@ -32,9 +34,9 @@ class MarketVecEnv(VecEnv):
 
     def __init__(self, env: MarketVectorEnv, seed: int, first_episode: int, bootstrap: bool) -> None:
         self.env, self.first_episode, self.bootstrap = env, first_episode, bootstrap
-        self.render_mode = None
         super().__init__(env.num_envs, env.single_observation_space, env.single_action_space)
         markets = env.markets
+        self.n_markets = markets.arena.n_markets
         self.decisions = -(-markets.setup.ticks // markets.task.hold)
         markets.start_at(seed, first_episode)
         self._begun = time.time()
@@ -66,10 +68,11 @@ class MarketVecEnv(VecEnv):
         """Play a decision; observations, rewards, whether the episodes ended, and infos."""
         markets = self.env.markets
         markets.play()
-        rewards = markets.results[0, :, 0].astype(np.float32)
-        self._reward += markets.results[0, :, 0]
-        self._profit += markets.results[RESULTS.index("profit"), :, 0]
-        observations = markets.observe()[:, 0]
+        results = markets.results.reshape(len(RESULTS), self.num_envs)
+        rewards = results[0].astype(np.float32)
+        self._reward += results[0]
+        self._profit += results[_PROFIT]
+        observations = markets.observe().reshape(self.num_envs, -1)
         if not markets.done:
             return observations, rewards, self._nobody.copy(), self._empty
         elapsed = round(time.time() - self._begun, 6)
@@ -87,30 +90,12 @@ class MarketVecEnv(VecEnv):
         """Let processes of opponents go."""
         self.env.markets.close()
 
-    def get_attr(self, attr_name: str, indices: VecEnvIndices = None) -> list[Any]:
-        """The attribute of the environment, the same for each of ``indices``."""
-        owner = self if attr_name in vars(self) else self.env
-        return [getattr(owner, attr_name)] * len(self._chosen(indices))
-
-    def set_attr(self, attr_name: str, value: Any, indices: VecEnvIndices = None) -> None:
-        """Set an attribute of the environment, which all markets share: ``indices`` must be all of them."""
-        self._only_all(indices, f"set_attr({attr_name!r})")
-        setattr(self.env, attr_name, value)
-
-    def env_method(self, method_name: str, *method_args: Any, indices: VecEnvIndices = None, **method_kwargs: Any) -> list[Any]:
-        """Call a method of the environment once, which all markets share: ``indices`` must be all of them."""
-        self._only_all(indices, f"env_method({method_name!r})")
-        return [getattr(self.env, method_name)(*method_args, **method_kwargs)] * self.num_envs
+    def owner_of(self, attr_name: str) -> Any:
+        """The object itself, of attributes that it has, else the environment of Gymnasium's form."""
+        return self if attr_name in vars(self) else self.env
 
     def env_is_wrapped(self, wrapper_class: Any, indices: VecEnvIndices = None) -> list[bool]:
         """By nothing; what an episode came to is in the infos nevertheless, as by ``Monitor``."""
         from stable_baselines3.common.monitor import Monitor
 
-        return [wrapper_class is Monitor] * len(self._chosen(indices))
-
-    def _chosen(self, indices: VecEnvIndices) -> list[int]:
-        return list(self._get_indices(indices))
-
-    def _only_all(self, indices: VecEnvIndices, what: str) -> None:
-        if len(set(self._chosen(indices))) < self.num_envs:
-            raise ValueError(f"{what}: the markets are one environment, expected indices=None")
+        return [wrapper_class is Monitor] * len(self.chosen(indices))

@@ -28,14 +28,18 @@ _WEIGHTS: Final = "policy.pth"
 _SETTINGS: Final = "data"
 _LARGEST: Final = 1 << 28  # bytes of a member, unpacked
 _MOST_CLASSES: Final = 100
-_LAYER: Final = re.compile(r"mlp_extractor\.policy_net\.(\d+)\.weight")
+_ACTORS: Final = (  # where the hidden layers are, the last one where it has a name of its own, and what follows it
+    ("mlp_extractor.policy_net.", ("action_net",), "linear"),  # PPO, A2C
+    ("actor.latent_pi.", ("actor.mu",), "tanh"),  # SAC, TQC
+    ("actor.mu.", (), "tanh"),  # TD3
+)
 _CLIP: Final = 5.0  # of our own standardisation
 _BOUND: Final = 10.0  # of observations, which nothing else clips
 _ACTIVATIONS: Final = {"Tanh": "tanh", "ReLU": "relu"}
 
 
 def import_policy(file: Path, *, hold: int, mechanism: str = "vcg") -> Policy:
-    """The mean of the actor of a PPO or A2C with an ``MlpPolicy``, saved to a zip by stable-baselines3's ``save``.
+    """The mean of the actor of a PPO, A2C, SAC, TD3 or TQC with an ``MlpPolicy``, saved to a zip by stable-baselines3's ``save``.
 
     ``hold``       ticks that a decision was held for in training, which the file does not tell
     ``mechanism``  that it was trained for
@@ -53,11 +57,14 @@ def import_policy(file: Path, *, hold: int, mechanism: str = "vcg") -> Policy:
         raise PolicyError(f"{file}: {_WEIGHTS} holds something else than tensors, or is damaged") from error
     if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
         raise PolicyError(f"{file}: {_WEIGHTS} is no table of tensors")
-    numbers = sorted(int(match[1]) for match in map(_LAYER.fullmatch, state) if match)
-    names = [*(f"mlp_extractor.policy_net.{number}" for number in numbers), "action_net"]
+    prefix, last, output = next((actor for actor in _ACTORS if any(name.startswith(actor[0]) for name in state)), _ACTORS[0])
+    layer = re.compile(rf"{re.escape(prefix)}(\d+)\.weight")
+    numbers = sorted(int(match[1]) for match in map(layer.fullmatch, state) if match)
+    names = [*(f"{prefix}{number}" for number in numbers), *last]
     missing = [f"{name}.{part}" for name in names for part in ("weight", "bias") if f"{name}.{part}" not in state]
-    if missing:
-        raise PolicyError(f"{file} has no {missing[0]}, expected a PPO or A2C of stable-baselines3 with an MlpPolicy")
+    if missing or not names:
+        told = missing[0] if missing else prefix
+        raise PolicyError(f"{file} has no {told}, expected a PPO, A2C, SAC, TD3 or TQC of stable-baselines3 with an MlpPolicy")
     arrays: dict[str, Array32] = {}
     for i, name in enumerate(names):
         for part in ("weight", "bias"):
@@ -66,13 +73,15 @@ def import_policy(file: Path, *, hold: int, mechanism: str = "vcg") -> Policy:
     classes = next((c for c in range(1, _MOST_CLASSES + 1) if n_fields(c) == sizes[0]), None)
     if classes is None:
         raise PolicyError(f"{file}: its policy takes {sizes[0]} entries, expected the observation of a market, as {n_fields(3)}")
-    ours = "features_extractor.mean" in state and "features_extractor.std" in state
+    extractor = "features_extractor" if output == "linear" else "actor.features_extractor"
+    ours = all(f"{extractor}.{part}" in state for part in ("mean", "std"))
     for part, blank in (("mean", np.zeros), ("std", np.ones)):
-        own = state[f"features_extractor.{part}"].float().numpy() if ours else blank(sizes[0])
+        own = state[f"{extractor}.{part}"].float().numpy() if ours else blank(sizes[0])
         arrays[part] = np.array(own, dtype=np.float32)
     layout = Layout(
-        sizes, classes, activation=_activation(settings, file), clip=_CLIP if ours else _BOUND, hold=hold, mechanism=mechanism
-    )
+        sizes, classes, activation=_activation(settings, file, output), clip=_CLIP if ours else _BOUND, hold=hold,
+        mechanism=mechanism, output=output,
+    )  # fmt: skip
     origin = {"imported": {"file": file.name, "sha256": hashlib.sha256(file.read_bytes()).hexdigest()}}
     try:
         return Policy(layout, arrays, origin)
@@ -99,13 +108,13 @@ def _members(file: Path) -> tuple[dict[str, Any], bytes]:
     return settings, weights
 
 
-def _activation(settings: dict[str, Any], file: Path) -> str:
-    """The activation, by what the settings tell of the policy in words; stable-baselines3's default is tanh."""
+def _activation(settings: dict[str, Any], file: Path, output: str) -> str:
+    """The activation, by what the settings tell of the policy in words; by default tanh of PPO and A2C, ReLU of the others."""
     words = settings.get("policy_kwargs")
     told = words if isinstance(words, dict) else {}
     if told.get("squash_output") or settings.get("use_sde"):
         raise PolicyError(f"{file}: its actions are squashed or state-dependent noise explores, expected a plain MlpPolicy")
-    name = str(told.get("activation_fn", "Tanh")).strip("<>'").rpartition(".")[2]
+    name = str(told.get("activation_fn", "Tanh" if output == "linear" else "ReLU")).strip("<>'").rpartition(".")[2]
     if name not in _ACTIVATIONS:
         raise PolicyError(f"{file}: its activation is {name:.60}, expected one of {', '.join(_ACTIVATIONS)}")
     return _ACTIVATIONS[name]

@@ -42,8 +42,9 @@ def _train(config: dict[str, Any], said: Sequence[str]) -> Found:
             console = console_for(stdout, otherwise=80)
             if trained.comparisons:
                 printed(console, _render(trained, console.width))
+            curve = f"curve   {trained.folder}/curve.png and curve.json: what each update reached\n" if trained.curves else ""
             console.print(
-                f"policy  {trained.folder}  CARD.md says how it was trained, whom it beats, and where it fails\n"
+                f"{curve}policy  {trained.folder}  CARD.md says how it was trained, whom it beats, and where it fails\n"
                 f"next    gridpilot tournament 'agents=[mpc,{{name: learned, policy: {trained.folder}}}]'",
                 markup=False,
                 soft_wrap=True,

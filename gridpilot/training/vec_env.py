@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from gridpilot.envs import MarketVectorEnv
@@ -29,6 +29,7 @@ def make_vec_env(
     history: int | None = None,
     mechanism: Mechanism | None = None,
     seat: int | Literal["rotate"] = 8,
+    seats: Sequence[int] | None = None,
     opponents: Opponents = ("truthful", "threshold"),
     lineup: Literal["cycle", "draw"] = "cycle",
     shading: int = 0,
@@ -46,6 +47,8 @@ def make_vec_env(
     half hour, what is stored paid at the end, a truthful bidder's reward in the same world subtracted. With ``n_steps`` equal to the
     ``decisions`` of an episode a rollout is whole episodes; use ``gamma=1`` and, where storage is to be learned, ``gae_lambda=1``.
 
+    ``seats``   several seats of each market that learn at once, each a row of the environment: one policy, which they share. ``num_envs``
+                then counts markets. The ``baseline`` plays all of them in the twin; with every seat learning there are no opponents
     ``seed``, ``first_episode``   the days that are played: by default from 1,000,000,000 on, where nothing is ever judged
     ``bootstrap``   whether the end of an episode is told as a time limit, beyond which a critic's value counts; by default it is an end
     Other arguments are those of :class:`~gridpilot.envs.MarketVectorEnv` and :class:`~gridpilot.envs._task.Task`.
@@ -61,8 +64,8 @@ def make_vec_env(
         if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 2**62:
             raise ConfigError(f"env: {name} is {value!r:.60}, expected a whole number >= 0")
     env = MarketVectorEnv(
-        num_envs, setup, market=market, prices=prices, ticks=ticks, history=history, mechanism=mechanism, seat=seat, opponents=opponents,
-        time_limit=time_limit, autoreset="disabled", action_version=2, shading=shading, hold=hold, reward=reward, baseline=baseline,
-        lineup=lineup,
+        num_envs, setup, market=market, prices=prices, ticks=ticks, history=history, mechanism=mechanism, seat=seat, seats=seats,
+        opponents=opponents, time_limit=time_limit, autoreset="disabled", action_version=2, shading=shading, hold=hold, reward=reward,
+        baseline=baseline, lineup=lineup,
     )  # fmt: skip
     return MarketVecEnv(env, seed, first_episode, bootstrap)

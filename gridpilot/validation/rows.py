@@ -14,6 +14,7 @@ from gridpilot.validation import (
     collusion,
     demand_reduction,
     indivisible,
+    learned,
     learning,
     misreports,
     reserve,
@@ -24,7 +25,7 @@ from gridpilot.validation import (
 )
 from gridpilot.validation.row import Result
 
-__all__ = ["RESULTS", "chosen"]
+__all__ = ["RESULTS", "WITH_TORCH", "chosen"]
 
 RESULTS: Final[dict[str, Result]] = {
     result.name: result
@@ -57,13 +58,20 @@ RESULTS: Final[dict[str, Result]] = {
 """Known results by name, in the order in which they are shown."""
 
 
-def chosen(names: Sequence[str]) -> list[Result]:
-    """The results called ``names``, in the order of the registry; all where none is named.
+WITH_TORCH: Final[dict[str, Result]] = {result.name: result for result in learned.LEARNED}
+"""Those that need the extra ``[rl]``; they follow the others."""
+
+
+def chosen(names: Sequence[str], *, with_torch: bool = True) -> list[Result]:
+    """The results called ``names``, in the order of the registry; all where none is named, ``WITH_TORCH`` among them if so wanted.
 
     Raises :class:`~gridpilot.errors.ConfigError` for a name that is not in it.
     """
+    known = RESULTS | WITH_TORCH
     for name in names:
-        if name not in RESULTS:
-            hint = did_you_mean(name, RESULTS) or expected_one_of(RESULTS)
+        if name not in known:
+            hint = did_you_mean(name, known) or expected_one_of(known)
             raise ConfigError(f"validate: there is no result {name!r}, {hint}")
-    return [result for name, result in RESULTS.items() if not names or name in names]
+    if not names:
+        return list((known if with_torch else RESULTS).values())
+    return [result for name, result in known.items() if name in names]

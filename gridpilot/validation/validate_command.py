@@ -5,6 +5,7 @@ Exit code 0 where every figure is as expected, 1 where some is not.
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Sequence
 from typing import Annotated, Any
 
@@ -16,7 +17,7 @@ from gridpilot.progress import Progress
 from gridpilot.stdout import results_only
 from gridpilot.sweep import Found
 from gridpilot.validation.row import Row
-from gridpilot.validation.rows import chosen
+from gridpilot.validation.rows import WITH_TORCH, chosen
 from gridpilot.validation.study import Study
 from gridpilot.validation.table import render, to_json
 
@@ -45,10 +46,14 @@ def main(argv: Sequence[str]) -> int:
 
 def _validate(config: dict[str, Any]) -> Found:
     settings = configuration.validate(ValidationConfig, config, "validate")
-    results, study = chosen(settings.only), Study(scale=settings.scale, seed=settings.seed)
+    with_torch = importlib.util.find_spec("stable_baselines3") is not None
+    results, study = chosen(settings.only, with_torch=with_torch), Study(scale=settings.scale, seed=settings.seed)
     rows: list[Row] = []
     with results_only() as out:
-        with Progress("validate").of(len(results), what="results") as advance:
+        progress = Progress("validate")
+        if not with_torch and not settings.only:
+            progress.note(f"left out, as they need the extra [rl]: {', '.join(WITH_TORCH)}")
+        with progress.of(len(results), what="results") as advance:
             for result in results:
                 rows += result.rows(study)
                 advance(1, result.name)

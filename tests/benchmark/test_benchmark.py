@@ -8,17 +8,18 @@ from pathlib import Path
 
 import pytest
 
-from gridpilot.benchmark import live, planner
+from gridpilot.benchmark import live, planner, training
 from gridpilot.benchmark.benchmark_command import SUITES, main
 from gridpilot.benchmark.timing import cpu_seconds
 from gridpilot.errors import ConfigError
+from gridpilot.setup import load_setup
 
 
 def test_every_suite_measures(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(planner, "DECISIONS", 6)
     assert main(["repeats=1", "markets=8", "json=true"]) == 0
     rows = json.loads(capsys.readouterr().out)
-    assert {row["suite"] for row in rows} == set(SUITES) - {"live"}  # which takes minutes
+    assert {row["suite"] for row in rows} == set(SUITES) - {"live", "training"}  # which take minutes
     assert all(0.0 < row["best"] <= row["median"] for row in rows)
     assert {row["measure"] for row in rows} == {"cpu_us"}
     compared = [row for row in rows if row["ratio"] is not None]
@@ -39,6 +40,20 @@ def test_live_operation_is_measured_end_to_end(capsys: pytest.CaptureFixture[str
             r"^ +\d+ MiB .* after 6 rows, resident memory: most so far; [\d.]+ x the limit of 200 MiB$", text, re.MULTILINE
         )
     assert list(Path().iterdir()) == []  # servers, journals and logs are gone
+
+
+def test_training_is_measured_beside_nothing(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("stable_baselines3")
+    monkeypatch.setattr(training, "ROWS", 10)
+    monkeypatch.setattr(training, "BATCH", 40)
+    rows = list(training.measure_training(1, load_setup(ticks=12, history=12)))
+    assert rows[0].name.startswith("one decision of a policy from its folder, 55 - 64 - 64 - 2")
+    assert rows[0].ratio is None
+    for row in rows[1:]:
+        assert row.ratio is not None
+        assert row.rate == pytest.approx(1e6 / row.median)
+        assert f"{100.0 / row.ratio:.0f} % of the speed without a market" in row.name
+    assert {row.against for row in rows[1:]} == {"an environment that does nothing"}
 
 
 def _milliseconds(text: str, name: str) -> float:

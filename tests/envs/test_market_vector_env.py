@@ -18,7 +18,7 @@ from gymnasium.wrappers.vector import RecordEpisodeStatistics
 
 from gridpilot import Agent, Bid, Observation
 from gridpilot.agents.threshold import Threshold
-from gridpilot.envs import MarketEnv, MarketVectorEnv
+from gridpilot.envs import MarketEnv, MarketVectorEnv, parallel_env
 from gridpilot.errors import AgentError, BidError, ConfigError
 from gridpilot.setup import MarketSetup, load_setup
 from tests.envs.play import digest, draw_actions, play
@@ -46,6 +46,48 @@ def test_every_market_is_the_scalar_environment_bit_for_bit(setup: MarketSetup, 
         assert np.array_equal(np.array(rewards)[:, b], alone[1])
         for tick, info in enumerate(alone[2]):
             assert info == {key: infos[tick][key][b] for key in info}
+
+
+@pytest.mark.parametrize("n", [3, 70])
+def test_each_of_several_learners_in_a_market_is_a_row(setup: MarketSetup, n: int) -> None:
+    task: Any = {"action_version": 2, "hold": 6, "baseline": "truthful", "reward": "profit_and_stored"}
+    envs = MarketVectorEnv(n, setup, seats=[8, 2], opponents=["threshold"], autoreset="disabled", **task)
+    assert (envs.num_envs, envs.observation_space.shape) == (2 * n, (2 * n, 55))
+    actions = draw_actions(4, 2, n=2 * n)
+    seen, info = envs.reset(seed=5)
+    assert info["episode_number"].tolist() == np.repeat(np.arange(n), 2).tolist()
+    together = [(seen, np.zeros(2 * n)), *((step[0], step[1]) for step in map(envs.step, actions))]
+    b = n - 1
+    alone = parallel_env(setup=setup, seats=[8, 2], opponents=["threshold"], **task)
+    observations, _ = alone.reset(seed=5, options={"episode": b})
+    for i, action in enumerate([None, *actions]):
+        rewards = {"site_8": 0.0, "site_2": 0.0}
+        if action is not None:
+            observations, rewards, *_ = alone.step({"site_8": action[2 * b], "site_2": action[2 * b + 1]})
+        for row, agent in ((2 * b, "site_8"), (2 * b + 1, "site_2")):
+            assert np.array_equal(together[i][0][row], observations[agent])
+            assert together[i][1][row] == rewards[agent]
+    mask = np.ones(2 * n, dtype=np.bool_)
+    _, info = envs.reset(options={"reset_mask": mask})
+    assert info["episode_number"].tolist() == np.repeat(np.arange(n, 2 * n), 2).tolist()
+    mask[1] = False
+    with pytest.raises(ConfigError, match=f"leaves out 1 of {n} markets"):
+        envs.reset(options={"reset_mask": mask})
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"seats": []}, "expected at least one seat and none twice"),
+        ({"seats": [1, 1]}, "expected at least one seat and none twice"),
+        ({"seats": "12"}, "expected at least one seat and none twice"),
+        ({"seats": [1, 10]}, "seat is 10"),
+        ({"seats": [1], "seat": 3}, "seat=3 and seats are both given"),
+    ],
+)
+def test_seats_that_are_none_are_told(setup: MarketSetup, options: Any, words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        MarketVectorEnv(2, setup, **options)
 
 
 @pytest.mark.parametrize("n", [13, 70])

@@ -20,7 +20,7 @@ def by_numpy(policy: Policy, rows: np.ndarray) -> np.ndarray:
         x = x @ arrays[f"layers.{i}.weight"].astype(np.float64).T + arrays[f"layers.{i}.bias"]
         if i < layers - 1:
             x = np.tanh(x) if layout.activation == "tanh" else np.maximum(x, 0.0)
-    return x
+    return np.tanh(x) if layout.output == "tanh" else x
 
 
 @pytest.fixture(scope="module")
@@ -28,9 +28,9 @@ def rows() -> np.ndarray:
     return np.random.default_rng(1).uniform(-10.0, 10.0, (200, 55)).astype(np.float32)
 
 
-@pytest.mark.parametrize("activation", ["tanh", "relu"])
-def test_the_forward_pass_is_that_of_the_formula(activation: str, rows: np.ndarray) -> None:
-    policy = made_up(activation=activation, shading=3)
+@pytest.mark.parametrize(("activation", "output"), [("tanh", "linear"), ("relu", "linear"), ("tanh", "tanh")])
+def test_the_forward_pass_is_that_of_the_formula(activation: str, output: str, rows: np.ndarray) -> None:
+    policy = made_up(activation=activation, output=output, shading=3)
     np.testing.assert_allclose(policy.act(rows), by_numpy(policy, rows), rtol=0.0, atol=2e-6)
 
 
@@ -74,6 +74,7 @@ def test_other_shapes_are_refused(rows: np.ndarray) -> None:
         ({"sizes": (55,)}, "expected 1 to 16 layers"),
         ({"sizes": (55, 10**9, 2)}, "expected 1 to 16 layers of 1 to 4096 units"),
         ({"activation": "eval"}, "activation is 'eval', expected one of tanh, relu"),
+        ({"output": "softmax"}, "output is 'softmax', expected one of linear, tanh"),
         ({"observation_version": 2}, "observation version is 2, expected 1"),
         ({"action_version": 1}, "action version is 1, expected 2"),
         ({"clip": 0.0}, "clip is 0.0"),

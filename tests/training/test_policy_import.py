@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from stable_baselines3 import A2C, PPO, SAC
+from sb3_contrib import TQC
+from stable_baselines3 import A2C, DQN, PPO, SAC, TD3
 
 from gridpilot import cli
 from gridpilot.agents.seating import AgentSpec
@@ -52,6 +53,18 @@ def test_it_decides_as_the_model_does(algorithm: Any, short: MarketSetup, tmp_pa
     rows = observations(55)
     expected, _ = model.predict(rows, deterministic=True)
     np.testing.assert_allclose(np.clip(policy.act(rows), -1.0, 1.0), expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("algorithm", [SAC, TD3, TQC])
+def test_actors_whose_actions_are_squashed_decide_as_the_model_does(algorithm: Any, short: MarketSetup, tmp_path: Path) -> None:
+    model = algorithm("MlpPolicy", make_vec_env(2, short), buffer_size=4, policy_kwargs={"net_arch": [12, 9]}, device="cpu", seed=0)
+    model.save(tmp_path / "model.zip")
+    policy = import_policy(tmp_path / "model.zip", hold=4)
+    assert policy.layout.sizes == (55, 12, 9, 2)
+    assert (policy.layout.activation, policy.layout.output) == ("relu", "tanh")
+    rows = observations(55)
+    expected, _ = model.predict(rows, deterministic=True)
+    np.testing.assert_allclose(policy.act(rows), expected, rtol=1e-4, atol=1e-5)
 
 
 def test_the_command_writes_a_folder_that_plays(
@@ -125,12 +138,12 @@ def test_other_files_are_refused_and_never_run(
     assert not Path("was_run").exists()
 
 
-def test_a_file_that_is_missing_and_another_algorithm_are_refused(short: MarketSetup, tmp_path: Path) -> None:
+def test_a_file_that_is_missing_and_another_algorithm_are_refused(tmp_path: Path) -> None:
     with pytest.raises(PolicyError, match="cannot be read: No such file"):
         import_policy(tmp_path / "none.zip", hold=6)
-    SAC("MlpPolicy", make_vec_env(2, short), buffer_size=4, device="cpu").save(tmp_path / "sac.zip")
-    with pytest.raises(PolicyError, match="expected a PPO or A2C of stable-baselines3 with an MlpPolicy"):
-        import_policy(tmp_path / "sac.zip", hold=6)
+    DQN("MlpPolicy", "CartPole-v1", buffer_size=4, device="cpu").save(tmp_path / "dqn.zip")
+    with pytest.raises(PolicyError, match="expected a PPO, A2C, SAC, TD3 or TQC of stable-baselines3 with an MlpPolicy"):
+        import_policy(tmp_path / "dqn.zip", hold=6)
 
 
 def test_a_model_of_another_environment_is_refused(tmp_path: Path) -> None:

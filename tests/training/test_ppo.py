@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import builtins
 import random
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -18,17 +18,19 @@ from gridpilot.agents.seating import AgentSpec
 from gridpilot.errors import MissingExtraError, PolicyError
 from gridpilot.policies import Policy, load_policy
 from gridpilot.setup import MarketSetup, load_setup
+from gridpilot.training.algorithms import ALGORITHMS
 from gridpilot.training.config import TRAINING, PpoConfig
 from gridpilot.training.evaluation import played, profits
 from gridpilot.training.markets import Field, specs_of
 from gridpilot.training.run import Training
-from gridpilot.training.sb3_ppo import Learner
+from gridpilot.training.sb3_learner import Learner
 from gridpilot.training.vec_env import make_vec_env
 
-PPO = {"markets": 8, "updates": 3, "batch": 32, "selection": 4, "checkpoint_every": 1}
+PPO = {"markets": 8, "updates": 3, "batch": 32, "checkpoint_every": 1}
 TINY: dict[str, Any] = {
     "algo": "ppo", "ticks": 24, "history": 24, "layers": [8], "ppo": PPO, "quiet": True,
-    "evaluation": {"episodes": 0, "elsewhere": 0}, "clone": {"markets": 8, "rounds": 2, "last_passes": 4, "batch": 64},
+    "evaluation": {"episodes": 0, "elsewhere": 0}, "tuning": {"episodes": 8, "every": 1, "against": ["truthful"]},
+    "clone": {"markets": 8, "rounds": 2, "last_passes": 4, "batch": 64},
 }  # fmt: skip
 
 
@@ -61,7 +63,13 @@ def bits(policy: Policy) -> dict[str, bytes]:
 
 def test_a_search_ends_in_a_folder_that_plays(trained: Training, tiny: MarketSetup) -> None:
     assert trained.folder is not None
-    assert sorted(path.name for path in trained.folder.iterdir()) == ["CARD.md", "policy.json", "policy.safetensors"]
+    assert sorted(path.name for path in trained.folder.iterdir()) == [
+        "CARD.md",
+        "curve.json",
+        "curve.png",
+        "policy.json",
+        "policy.safetensors",
+    ]
     loaded = load_policy(trained.folder)
     assert bits(loaded) == bits(trained.policy)
     assert (loaded.layout.hold, loaded.layout.shading) == (6, 0)
@@ -101,6 +109,8 @@ def test_an_interrupted_search_goes_on_to_the_same_bits(
     assert done == [2]  # one update was left
     assert bits(again.policy) == bits(trained.policy)
     assert again.curves == trained.curves
+    assert again.looks == trained.looks
+    assert [look.update for look in again.looks[0]] == [1, 2, 3]
     assert not checkpoint.exists()
     assert before == (random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist())  # type: ignore[index,union-attr]
     checkpoint.write_bytes(b"what is this")
@@ -112,10 +122,10 @@ def test_another_training_does_not_go_on_from_a_checkpoint(tiny: MarketSetup, tm
     settings = PpoConfig(**(_defaults() | PPO))
     env, layout = _search(tiny, settings)
     blank = {name: np.ones(shape, dtype=np.float32) for name, shape in layout.shapes().items()}
-    learner = Learner(env, layout, settings, 0, blank, tmp_path / "c.pt", "one")
+    learner = Learner(ALGORITHMS["ppo"], env, layout, settings, 0, blank, tmp_path / "c.pt", "one")
     learner.learn(no_advance)
-    assert Learner.resumed(env, layout, settings, 0, tmp_path / "c.pt", "another") is None
-    again = Learner.resumed(env, layout, settings, 0, tmp_path / "c.pt", "one")
+    assert Learner.resumed(ALGORITHMS["ppo"], env, layout, settings, 0, tmp_path / "c.pt", "another") is None
+    again = Learner.resumed(ALGORITHMS["ppo"], env, layout, settings, 0, tmp_path / "c.pt", "one")
     assert again is not None
     assert again.updates == 3
     # A policy of numpy gives what stable-baselines3's gives.
@@ -165,22 +175,6 @@ def test_presets_follow_the_mechanism_unless_they_are_set() -> None:
     assert (set_.shading_under("pay_as_bid"), set_.gae_lambda_under("vcg")) == (0, 0.5)
 
 
-def test_the_best_of_several_seeds_is_kept(market: dict[str, Any], tiny: MarketSetup, monkeypatch: pytest.MonkeyPatch) -> None:
-    worth = iter([1.0, 3.0, 2.0])
-    judged = []
-
-    def told(policy: Policy, field: Field, episodes: Any, seed: int) -> Any:
-        judged.append((policy, episodes.tolist()))
-        return np.full(len(episodes), next(worth))
-
-    monkeypatch.setattr("gridpilot.training.run.played", told)
-    best = gridpilot.train(market=market, seed=5, **(TINY | {"ppo": PPO | {"updates": 1, "seeds": 3}}))
-    assert [episodes for _, episodes in judged] == [[0, 1, 2, 3]] * 3  # neither trained nor judged on
-    assert bits(best.policy) == bits(judged[1][0])
-    assert "$ per site and day: 1.0 (seed 5), 3.0 (seed 6), 2.0 (seed 7)" in best.card
-    assert sorted(best.curves) == [5, 6, 7]
-
-
 def test_a_search_climbs(tiny: MarketSetup, market: dict[str, Any]) -> None:
     # Paying as bid, who shades earns: from the truth the search has to find out.
     search = PPO | {"markets": 32, "updates": 8, "shading_start": 0.0, "learning_rate": 0.01}
@@ -193,14 +187,7 @@ def test_a_search_climbs(tiny: MarketSetup, market: dict[str, Any]) -> None:
 
 
 def test_without_stable_baselines3_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    found = builtins.__import__
-
-    def without(name: str, *rest: Any) -> Any:
-        if name.partition(".")[0] == "stable_baselines3":
-            raise ImportError("No module named 'stable_baselines3'")
-        return found(name, *rest)
-
-    monkeypatch.setattr(builtins, "__import__", without)
+    monkeypatch.setitem(sys.modules, "stable_baselines3", None)
     with pytest.raises(MissingExtraError, match=r"training a policy by PPO needs an optional dependency: .*\[rl\]"):
         gridpilot.train(tmp_path / "mine", **TINY)
     assert not (tmp_path / "mine").exists()

@@ -16,6 +16,7 @@ from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import VecMonitor, VecNormalize
 
 from gridpilot import cli
+from gridpilot.agents.threshold import Threshold
 from gridpilot.envs import MarketEnv, MarketVectorEnv
 from gridpilot.errors import ConfigError, GridPilotError, MissingExtraError
 from gridpilot.policies import load_policy
@@ -77,6 +78,30 @@ def test_no_day_of_training_is_one_that_is_judged(short: MarketSetup) -> None:
     for _ in range(3):
         assert env.env.markets.episodes.min() >= TRAINING
         env.step(np.zeros((4, 2)))
+
+
+def test_several_seats_of_a_market_learn_one_policy(short: MarketSetup) -> None:
+    env = make_vec_env(3, short, seats=[0, 8, 5], hold=12, opponents=[Threshold, Threshold(), "mpc", {"name": "truthful"}])
+    assert (env.num_envs, env.n_markets, env.decisions) == (9, 3, 2)
+    played = drawn(env, 2)
+    env.reset()
+    first = env.step(played[0])[1]
+    _, last, done, infos = env.step(played[1])
+    assert done.all()
+    np.testing.assert_allclose([info["episode"]["r"] for info in infos], first + last, rtol=1e-6)
+    assert len({info["episode"]["profit"] for info in infos}) == 9
+    assert env.env.markets.episodes.tolist() == [TRAINING + 3, TRAINING + 4, TRAINING + 5]
+    PPO("MlpPolicy", env, n_steps=2, batch_size=9, n_epochs=1, device="cpu").learn(18)
+
+
+def test_who_plays_like_the_baseline_earns_nothing_over_it(short: MarketSetup) -> None:
+    # Orders that are left alone are the truth, in all ten seats of both worlds.
+    env = make_vec_env(2, short, seats=range(10), hold=1, baseline="truthful", opponents=[], reward="profit")
+    env.reset()
+    orders = env.env.markets.arena.orders
+    decode = env.env.markets._decode
+    env.env.markets._decode = lambda: (decode(), orders.clear())[0]  # type: ignore[method-assign]
+    assert not any(env.step(action)[1].any() for action in drawn(env, 5))
 
 
 def test_stable_baselines3s_own_checks(short: MarketSetup) -> None:

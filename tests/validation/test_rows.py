@@ -14,7 +14,7 @@ import pytest
 from gridpilot.errors import ConfigError
 from gridpilot.validation import demand_reduction, misreports, reserve, single_unit, storage, supply_functions
 from gridpilot.validation.row import Row, best_of, between, exact, mean_of, variance_of
-from gridpilot.validation.rows import RESULTS, chosen
+from gridpilot.validation.rows import RESULTS, WITH_TORCH, chosen
 from gridpilot.validation.study import Study
 from tests.validation.faults import FAULTS
 
@@ -113,7 +113,9 @@ def test_tolerances_follow_the_number_of_draws() -> None:
 
 
 def test_the_registry_is_asked_by_name() -> None:
-    assert [result.name for result in chosen([])] == list(RESULTS)
+    assert [result.name for result in chosen([])] == [*RESULTS, *WITH_TORCH]
+    assert [result.name for result in chosen([], with_torch=False)] == list(RESULTS)
+    assert [result.name for result in chosen(["first_price_by_ppo", "myerson"])] == ["myerson", "first_price_by_ppo"]
     assert [result.name for result in chosen(["myerson", "second_price"])] == ["second_price", "myerson"]
     with pytest.raises(ConfigError, match=r"no result 'myersn', did you mean myerson\?"):
         chosen(["myersn"])
