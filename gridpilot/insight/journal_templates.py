@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from gridpilot.insight.statements import Facts, Place, Question, Statement, say
+from gridpilot.insight.statements import Facts, Place, Question, Statement, say, tells
 from gridpilot.insight.tools import Toolbox
 
 __all__ = ["JOURNAL_KINDS"]
@@ -99,6 +99,8 @@ def _decision(question: Question, box: Toolbox) -> list[Statement]:
                        f"{c}/bids/{i}/highest_bid_price_api_dollars_per_watt_row"),
                 )
             )  # fmt: skip
+    for i, said in enumerate(found["rationale"]):
+        told += _of_rationale(f"{c}/rationale/{i}", said)
     told.append(
         say(
             "At these prices it was expected to bring a revenue of {r} for power at a cost of {k}, a profit of {p}.",
@@ -116,6 +118,29 @@ def _decision(question: Question, box: Toolbox) -> list[Statement]:
         )  # fmt: skip
     else:
         told.append(say("What it earned is not shown: {p} of profit are booked for it.", p=f"{c}/profit_api_dollars"))
+    return told
+
+
+def _of_rationale(c: str, said: Facts) -> list[Statement]:
+    """What the agent itself said of its bid, where it was recorded."""
+    told = []
+    if tells(said, "rule", str):
+        by = " of {g}" if tells(said, "rung", str) else ""
+        places: dict[str, Place] = {"r": f"{c}/rule"} | ({"g": f"{c}/rung"} if by else {})
+        told.append(say(f"By its own account it went by this rule: {{r}}{by}.", **places))
+    if tells(said, "expected_price_api_dollars_per_watt_row", list):
+        told.append(
+            say(
+                "It expected energy prices of {r} over the coming hours.",
+                r=("range", f"{c}/expected_price_api_dollars_per_watt_row"),
+            )
+        )
+    if tells(said, "predicted_gain_api_dollars_per_hour", float):
+        told.append(
+            say("It expected to gain {g} by this bid against bidding the truth.", g=f"{c}/predicted_gain_api_dollars_per_hour")
+        )
+    if tells(said, "failed", str):
+        told.append(say("Asked for its own reasons, the agent failed: {f}.", f=f"{c}/failed"))
     return told
 
 

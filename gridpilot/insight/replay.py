@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from gridpilot.agents.reasons import plain
 from gridpilot.agents.seating import Seating
 from gridpilot.errors import TournamentError
 from gridpilot.market.bids import Bid
@@ -127,7 +128,7 @@ def play(run: PlayedRun, matches: Sequence[Match], change: Change | None = None,
         if reasons:
             for b in range(seating.arena.n_markets):
                 for n in range(seating.arena.n_sites):
-                    found[b, tick, n] = {str(key): _plain(value) for key, value in seating.rationale(b, n).items()}
+                    found[b, tick, n] = {str(key): plain(value) for key, value in seating.rationale(b, n).items()}
 
     trace = trace_matches(spec, matches, in_every_tick)
     differs = run.changed if change else (*run.changed, *differences(trace.rows, run.stored(matches)))
@@ -161,20 +162,6 @@ def _cleared(played: Played, mechanism: Mechanism) -> Clearing:
         reserve=-np.inf if reserve is None else reserve,
         mechanism=mechanism,
     )
-
-
-def _plain(value: Any, depth: int = 3) -> Any:
-    """What an agent says, in JSON's types: None for what is not finite, and text for what is none of them."""
-    if isinstance(value, Mapping) and depth:
-        return {str(key): _plain(inner, depth - 1) for key, inner in value.items()}
-    if isinstance(value, list | tuple | np.ndarray) and depth:
-        return [_plain(inner, depth - 1) for inner in value]
-    if value is None or isinstance(value, bool | str):
-        return value
-    if isinstance(value, int | float | np.integer | np.floating):
-        number = value.item() if isinstance(value, np.generic) else value
-        return number if np.isfinite(number) else None
-    return f"{value!r:.200}"
 
 
 def _check(change: Change, seats: int, ticks: int) -> None:

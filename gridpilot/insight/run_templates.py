@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from gridpilot.insight.statements import Facts, Place, Question, Statement, say
+from gridpilot.insight.statements import Facts, Place, Question, Statement, say, tells
 from gridpilot.insight.tools import Toolbox
 
 __all__ = ["RUN_KINDS"]
@@ -229,28 +229,28 @@ def _of_battery(c: str, seat: Facts) -> list[Statement]:
 def _of_rationale(c: str, seat: Facts) -> list[Statement]:
     """What the agent itself says."""
     said, told = seat["rationale"], list[Statement]()
-    if said.get("expected_price_dollars_per_kwh"):
+    if tells(said, "expected_price_dollars_per_kwh", list):
         told.append(
             say(
                 "By its own account, its plan expects prices of {r} over the coming hours.",
                 r=("range", f"{c}/rationale/expected_price_dollars_per_kwh"),
             )
         )
-    if "empty_battery_value_dollars_per_kwh" in said:
+    if all(tells(said, f"{end}_battery_value_dollars_per_kwh", float) for end in ("empty", "full")):
         told.append(
             say(
                 "By its rule, energy in the battery is worth {e} when it is empty and {f} when it is full, and between these as it fills.",
                 e=f"{c}/rationale/empty_battery_value_dollars_per_kwh", f=f"{c}/rationale/full_battery_value_dollars_per_kwh",
             )
         )  # fmt: skip
-    if "predicted_gain_dollars_per_hour" in said:
+    if tells(said, "predicted_gain_dollars_per_hour", float):
         told.append(
             say(
                 "Against the bids of its rivals that were made public last, it expects to gain {g} by this bid against bidding the truth.",
                 g=f"{c}/rationale/predicted_gain_dollars_per_hour",
             )
         )
-    if "failed" in said:
+    if tells(said, "failed", str):
         told.append(say("Asked for its own reasons, the agent failed: {f}.", f=f"{c}/rationale/failed"))
     return told
 

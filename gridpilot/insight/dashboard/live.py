@@ -325,9 +325,23 @@ def _why(decision: Facts) -> None:
         f"expected {compact(decision['expected_revenue_api_dollars'])} revenue less "
         f"{compact(decision['expected_cost_api_dollars'])} for power: <b>{compact(decision['expected_profit_api_dollars'])} API $</b>"
     )
+    lines += [_said(said) for said in decision["rationale"]]
     outcome = decision["outcome"]
     lines.append(f"command: {safe(outcome or 'nothing known yet')}")
     st.html(f"<div style='line-height:1.65;max-height:{HEIGHT + 20}px;overflow:auto'>" + "<br>".join(lines) + "</div>")
+
+
+def _said(said: Facts) -> str:
+    """What the agent says of its bid, in a line."""
+    if "failed" in said:
+        return f"asked why, the agent failed: {safe(said['failed'])}"
+    parts = [str(said[key]) for key in ("rule", "rung") if said.get(key)]
+    prices = said.get("expected_price_api_dollars_per_watt_row")
+    if isinstance(prices, list) and prices and all(isinstance(price, float) for price in prices):
+        parts.append(f"expects {min(prices):.3f} to {max(prices):.3f} API $/W")
+    told = {key: value for key, value in said.items() if isinstance(value, str | float | int)}
+    shown = parts or [f"{key} {value}" for key, value in told.items()]
+    return f"the agent: {safe(', '.join(shown)[:160])}"
 
 
 def _alternatives(decision: Facts) -> None:
