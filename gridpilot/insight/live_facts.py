@@ -20,7 +20,22 @@ from gridpilot.live.ledger import BOOKED, earned_of
 from gridpilot.live.status import read_status
 from gridpilot.market.units import TICKS_PER_DAY
 
-__all__ = ["MEANINGS", "Told", "alternatives", "day", "day_of", "decision", "decision_of", "last_decision_at", "status", "told"]
+__all__ = [
+    "MEANINGS",
+    "PRICES",
+    "Told",
+    "alternatives",
+    "choices",
+    "day",
+    "day_of",
+    "decision",
+    "decision_of",
+    "find_decision",
+    "in_api_money",
+    "last_decision_at",
+    "status",
+    "told",
+]
 
 Facts = dict[str, Any]
 
@@ -159,6 +174,11 @@ def decision(journal: Journal, at: datetime | None = None) -> Facts:
 
     Raises :class:`~gridpilot.errors.JournalError` where there was none.
     """
+    return decision_of(find_decision(journal, at))
+
+
+def find_decision(journal: Journal, at: datetime | None = None) -> Told:
+    """The last decision of the tick that ``at`` falls into, by default the newest, with what came of it; raises as :func:`decision`."""
     newest = last_decision_at(journal)
     if newest is None:
         raise JournalError(f"journal {journal.path} holds no decision yet")
@@ -169,7 +189,7 @@ def decision(journal: Journal, at: datetime | None = None) -> Facts:
         first = next(told(journal)).at
         raise JournalError(f"journal {journal.path}: no decision at {at:%Y-%m-%d %H:%M} UTC, expected a time from {first:%Y-%m-%d %H:%M}"
                            f" to {newest:%Y-%m-%d %H:%M} UTC")  # fmt: skip
-    return decision_of(found[-1])
+    return found[-1]
 
 
 def decision_of(one: Told) -> Facts:
@@ -224,6 +244,18 @@ def alternatives(one: Told) -> list[Facts]:
         return []
     profits = facility_from_json(one.session).alternatives(_in_dollars(one.body["prices"]))
     return [{"choice": name, "profit_api_dollars": profit} for name, profit in sorted(profits.items(), key=lambda pair: -pair[1])]
+
+
+def choices(one: Told) -> Facts:
+    """What else could have been done at a decision's prices, in a whole row, and what the decision itself was expected to earn."""
+    found = alternatives(one)
+    return {
+        "decided_at": _minute(one.body["at"]),
+        **dict(zip(PRICES, one.body["prices"], strict=True)),
+        "expected_profit_api_dollars": one.body["revenue"] - one.body["cost"],
+        "choices": [{"choice": each["choice"], "otherwise_profit_api_dollars": each["profit_api_dollars"]} for each in found],
+        "choices_count": len(found),
+    }
 
 
 def day(journal: Journal, of: date | None = None) -> Facts:

@@ -57,6 +57,7 @@ class Played:
         str, ...
     ]  # what is not as it was recorded; empty: bit for bit. Of a match that was changed only what the run says
     reasons: Reasons = field(default_factory=dict)  # (b, t, n): what the agent itself says of its bid, where it was asked
+    fans: dict[int, FloatArray] = field(default_factory=dict)  # forecasts of the first match by tick, kept as they are dear
 
     @property
     def exact(self) -> bool:

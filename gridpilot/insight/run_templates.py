@@ -73,6 +73,7 @@ def _bid(question: Question, box: Toolbox) -> list[Statement]:
         told.append(_of_kind(c, seat))
     told += _of_battery(c, seat)
     told += _of_rationale(c, seat)
+    told += _of_forecast(question, box)
     told += _of_result(c, seat)
     return told
 
@@ -253,6 +254,24 @@ def _of_rationale(c: str, seat: Facts) -> list[Statement]:
     if tells(said, "failed", str):
         told.append(say("Asked for its own reasons, the agent failed: {f}.", f=f"{c}/rationale/failed"))
     return told
+
+
+def _of_forecast(question: Question, box: Toolbox) -> list[Statement]:
+    """What a forecaster expects of the energy price an hour later, and what came."""
+    c, found = box.call("expected", match=question.match, tick=question.tick, seat=question.seat)
+    text = "By a forecast of the prices known then ({b}), the energy price an hour later was expected to be {r}"
+    hour = f"{c}/forecast/0"
+    places: dict[str, Place] = {
+        "b": f"{c}/forecast_by",
+        "r": (
+            "range",
+            f"{hour}/lowest_expected_energy_price_dollars_per_kwh",
+            f"{hour}/highest_expected_energy_price_dollars_per_kwh",
+        ),
+    }
+    if found["known_hours_count"]:
+        return [say(f"{text}; it came to {{w}}.", **places, w=f"{hour}/energy_price_that_came_dollars_per_kwh")]
+    return [say(f"{text}.", **places)]
 
 
 def _of_result(c: str, seat: Facts) -> list[Statement]:

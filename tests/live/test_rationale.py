@@ -123,12 +123,11 @@ def test_an_agent_that_fails_at_it_says_so_and_goes_on(says: str, message: str) 
 
 
 def test_what_is_said_is_bounded() -> None:
-    said = bounded(
-        {
-            "long": "x" * 10_000, "many": np.full(5000, 1 / 3), "deep": {"a": {"b": {"c": {"d": 1}}}}, "nan": [np.nan, np.inf],
-            "odd": object, 7: 3, **{f"key {i}": "y" * 150 for i in range(500)},
-        }
-    )  # fmt: skip
+    words: dict[Any, Any] = {
+        "long": "x" * 10_000, "many": np.full(5000, 1 / 3), "deep": {"a": {"b": {"c": {"d": 1}}}}, "nan": [np.nan, np.inf],
+        "odd": object, 7: 3, **{f"key {i}": "y" * 150 for i in range(500)},
+    }  # fmt: skip
+    said = bounded(words)
     assert len(json.dumps(said)) <= MOST
     assert len(said["long"]) == 200
     assert said["many"] == [0.333333] * 288
