@@ -17,7 +17,7 @@ from gridpilot.market.clearing import Mechanism
 from gridpilot.market.physics import COOLING, DISCHARGED, DRAWN, MACHINES, PAYMENT, PROFIT, REVENUE, WEAR, WON
 from gridpilot.market.units import DT, TICKS_PER_DAY, TICKS_PER_HOUR
 
-__all__ = ["clock", "compare", "expected", "forecast", "recleared", "seat", "tick", "what_if", "window"]
+__all__ = ["clock", "compare", "document", "expected", "forecast", "recleared", "seat", "tick", "what_if", "window"]
 
 Facts = dict[str, Any]
 
@@ -111,6 +111,18 @@ def seat(played: Played, tick: int, seat: int) -> Facts:
         "forgone_dollars_per_hour": float(trace.gain[t, 0, n]),
         "bound": _bound(played, t, n, blocks, lost, price),
         "rationale": dict(played.reasons.get((0, t, n), {})),
+    }
+
+
+def document(played: Played, tick: int) -> Facts:
+    """The market of one tick in the form of ``gridpilot clear``: bids by seat, supply, capacity, reserve."""
+    t = _checked("tick", tick, played.ticks)
+    reserve = played.trace.arena.rules.reserve
+    return {
+        "bids": [[[kw, price] for kw, price in bid if kw > 0.0] for bid in played.trace.bids[t, 0].tolist()],
+        "supply": played.supply()[t, 0].tolist(),
+        "capacity": float(played.capacity_kw()[t, 0]),
+        **({} if reserve is None else {"reserve": float(reserve)}),
     }
 
 

@@ -21,18 +21,17 @@ from gridpilot.live.journal_json import row_from_json, row_to_json
 from gridpilot.live.recovery import Recovery, keep_newest
 from gridpilot.live.replica import Replica
 
-__all__ = ["CHANGEABLE", "redecide"]
+__all__ = ["redecide"]
 
 Facts = dict[str, Any]
 
-CHANGEABLE: Final = ("energy", "hash", "token")
 LONGEST: Final = 160  # characters of one difference
 
 
 def redecide(journal: Journal, at: datetime | None = None, prices: Mapping[str, float] | None = None) -> Facts:
     """The decision of the tick that ``at`` falls into (by default the newest) again; ``prices`` of its newest row may be others.
 
-    ``prices``  some of :data:`CHANGEABLE`, in the API's units. With them it is told what would have been decided otherwise, in
+    ``prices``  some of ``energy``, ``hash`` and ``token``, in the API's units. With them it is told what would have been decided, in
                 keys with ``otherwise``; without them ``as_recorded`` says whether the decision is the recorded one bit for bit,
                 and ``differs`` what is not.
 

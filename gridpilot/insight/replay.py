@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from gridpilot.agents.reasons import plain
 from gridpilot.agents.seating import Seating
-from gridpilot.errors import TournamentError
+from gridpilot.errors import ConfigError, TournamentError
 from gridpilot.market.bids import Bid
 from gridpilot.market.clearing import Clearing, Mechanism, check_mechanism, clear_batch
 from gridpilot.market.physics import PAYMENT
@@ -22,7 +22,7 @@ from gridpilot.tournament.inspection import inspect_spec
 from gridpilot.tournament.replay import PlayedRun, Trace, differences, trace_matches
 from gridpilot.tournament.schedule import Match
 
-__all__ = ["Change", "Played", "find_match", "play", "reclear"]
+__all__ = ["Change", "Played", "find_match", "parse_bid", "play", "reclear"]
 
 FloatArray = npt.NDArray[np.float64]
 Reasons = dict[tuple[int, int, int], Mapping[str, Any]]
@@ -104,6 +104,23 @@ def find_match(run: PlayedRun, episode: int, lineup: str = "mixed", rotation: in
         raise TournamentError(f"{run.folder}: no line-up {lineup!r} was played, expected one of {', '.join(lineups)}")
     most = max(match.rotation for match in matches if (match.episode, match.lineup) == (episode, lineup))
     raise TournamentError(f"{run.folder}: {lineup} has no rotation {rotation} in episode {episode}, expected 0 to {most}")
+
+
+def parse_bid(text: str) -> tuple[tuple[float, float], ...]:
+    """Blocks from a text such as ``300@0.05,100@0.02`` (kW at $/kWh); ``none`` is no bid.
+
+    Raises :class:`~gridpilot.errors.ConfigError` for another form.
+    """
+    if text.strip().lower() == "none":
+        return ()
+    blocks = []
+    for part in text.split(","):
+        kw, _, price = part.partition("@")
+        try:
+            blocks.append((float(kw), float(price)))
+        except ValueError as error:
+            raise ConfigError(f"replay: a bid has {part!r:.40}, expected KW@PRICE such as 300@0.05, or none") from error
+    return tuple(blocks)
 
 
 def play(run: PlayedRun, matches: Sequence[Match], change: Change | None = None, *, reasons: bool = False) -> Played:

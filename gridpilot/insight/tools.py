@@ -11,6 +11,7 @@ from gridpilot.errors import ConfigError
 from gridpilot.insight import alarms, forecast_facts, live_facts, market_facts, match_facts, redecide, run_facts
 from gridpilot.insight.opened import OpenedJournal, OpenedRun
 from gridpilot.insight.replay import Change, Played
+from gridpilot.market.units import CHANNELS
 from gridpilot.tournament.schedule import Match
 
 __all__ = ["Tool", "Toolbox"]
@@ -265,9 +266,9 @@ def _of_journal(opened: OpenedJournal) -> list[Tool]:
         Tool(
             "redecide",
             "The decision made again from the journal: whether it is the recorded one bit for bit, or with other prices of its row.",
-            {"at": TEXT, **dict.fromkeys(redecide.CHANGEABLE, PRICE)},
+            {"at": TEXT, **dict.fromkeys(CHANNELS, PRICE)},
             again,
-            ("at", *redecide.CHANGEABLE),
+            ("at", *CHANNELS),
         ),
         _clear(),
     ]
