@@ -125,7 +125,7 @@ def _of_rationale(c: str, said: Facts) -> list[Statement]:
     """What the agent itself said of its bid, where it was recorded."""
     told = []
     if tells(said, "rule", str):
-        by = " of {g}" if tells(said, "rung", str) else ""
+        by = " ({g})" if tells(said, "rung", str) else ""
         places: dict[str, Place] = {"r": f"{c}/rule", **({"g": f"{c}/rung"} if by else {})}
         told.append(say(f"By its own account it went by this rule: {{r}}{by}.", **places))
     if tells(said, "expected_price_api_dollars_per_watt_row", list):
@@ -135,13 +135,6 @@ def _of_rationale(c: str, said: Facts) -> list[Statement]:
                 r=("range", f"{c}/expected_price_api_dollars_per_watt_row"),
             )
         )
-    if all(tells(said, f"{end}_battery_value_api_dollars_per_watt_row", float) for end in ("empty", "full")):
-        told.append(
-            say(
-                "It takes stored energy to be worth {e} to an empty battery and {f} to a full battery.",
-                e=f"{c}/empty_battery_value_api_dollars_per_watt_row", f=f"{c}/full_battery_value_api_dollars_per_watt_row",
-            )
-        )  # fmt: skip
     if tells(said, "predicted_gain_api_dollars_per_hour", float):
         told.append(
             say("It expected to gain {g} by this bid against bidding the truth.", g=f"{c}/predicted_gain_api_dollars_per_hour")

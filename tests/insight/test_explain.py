@@ -22,6 +22,7 @@ from gridpilot.live.journal_json import facility_from_json
 from gridpilot.market.auction import PRICE_LO
 from gridpilot.market.physics import PAYMENT, WON
 from gridpilot.tournament.statistics import scores
+from tests.insight.recomputed import asked, check, lead, of_journal, of_run
 from tests.live.worlds import START, walk
 
 
@@ -139,6 +140,17 @@ def test_why_mpc_beats_threshold(opened: OpenedRun, folder: Path, capsys: pytest
     assert "Too few days were played to be sure of it: 2 episodes." in text
 
 
+def test_every_figure_of_the_five_answers_comes_out_another_way(folder: Path, journal: Path) -> None:
+    """At full size: python -m tests.insight.recomputed RUN JOURNAL."""
+    counted = of_run(folder, "mpc", "threshold", "1000000/mixed/1", 20) | of_journal(journal)
+    assert len(counted) == 9
+    assert sum(counted.values()) > 120
+    answer = asked(str(folder), "--agent", "mpc", "--agent", "threshold")
+    facts = lead(OpenedRun(folder).run.rows, "mpc", "threshold")
+    with pytest.raises(AssertionError, match="lead_dollars_per_day"):  # a cent
+        check(answer, facts | {"c1/lead_dollars_per_day": facts["c1/lead_dollars_per_day"] + 0.01})
+
+
 def test_whether_anything_is_wrong_now(journal: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     answer = explain(capsys, str(journal))
     text = answer["text"]
@@ -192,9 +204,6 @@ def test_what_else_what_was_expected_and_whether_it_decides_so_again(planned: Pa
         f"the energy price was {prices[0]:.4f} API $/W. This forecaster, asked again with the 9 rows known then: ensemble." in text
     )
     assert f"; it came to {rows[START + 20 * TICK]:.4f} API $/W." in text  # an hour after 12:40
-    (said,) = one.rationale
-    ends = [said[f"{end}_battery_value_dollars_per_kwh"] / 12_000.0 for end in ("empty", "full")]
-    assert f"to be worth {ends[0]:.4f} API $/W to an empty battery and {ends[1]:.4f} API $/W to a full battery" in text
     again = explain(capsys, str(planned), *at, "--ask", "Would it decide so again?")["text"]
     assert "comes out as it was recorded, bit for bit (0 differences)" in again
     assert "To know that, 9 decisions of its session were made again; of them 0 came out otherwise." in again
