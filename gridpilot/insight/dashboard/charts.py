@@ -109,8 +109,8 @@ def _fan(fan: Sequence[tuple[Any, Sequence[float]]]) -> list[Option]:
             data = [[x, _rounded(levels[low] if part == low else levels[high] - levels[low])] for x, levels in fan]
             area = {"areaStyle": {"opacity": opacity, "color": BLUE}} if part == high else {}
             drawn.append(
-                {"name": name, "type": "line", "stack": name, "data": data, "showSymbol": False, "silent": True, "color": BLUE,
-                 "lineStyle": {"width": 0}, "emphasis": {"disabled": True}, "tooltip": {"show": False}, **area}
+                {"name": name, "type": "line", "stack": name, "stackStrategy": "all", "data": data, "showSymbol": False,
+                 "silent": True, "color": BLUE, "lineStyle": {"width": 0}, "emphasis": {"disabled": True}, "tooltip": {"show": False}, **area}
             )  # fmt: skip
     middle = [[x, _rounded(levels[2])] for x, levels in fan]
     drawn.append(

@@ -56,11 +56,13 @@ def page(sources: Sources) -> None:
     blocks = [(n, kw, PER_MWH * price) for n, bid in enumerate(market["bids"]) for kw, price in bid]
     first, second, third = st.columns([0.42, 0.3, 0.28])
     with first:
+        st.caption("Bids by site")
         bids = st.data_editor(
             pd.DataFrame(blocks, columns=["site", "kW", "$/MWh"]), num_rows="dynamic", key=f"bids{name}", hide_index=True, height=260,
             column_config={"site": st.column_config.NumberColumn(min_value=0, step=1)},
         )  # fmt: skip
     with second:
+        st.caption("Supply")
         steps = [(kw, PER_MWH * price) for kw, price in market["supply"]]
         supply = st.data_editor(
             pd.DataFrame(steps, columns=["kW", "$/MWh"]), num_rows="dynamic", key=f"supply{name}", hide_index=True, height=260

@@ -402,8 +402,8 @@ def _alarms(seen: Followed) -> None:
     head = badge(f"{len(raised)} raised", "bad" if seen.alarms.get("pages_count") else "warn") if raised else badge("none", "good")
     lines = [f"<b>Alarms</b> {head}"]
     for one in raised:
-        times = f" ({one['times_count']} times)" if one["times_count"] else ""
-        lines.append(f"{badge(one['severity'], 'bad' if one['severity'] == 'page' else 'warn')} {safe(one['meaning'])}{times}")
+        kind = "bad" if one["severity"] == "page" else "warn"
+        lines.append(f"{badge(one['severity'], kind)} {safe(one['meaning'])} ({safe(one['found'])})")
     lines.append(f"<span style='color:{charts.GREY}'>{rules} rules looked at; {unseen} more need the engine's metrics</span>")
     if seen.setback is not None:
         lines.append(badge(seen.setback, "bad"))

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable
+from html import unescape
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from gridpilot.insight import forecast_facts, live_facts, match_facts, run_facts
+from gridpilot.insight.alarms import alarms
 from gridpilot.insight.dashboard.sources import Sources
 from gridpilot.insight.opened import OpenedJournal, OpenedRun
 from gridpilot.insight.redecide import redecide
@@ -53,8 +55,9 @@ def html(page: AppTest) -> str:
 
 def test_live_shows_what_the_facts_say(sources: Sources, live: OpenedJournal) -> None:
     page = show("live", sources)
+    assert not page.error
     with live.look() as journal:
-        day, decision = live_facts.day(journal), live_facts.decision(journal)
+        day, decision, (alarm,) = live_facts.day(journal), live_facts.decision(journal), alarms(journal)["raised"]
     values = {metric.label: metric.value for metric in page.metric}
     assert values[f"Power of {decision['cap_kw']:,.0f} kW"] == f"{decision['power_kw']:,.0f} kW"
     assert values["Decided by the agent today"] == f"{100 * day['decisions_by_agent_count'] / day['decisions_count']:.0f} %"
@@ -65,10 +68,12 @@ def test_live_shows_what_the_facts_say(sources: Sources, live: OpenedJournal) ->
     assert profit["series"][1]["data"][-1][1] == pytest.approx(day["profit_api_dollars"] / scale, rel=1e-5)
     assert list(alternatives["yAxis"]["data"]) == [one["choice"] for one in decision["alternatives"]]
     assert "LIVE" in html(page)
+    assert f"{alarm['meaning']} ({alarm['found']})" in unescape(html(page))
 
 
 def test_decisions_are_filtered_and_one_opens_its_why(sources: Sources) -> None:
     page = show("decisions", sources)
+    assert not page.error
     whole = len(page.dataframe[0].value)
     page.multiselect(key="by_cause").set_value(["feed_stale"]).run()
     assert not page.exception
@@ -82,6 +87,7 @@ def test_decisions_are_filtered_and_one_opens_its_why(sources: Sources) -> None:
 
 def test_the_leaderboard_is_the_runs(sources: Sources, opened: OpenedRun) -> None:
     page = show("leaderboard", sources)
+    assert not page.error
     board = run_facts.leaderboard(opened)["agents"]
     table = page.dataframe[0].value
     assert list(table["agent"]) == [one["agent"] for one in board]
@@ -113,6 +119,7 @@ def test_a_game_in_the_leaderboard_is_shown(folder: Path, tmp_path: Path) -> Non
 def test_a_match_is_played_again_and_with_one_change(sources: Sources, opened: OpenedRun) -> None:
     page = show("match", sources)
     page.text_input(key="match").input("1000000/mixed/0").run()
+    assert not page.error
     assert "bit for bit as recorded" in html(page)
     strip, curve, _, battery, same_bids = charts(page)
     assert len(strip["series"][0]["data"]) == 10 * 48
@@ -175,6 +182,7 @@ def test_any_tick_of_a_match_is_loaded_and_cleared(sources: Sources, opened: Ope
 
 def test_a_decision_is_made_again_on_the_live_page(planned: Path) -> None:
     page = show("live", Sources([], [planned]))
+    assert not page.error
     price = charts(page)[0]
     with Journal(planned, read_only=True) as journal:
         one = list(live_facts.told(journal))[-1]
