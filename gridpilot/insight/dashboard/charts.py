@@ -110,7 +110,8 @@ def _fan(fan: Sequence[tuple[Any, Sequence[float]]]) -> list[Option]:
             area = {"areaStyle": {"opacity": opacity, "color": BLUE}} if part == high else {}
             drawn.append(
                 {"name": name, "type": "line", "stack": name, "stackStrategy": "all", "data": data, "showSymbol": False,
-                 "silent": True, "color": BLUE, "lineStyle": {"width": 0}, "emphasis": {"disabled": True}, "tooltip": {"show": False}, **area}
+                 "silent": True, "color": BLUE, "lineStyle": {"width": 0}, "emphasis": {"disabled": True},
+                 "tooltip": {"show": False}, **area}
             )  # fmt: skip
     middle = [[x, _rounded(levels[2])] for x, levels in fan]
     drawn.append(
