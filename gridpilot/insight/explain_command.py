@@ -43,6 +43,9 @@ IN_WORDS: Final = {
     "wrong": "Is anything wrong now?",
     "decision": "Why was this decision made, and what came of it?",
     "day": "What did this day come to, and what was left on the table?",
+    "alternatives": "What else could have been decided here, and what would it have earned?",
+    "expected": "What was expected of the prices here, and what came?",
+    "again": "Would this decision come out the same if it were made again?",
 }
 """How a question is put where the user has put none."""
 
@@ -50,12 +53,19 @@ IN_WORDS: Final = {
 _WORDS: Final = (
     ("mechanism", ("uniform", "pay-as-bid", "pay as bid", "vcg", "mechanism", "what if")),
     ("wrong", ("wrong", "alarm", "problem", "healthy", "in order", "trouble", "ok")),
+    ("again", ("again", "redecide", "reproduc", "same decision")),
+    ("alternatives", ("else", "alternative", "other choice", "instead")),
+    ("expected", ("expect", "forecast", "foresee")),
     ("lead", ("beat", "ahead", "better", "outperform", "best", "win the", "lead")),
     ("lost", ("lose", "lost", "losing", "behind", "worse", "poor", "less than")),
     ("bid", ("bid", "why this", "offer")),
     ("day", ("today", "the day", "left on the table", "yesterday")),
     ("decision", ("decision", "decide", "running", "machines")),
 )
+
+
+OF_A_DECISION: Final = ("again", "alternatives", "expected")
+"""What else is asked of a decision than why."""
 
 
 def main(argv: list[str]) -> int:
@@ -116,13 +126,15 @@ def _of_journal(opened: OpenedJournal, text: str, arguments: argparse.Namespace)
     for name in ("match", "seat", "agent"):
         if getattr(arguments, name) is not None:
             raise ConfigError(f"explain: --{name} is for a run, and {opened.path} is a journal")
-    kind, at = _kind(text, ("wrong", "day", "decision", "bid")), arguments.at
+    kind, at = _kind(text, (*OF_A_DECISION, "wrong", "day", "decision", "bid")), arguments.at
     if arguments.tick is not None:
         if at is not None:
             raise ConfigError("explain: --tick and --at both name a decision, expected one of them")
         at = _at_of_tick(opened, arguments.tick)
     if at is not None and re.fullmatch(r"\d{4}-\d\d-\d\d", at):
         return Question("day", at=at)
+    if kind in OF_A_DECISION:
+        return Question(str(kind), at=at)
     if at is not None:
         return Question("decision", at=at)
     return Question({"bid": "decision", None: "wrong"}.get(kind, kind or "wrong"))

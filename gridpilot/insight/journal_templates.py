@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from gridpilot.insight.statements import Facts, Place, Question, Statement, say
+from gridpilot.insight.statements import Facts, Place, Question, Statement, say, tells
 from gridpilot.insight.tools import Toolbox
 
 __all__ = ["JOURNAL_KINDS"]
@@ -99,6 +99,8 @@ def _decision(question: Question, box: Toolbox) -> list[Statement]:
                        f"{c}/bids/{i}/highest_bid_price_api_dollars_per_watt_row"),
                 )
             )  # fmt: skip
+    for i, said in enumerate(found["rationale"]):
+        told += _of_rationale(f"{c}/rationale/{i}", said)
     told.append(
         say(
             "At these prices it was expected to bring a revenue of {r} for power at a cost of {k}, a profit of {p}.",
@@ -116,6 +118,29 @@ def _decision(question: Question, box: Toolbox) -> list[Statement]:
         )  # fmt: skip
     else:
         told.append(say("What it earned is not shown: {p} of profit are booked for it.", p=f"{c}/profit_api_dollars"))
+    return told
+
+
+def _of_rationale(c: str, said: Facts) -> list[Statement]:
+    """What the agent itself said of its bid, where it was recorded."""
+    told = []
+    if tells(said, "rule", str):
+        by = " ({g})" if tells(said, "rung", str) else ""
+        places: dict[str, Place] = {"r": f"{c}/rule", **({"g": f"{c}/rung"} if by else {})}
+        told.append(say(f"By its own account it went by this rule: {{r}}{by}.", **places))
+    if tells(said, "expected_price_api_dollars_per_watt_row", list):
+        told.append(
+            say(
+                "It expected energy prices of {r} over the coming hours.",
+                r=("range", f"{c}/expected_price_api_dollars_per_watt_row"),
+            )
+        )
+    if tells(said, "predicted_gain_api_dollars_per_hour", float):
+        told.append(
+            say("It expected to gain {g} by this bid against bidding the truth.", g=f"{c}/predicted_gain_api_dollars_per_hour")
+        )
+    if tells(said, "failed", str):
+        told.append(say("Asked for its own reasons, the agent failed: {f}.", f=f"{c}/failed"))
     return told
 
 
@@ -143,9 +168,91 @@ def _day(question: Question, box: Toolbox) -> list[Statement]:
     return told
 
 
+def _alternatives(question: Question, box: Toolbox) -> list[Statement]:
+    """What else could have been done."""
+    c, found = box.call("alternatives", at=question.at)
+    if not found["choices"]:
+        return [say("What other choices would have earned is not known: {n} are.", n=f"{c}/choices_count")]
+    told = [
+        say(
+            "At the prices of {t} the decision was expected to bring a profit of {p} in a whole row.",
+            t=f"{c}/decided_at", p=f"{c}/expected_profit_api_dollars",
+        )
+    ]  # fmt: skip
+    names = {"best": "The ideal choice", "off": "Everything off"}
+    for i, one in enumerate(found["choices"]):
+        name = names.get(one["choice"], "Full power of {n} alone")
+        places: dict[str, Place] = {"p": f"{c}/choices/{i}/otherwise_profit_api_dollars"}
+        if "{n}" in name:
+            places["n"] = f"{c}/choices/{i}/choice"
+        told.append(say(f"{name} would have earned {{p}}.", **places))
+    return told
+
+
+def _expected(question: Question, box: Toolbox) -> list[Statement]:
+    """What was expected of the energy price, and what came."""
+    c, found = box.call("expected", at=question.at)
+    told = [
+        say(
+            "At {t} the energy price was {e}. This forecaster, asked again with the {n} rows known then: {b}.",
+            t=f"{c}/forecast_at", e=f"{c}/energy_price_api_dollars_per_watt_row", n=f"{c}/rows_count", b=f"{c}/forecast_by",
+        )
+    ]  # fmt: skip
+    for i, hour in enumerate(found["forecast"]):
+        where = f"{c}/forecast/{i}"
+        text = "Hours ahead: {h}. It expects an energy price of {r}"
+        places: dict[str, Place] = {
+            "h": f"{where}/hours_ahead_count",
+            "r": ("range", f"{where}/lowest_expected_energy_price_api_dollars_per_watt_row",
+                  f"{where}/highest_expected_energy_price_api_dollars_per_watt_row"),
+        }  # fmt: skip
+        if hour["energy_price_that_came_api_dollars_per_watt_row"] is not None:
+            text += "; it came to {w}"
+            places["w"] = f"{where}/energy_price_that_came_api_dollars_per_watt_row"
+        told.append(say(f"{text}.", **places))
+    for i, said in enumerate(found["rationale"]):
+        told += _of_rationale(f"{c}/rationale/{i}", said)
+    return told
+
+
+def _again(question: Question, box: Toolbox) -> list[Statement]:
+    """Whether the agent decides the same again."""
+    c, found = box.call("redecide", at=question.at)
+    heading = "The decision of {t}, made again from the journal"
+    if found["as_recorded"]:
+        told = [
+            say(
+                f"{heading}, comes out as it was recorded, bit for bit ({{n}} differences).",
+                t=f"{c}/decided_at",
+                n=f"{c}/differs_count",
+            )
+        ]
+    else:
+        told = [
+            say(f"{heading}, comes out otherwise: {{n}} of its entries differ.", t=f"{c}/decided_at", n=f"{c}/differs_count"),
+            *(say("What differs is {d}.", d=f"{c}/differs/{i}") for i in range(min(3, len(found["differs"])))),
+        ]
+    told.append(
+        say(
+            "Decided by {w} then, it would be decided by {o} now, with a power of {q} instead of {p}.",
+            w=f"{c}/decided_by", o=f"{c}/otherwise_decided_by", p=f"{c}/power_kw", q=f"{c}/otherwise_power_kw",
+        )
+    )  # fmt: skip
+    told.append(
+        say(
+            "To know that, {n} decisions of its session were made again; of them {m} came out otherwise.",
+            n=f"{c}/decisions_again_count", m=f"{c}/decisions_otherwise_count",
+        )
+    )  # fmt: skip
+    return told
+
+
 JOURNAL_KINDS: Final[dict[str, Callable[[Question, Toolbox], list[Statement]]]] = {
     "wrong": _wrong,
     "decision": _decision,
     "day": _day,
+    "alternatives": _alternatives,
+    "expected": _expected,
+    "again": _again,
 }
 """What can be asked of a journal."""

@@ -7,7 +7,7 @@ API's, in $ of its own. JSON's types, a unit in the suffix of every key.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import Any, Final
@@ -20,7 +20,22 @@ from gridpilot.live.ledger import BOOKED, earned_of
 from gridpilot.live.status import read_status
 from gridpilot.market.units import TICKS_PER_DAY
 
-__all__ = ["MEANINGS", "Told", "alternatives", "day", "day_of", "decision", "decision_of", "last_decision_at", "status", "told"]
+__all__ = [
+    "MEANINGS",
+    "PRICES",
+    "Told",
+    "alternatives",
+    "choices",
+    "day",
+    "day_of",
+    "decision",
+    "decision_of",
+    "find_decision",
+    "in_api_money",
+    "last_decision_at",
+    "status",
+    "told",
+]
 
 Facts = dict[str, Any]
 
@@ -67,6 +82,7 @@ class Told:
     profit: float = 0.0  # API $ booked for it
     weight: float = 0.0  # rows of which it is shown what they earned
     best: float | None = None  # API $ that the best choice earns in a whole row; None where it had no row of its own
+    rationale: Sequence[Facts] = ()  # what the agents said of their bids, a mapping a site, as it was recorded; empty: nothing
 
     @property
     def body(self) -> dict[str, Any]:
@@ -89,9 +105,12 @@ def told(journal: Journal, *, after: int = 0) -> Iterator[Told]:
     session = journal.last("session") if after else None
     sessions = {} if session is None else session.body
     found: Told | None = None
-    for record in journal.records(kinds={"session", "decision", *BOOKED}, after=after):
+    for record in journal.records(kinds={"session", "decision", "rationale", *BOOKED}, after=after):
         if record.kind == "session":
             sessions = record.body
+        elif record.kind == "rationale":
+            if found is not None and record.body["at"] == found.body["at"]:
+                found.rationale = record.body["sites"]
         elif record.kind == "decision":
             if found is not None:
                 yield found
@@ -155,6 +174,11 @@ def decision(journal: Journal, at: datetime | None = None) -> Facts:
 
     Raises :class:`~gridpilot.errors.JournalError` where there was none.
     """
+    return decision_of(find_decision(journal, at))
+
+
+def find_decision(journal: Journal, at: datetime | None = None) -> Told:
+    """The last decision of the tick that ``at`` falls into, by default the newest, with what came of it; raises as :func:`decision`."""
     newest = last_decision_at(journal)
     if newest is None:
         raise JournalError(f"journal {journal.path} holds no decision yet")
@@ -165,7 +189,7 @@ def decision(journal: Journal, at: datetime | None = None) -> Facts:
         first = next(told(journal)).at
         raise JournalError(f"journal {journal.path}: no decision at {at:%Y-%m-%d %H:%M} UTC, expected a time from {first:%Y-%m-%d %H:%M}"
                            f" to {newest:%Y-%m-%d %H:%M} UTC")  # fmt: skip
-    return decision_of(found[-1])
+    return found[-1]
 
 
 def decision_of(one: Told) -> Facts:
@@ -199,6 +223,7 @@ def decision_of(one: Told) -> Facts:
             }
             for i, bid in enumerate(body["bids"])
         ],
+        "rationale": [in_api_money(said) for said in one.rationale],
         "won_kw": None if body["won_kw"] is None else sum(body["won_kw"]),
         "expected_revenue_api_dollars": body["revenue"],
         "expected_cost_api_dollars": body["cost"],
@@ -219,6 +244,18 @@ def alternatives(one: Told) -> list[Facts]:
         return []
     profits = facility_from_json(one.session).alternatives(_in_dollars(one.body["prices"]))
     return [{"choice": name, "profit_api_dollars": profit} for name, profit in sorted(profits.items(), key=lambda pair: -pair[1])]
+
+
+def choices(one: Told) -> Facts:
+    """What else could have been done at a decision's prices, in a whole row, and what the decision itself was expected to earn."""
+    found = alternatives(one)
+    return {
+        "decided_at": _minute(one.body["at"]),
+        **dict(zip(PRICES, one.body["prices"], strict=True)),
+        "expected_profit_api_dollars": one.body["revenue"] - one.body["cost"],
+        "choices": [{"choice": each["choice"], "otherwise_profit_api_dollars": each["profit_api_dollars"]} for each in found],
+        "choices_count": len(found),
+    }
 
 
 def day(journal: Journal, of: date | None = None) -> Facts:
@@ -281,6 +318,23 @@ def _blamed(one: Told) -> str:
     if one.outcome is not None and one.outcome["status"] not in ("applied", "shadow"):
         return f"command {one.outcome['status']}"
     return OWN_CHOICE if one.body["reason"] == "agent" else str(one.body["reason"])
+
+
+def in_api_money(said: Mapping[str, Any]) -> Facts:
+    """What an agent says, whose $ are the API's, in the units of the API's prices."""
+    told: Facts = {}
+    for key, value in said.items():
+        if key.endswith("_dollars_per_kwh"):
+            told[key.removesuffix("dollars_per_kwh") + "api_dollars_per_watt_row"] = _scaled(value, 1.0 / KWH_PER_UNIT)
+        else:
+            told[key.replace("_dollars_per_hour", "_api_dollars_per_hour")] = value
+    return told
+
+
+def _scaled(value: Any, by: float) -> Any:
+    if isinstance(value, list):
+        return [_scaled(each, by) for each in value]
+    return value * by if isinstance(value, int | float) and not isinstance(value, bool) else value
 
 
 def _in_dollars(prices: list[float]) -> tuple[float, float, float]:

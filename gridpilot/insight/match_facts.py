@@ -8,6 +8,7 @@ from typing import Any, Final
 import numpy as np
 
 from gridpilot.errors import TournamentError
+from gridpilot.insight import forecast_facts
 from gridpilot.insight.decomposition import PARTS, lead_by_hour, parts_of
 from gridpilot.insight.replay import Change, Played, reclear
 from gridpilot.insight.tick_table import BID_KINDS
@@ -16,7 +17,7 @@ from gridpilot.market.clearing import Mechanism
 from gridpilot.market.physics import COOLING, DISCHARGED, DRAWN, MACHINES, PAYMENT, PROFIT, REVENUE, WEAR, WON
 from gridpilot.market.units import DT, TICKS_PER_DAY, TICKS_PER_HOUR
 
-__all__ = ["clock", "compare", "expected", "recleared", "seat", "tick", "what_if", "window"]
+__all__ = ["clock", "compare", "document", "expected", "forecast", "recleared", "seat", "tick", "what_if", "window"]
 
 Facts = dict[str, Any]
 
@@ -113,6 +114,18 @@ def seat(played: Played, tick: int, seat: int) -> Facts:
     }
 
 
+def document(played: Played, tick: int) -> Facts:
+    """The market of one tick in the form of ``gridpilot clear``: bids by seat, supply, capacity, reserve."""
+    t = _checked("tick", tick, played.ticks)
+    reserve = played.trace.arena.rules.reserve
+    return {
+        "bids": [[[kw, price] for kw, price in bid if kw > 0.0] for bid in played.trace.bids[t, 0].tolist()],
+        "supply": played.supply()[t, 0].tolist(),
+        "capacity": float(played.capacity_kw()[t, 0]),
+        **({} if reserve is None else {"reserve": float(reserve)}),
+    }
+
+
 def window(played: Played, seat: int, first: int = 0, last: int | None = None) -> Facts:
     """A seat over the ticks ``first`` to ``last``, both included, by hour: energy, money, price paid and charge."""
     n = _checked("seat", seat, len(played.trace.matches[0].seats))
@@ -176,7 +189,10 @@ def compare(played: Played, seat: int, other: Played, other_seat: int) -> Facts:
 
 
 def expected(played: Played, tick: int, seat: int) -> Facts:
-    """What the agent of a seat said that it expected, and the prices that came, by hour from that tick on."""
+    """What the agent of a seat said that it expected, and the clearing prices that came, by hour from that tick on.
+
+    Beside it what a forecaster, which no seat need have, expects of the energy price by those up to that tick, and what came.
+    """
     n, t = _checked("seat", seat, len(played.trace.matches[0].seats)), _checked("tick", tick, played.ticks)
     price = played.trace.price[t:, 0]
     starts = range(0, len(price), TICKS_PER_HOUR)
@@ -187,7 +203,20 @@ def expected(played: Played, tick: int, seat: int) -> Facts:
         "agent": played.trace.matches[0].seats[n],
         "rationale": dict(played.reasons.get((0, t, n), {})),
         "price_that_came_dollars_per_kwh": [float(price[h : h + TICKS_PER_HOUR].mean()) for h in starts],
+        **forecast(played, t),
     }
+
+
+def forecast(played: Played, tick: int) -> Facts:
+    """Quantiles of the energy price at each hour ahead, by the prices up to ``tick``, and the prices that came."""
+    scenario = played.trace.arena.scenario
+    energy = scenario.prices[: scenario.history + tick + 1, 0, 0]
+    quantiles = played.fans.get(tick)
+    if quantiles is None:
+        first = int(scenario.start[0]) - scenario.history
+        quantiles = played.fans[tick] = forecast_facts.foresee(range(first, first + len(energy)), energy.tolist())
+    came = dict(enumerate(scenario.prices[scenario.history + tick : scenario.history + played.ticks, 0, 0].tolist()))
+    return {"forecast_by": forecast_facts.FORECASTER, **forecast_facts.ahead(quantiles, came, "dollars_per_kwh")}
 
 
 def recleared(played: Played, mechanism: Mechanism, tick: int | None = None) -> Facts:

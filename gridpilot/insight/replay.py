@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from gridpilot.agents.reasons import plain
 from gridpilot.agents.seating import Seating
-from gridpilot.errors import TournamentError
+from gridpilot.errors import ConfigError, TournamentError
 from gridpilot.market.bids import Bid
 from gridpilot.market.clearing import Clearing, Mechanism, check_mechanism, clear_batch
 from gridpilot.market.physics import PAYMENT
@@ -21,7 +22,7 @@ from gridpilot.tournament.inspection import inspect_spec
 from gridpilot.tournament.replay import PlayedRun, Trace, differences, trace_matches
 from gridpilot.tournament.schedule import Match
 
-__all__ = ["Change", "Played", "find_match", "play", "reclear"]
+__all__ = ["Change", "Played", "find_match", "parse_bid", "play", "reclear"]
 
 FloatArray = npt.NDArray[np.float64]
 Reasons = dict[tuple[int, int, int], Mapping[str, Any]]
@@ -56,6 +57,7 @@ class Played:
         str, ...
     ]  # what is not as it was recorded; empty: bit for bit. Of a match that was changed only what the run says
     reasons: Reasons = field(default_factory=dict)  # (b, t, n): what the agent itself says of its bid, where it was asked
+    fans: dict[int, FloatArray] = field(default_factory=dict)  # forecasts of the first match by tick, kept as they are dear
 
     @property
     def exact(self) -> bool:
@@ -104,6 +106,23 @@ def find_match(run: PlayedRun, episode: int, lineup: str = "mixed", rotation: in
     raise TournamentError(f"{run.folder}: {lineup} has no rotation {rotation} in episode {episode}, expected 0 to {most}")
 
 
+def parse_bid(text: str) -> tuple[tuple[float, float], ...]:
+    """Blocks from a text such as ``300@0.05,100@0.02`` (kW at $/kWh); ``none`` is no bid.
+
+    Raises :class:`~gridpilot.errors.ConfigError` for another form.
+    """
+    if text.strip().lower() == "none":
+        return ()
+    blocks = []
+    for part in text.split(","):
+        kw, _, price = part.partition("@")
+        try:
+            blocks.append((float(kw), float(price)))
+        except ValueError as error:
+            raise ConfigError(f"replay: a bid has {part!r:.40}, expected KW@PRICE such as 300@0.05, or none") from error
+    return tuple(blocks)
+
+
 def play(run: PlayedRun, matches: Sequence[Match], change: Change | None = None, *, reasons: bool = False) -> Played:
     """Play ``matches`` again, all with ``change``; with ``reasons`` every agent is asked in every tick for its own.
 
@@ -127,7 +146,7 @@ def play(run: PlayedRun, matches: Sequence[Match], change: Change | None = None,
         if reasons:
             for b in range(seating.arena.n_markets):
                 for n in range(seating.arena.n_sites):
-                    found[b, tick, n] = {str(key): _plain(value) for key, value in seating.rationale(b, n).items()}
+                    found[b, tick, n] = {str(key): plain(value) for key, value in seating.rationale(b, n).items()}
 
     trace = trace_matches(spec, matches, in_every_tick)
     differs = run.changed if change else (*run.changed, *differences(trace.rows, run.stored(matches)))
@@ -161,20 +180,6 @@ def _cleared(played: Played, mechanism: Mechanism) -> Clearing:
         reserve=-np.inf if reserve is None else reserve,
         mechanism=mechanism,
     )
-
-
-def _plain(value: Any, depth: int = 3) -> Any:
-    """What an agent says, in JSON's types: None for what is not finite, and text for what is none of them."""
-    if isinstance(value, Mapping) and depth:
-        return {str(key): _plain(inner, depth - 1) for key, inner in value.items()}
-    if isinstance(value, list | tuple | np.ndarray) and depth:
-        return [_plain(inner, depth - 1) for inner in value]
-    if value is None or isinstance(value, bool | str):
-        return value
-    if isinstance(value, int | float | np.integer | np.floating):
-        number = value.item() if isinstance(value, np.generic) else value
-        return number if np.isfinite(number) else None
-    return f"{value!r:.200}"
 
 
 def _check(change: Change, seats: int, ticks: int) -> None:

@@ -17,7 +17,7 @@ from gridpilot.files import check_output, write_atomically
 from gridpilot.insight.day_picture import day_picture
 from gridpilot.insight.decomposition import PARTS, agent_lead, seat_lead
 from gridpilot.insight.match_facts import told
-from gridpilot.insight.replay import Change, Played, find_match, play, reclear
+from gridpilot.insight.replay import Change, Played, find_match, parse_bid, play, reclear
 from gridpilot.insight.tick_table import write_tick_table
 from gridpilot.market.auction import MECHANISMS
 from gridpilot.market.physics import PAYMENT
@@ -96,7 +96,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _change(arguments: argparse.Namespace) -> Change:
-    blocks = None if arguments.bid is None else _blocks(arguments.bid)
+    blocks = None if arguments.bid is None else parse_bid(arguments.bid)
     for name, given, needs in (
         ("--as", arguments.agent, "seat"),
         ("--bid", arguments.bid, "seat"),
@@ -107,19 +107,6 @@ def _change(arguments: argparse.Namespace) -> Change:
     if arguments.agent is None and arguments.bid is None and (arguments.seat is not None or arguments.tick is not None):
         raise ConfigError("replay: --seat and --tick say what --as and --bid are about, expected one of these with them")
     return Change(arguments.mechanism, arguments.seat, arguments.agent, arguments.tick, blocks)
-
-
-def _blocks(text: str) -> tuple[tuple[float, float], ...]:
-    if text.strip().lower() == "none":
-        return ()
-    blocks = []
-    for part in text.split(","):
-        kw, _, price = part.partition("@")
-        try:
-            blocks.append((float(kw), float(price)))
-        except ValueError as error:
-            raise ConfigError(f"replay: --bid has {part!r:.40}, expected KW@PRICE such as 300@0.05, or none") from error
-    return tuple(blocks)
 
 
 def _matches(run: PlayedRun, arguments: argparse.Namespace) -> list[Match]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from gridpilot.insight.statements import Facts, Place, Question, Statement, say
+from gridpilot.insight.statements import Facts, Place, Question, Statement, say, tells
 from gridpilot.insight.tools import Toolbox
 
 __all__ = ["RUN_KINDS"]
@@ -73,6 +73,7 @@ def _bid(question: Question, box: Toolbox) -> list[Statement]:
         told.append(_of_kind(c, seat))
     told += _of_battery(c, seat)
     told += _of_rationale(c, seat)
+    told += _of_forecast(question, box)
     told += _of_result(c, seat)
     return told
 
@@ -229,30 +230,48 @@ def _of_battery(c: str, seat: Facts) -> list[Statement]:
 def _of_rationale(c: str, seat: Facts) -> list[Statement]:
     """What the agent itself says."""
     said, told = seat["rationale"], list[Statement]()
-    if said.get("expected_price_dollars_per_kwh"):
+    if tells(said, "expected_price_dollars_per_kwh", list):
         told.append(
             say(
                 "By its own account, its plan expects prices of {r} over the coming hours.",
                 r=("range", f"{c}/rationale/expected_price_dollars_per_kwh"),
             )
         )
-    if "empty_battery_value_dollars_per_kwh" in said:
+    if all(tells(said, f"{end}_battery_value_dollars_per_kwh", float) for end in ("empty", "full")):
         told.append(
             say(
                 "By its rule, energy in the battery is worth {e} when it is empty and {f} when it is full, and between these as it fills.",
                 e=f"{c}/rationale/empty_battery_value_dollars_per_kwh", f=f"{c}/rationale/full_battery_value_dollars_per_kwh",
             )
         )  # fmt: skip
-    if "predicted_gain_dollars_per_hour" in said:
+    if tells(said, "predicted_gain_dollars_per_hour", float):
         told.append(
             say(
                 "Against the bids of its rivals that were made public last, it expects to gain {g} by this bid against bidding the truth.",
                 g=f"{c}/rationale/predicted_gain_dollars_per_hour",
             )
         )
-    if "failed" in said:
+    if tells(said, "failed", str):
         told.append(say("Asked for its own reasons, the agent failed: {f}.", f=f"{c}/rationale/failed"))
     return told
+
+
+def _of_forecast(question: Question, box: Toolbox) -> list[Statement]:
+    """What a forecaster expects of the energy price an hour later, and what came."""
+    c, found = box.call("expected", match=question.match, tick=question.tick, seat=question.seat)
+    text = "By a forecast of the prices known then ({b}), the energy price an hour later was expected to be {r}"
+    hour = f"{c}/forecast/0"
+    places: dict[str, Place] = {
+        "b": f"{c}/forecast_by",
+        "r": (
+            "range",
+            f"{hour}/lowest_expected_energy_price_dollars_per_kwh",
+            f"{hour}/highest_expected_energy_price_dollars_per_kwh",
+        ),
+    }
+    if found["known_hours_count"]:
+        return [say(f"{text}; it came to {{w}}.", **places, w=f"{hour}/energy_price_that_came_dollars_per_kwh")]
+    return [say(f"{text}.", **places)]
 
 
 def _of_result(c: str, seat: Facts) -> list[Statement]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["Facts", "Place", "Question", "Statement", "say"]
+__all__ = ["Facts", "Place", "Question", "Statement", "say", "tells"]
 
 Statement = dict[str, Any]
 Facts = dict[str, Any]
@@ -35,3 +36,15 @@ def say(text: str, **places: Place) -> Statement:
         operation, *paths = ("value", place) if isinstance(place, str) else place
         values.append({"name": name, "op": operation, "of": paths})
     return {"text": text, "values": values}
+
+
+def tells(said: Mapping[str, Any], key: str, kind: type) -> bool:
+    """Whether an agent's reasons, which may hold anything, have under ``key`` a text, a figure (float) or a list that can be told."""
+    value = said.get(key)
+    if not isinstance(value, kind) or not isinstance(value, str | list):
+        return isinstance(value, kind) and _is_finite(value)
+    return bool(value) and (isinstance(value, str) or all(map(_is_finite, value)))
+
+
+def _is_finite(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

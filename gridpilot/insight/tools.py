@@ -8,9 +8,10 @@ from datetime import UTC, date, datetime
 from typing import Any, Final
 
 from gridpilot.errors import ConfigError
-from gridpilot.insight import alarms, live_facts, market_facts, match_facts, run_facts
+from gridpilot.insight import alarms, forecast_facts, live_facts, market_facts, match_facts, redecide, run_facts
 from gridpilot.insight.opened import OpenedJournal, OpenedRun
 from gridpilot.insight.replay import Change, Played
+from gridpilot.market.units import CHANNELS
 from gridpilot.tournament.schedule import Match
 
 __all__ = ["Tool", "Toolbox"]
@@ -19,6 +20,7 @@ Schema = dict[str, Any]
 
 TEXT: Final[Schema] = {"type": "string"}
 WHOLE: Final[Schema] = {"type": "integer"}
+PRICE: Final[Schema] = {"type": "number", "description": "a price in the API's units, in place of the recorded one"}
 MATCH: Final[Schema] = {"type": "string", "description": "EPISODE/LINEUP/ROTATION, such as 1000000/mixed/0"}
 MECHANISM: Final[Schema] = {"type": "string", "enum": ["vcg", "uniform", "pay_as_bid"]}
 BLOCKS: Final[Schema] = {
@@ -82,8 +84,8 @@ class Toolbox:
 
 
 def _check_type(tool: str, key: str, value: Any, schema: Schema) -> None:
-    types = {"string": str, "integer": int, "array": list | tuple, "object": Mapping}
-    kind = types[schema["type"]]
+    types: dict[str, Any] = {"string": str, "integer": int, "number": (int, float), "array": list | tuple, "object": Mapping}
+    kind: Any = types[schema["type"]]
     if not isinstance(value, kind) or isinstance(value, bool):
         raise ConfigError(f"{tool}: {key} is {value!r:.60}, expected {schema['type']}")
     if "enum" in schema and value not in schema["enum"]:
@@ -168,7 +170,7 @@ def _of_run(opened: OpenedRun) -> list[Tool]:
         ),
         Tool(
             "expected",
-            "What an agent said that it expected, and the prices that came.",
+            "What an agent said that it expected, what a forecaster expects of the energy price then (5 quantiles an hour), what came.",
             seat,
             lambda match, tick, seat: match_facts.expected(played(match), tick, seat),
         ),
@@ -207,6 +209,29 @@ def _of_journal(opened: OpenedJournal) -> list[Tool]:
         with opened.look() as journal:
             return live_facts.day(journal, None if of is None else _date(of))
 
+    def choices(at: str | None = None) -> dict[str, Any]:
+        with opened.look() as journal:
+            return live_facts.choices(live_facts.find_decision(journal, None if at is None else _time(at)))
+
+    def expected(at: str | None = None) -> dict[str, Any]:
+        with opened.look() as journal:
+            one = live_facts.find_decision(journal, None if at is None else _time(at))
+            said = live_facts.decision_of(one)["rationale"]
+            return {"decided_at": f"{one.at:%Y-%m-%d %H:%M} UTC", "rationale": said} | forecast_facts.expected(
+                journal, one.at, one.session
+            )
+
+    def again(
+        at: str | None = None, energy: float | None = None, hash: float | None = None, token: float | None = None
+    ) -> dict[str, Any]:
+        prices = {"energy": energy, "hash": hash, "token": token}
+        with opened.look() as journal:
+            return redecide.redecide(
+                journal,
+                None if at is None else _time(at),
+                {name: float(price) for name, price in prices.items() if price is not None},
+            )
+
     return [
         Tool("status", "What runs, who decided last, what was earned, what went wrong lately.", {}, status),
         Tool("alarms", "Which alarms hold, and which cannot be told from a journal.", {}, raised),
@@ -223,6 +248,27 @@ def _of_journal(opened: OpenedJournal) -> list[Tool]:
             {"of": TEXT},
             day,
             ("of",),
+        ),
+        Tool(
+            "alternatives",
+            "What other choices would have earned in a whole row at a decision's prices: the best, everything off, each class alone.",
+            {"at": TEXT},
+            choices,
+            ("at",),
+        ),
+        Tool(
+            "expected",
+            "What the agent said that it expected, what a forecaster expects of the energy price by the rows up to then, what came.",
+            {"at": TEXT},
+            expected,
+            ("at",),
+        ),
+        Tool(
+            "redecide",
+            "The decision made again from the journal: whether it is the recorded one bit for bit, or with other prices of its row.",
+            {"at": TEXT, **dict.fromkeys(CHANNELS, PRICE)},
+            again,
+            ("at", *CHANNELS),
         ),
         _clear(),
     ]

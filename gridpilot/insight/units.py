@@ -21,6 +21,7 @@ class Unit(NamedTuple):
 
 SUFFIXES: Final[dict[str, Unit]] = {  # the longest that fits counts
     "api_dollars_per_watt_row": Unit("API $/W", 4),
+    "api_dollars_per_hour": Unit("API $/h", 2),
     "dollars_per_kwh": Unit("$/MWh", 2, 1000.0),
     "dollars_per_hour": Unit("$/h", 2),
     "dollars_per_day": Unit("$ a day", 2),

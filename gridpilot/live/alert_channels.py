@@ -121,7 +121,7 @@ class Webhook:
             body = notice
             if secret:
                 headers["Authorization"] = f"Bearer {secret}"
-        with _telling(), _Line(self._host, self._port, within, tls=self._tls) as line:
+        with _telling(), _Line(self._host, self._port, within, ssl.create_default_context() if self._tls else None) as line:
             connection = http.client.HTTPConnection(self._host, self._port)
             connection.sock = line.socket
             connection.request("POST", path, json.dumps(body).encode(), headers)
@@ -139,8 +139,10 @@ class Smtp:
     name = "smtp"
 
     def __init__(self, config: SmtpConfig, password: SecretStr) -> None:
+        """Raises :class:`~gridpilot.errors.ConfigError` for a ``ca`` that holds no certificate."""
         assert config.host is not None
         self._config, self._host, self._password = config, config.host, password
+        self._trusted = None if config.security == "none" else _trusted(config.ca)
 
     def send(self, notice: Notice, within: float) -> None:
         """Send a notice within so many wall seconds. Raises :class:`NotSent`."""
@@ -150,11 +152,11 @@ class Smtp:
         mail.set_content(text_of(notice))
         with (
             _telling(),
-            _Line(self._host, config.port, within, tls=config.security == "tls") as line,
+            _Line(self._host, config.port, within, self._trusted if config.security == "tls" else None) as line,
             contextlib.closing(_Server(line)) as server,
         ):
             if config.security == "starttls":
-                server.starttls(context=ssl.create_default_context())
+                server.starttls(context=self._trusted)
             if config.user is not None:
                 server.login(config.user, self._password.get_secret_value())
             server.send_message(mail)  # a server that does not take it says so; what it says to a goodbye is all the same
@@ -172,12 +174,12 @@ class _Server(smtplib.SMTP):
 
 
 class _Line:
-    """A connection that is cut ``within`` wall seconds, whatever it is used for by then; a context manager.
+    """A connection that is cut ``within`` wall seconds, whatever it is used for by then; a context manager. With a ``context`` it is TLS.
 
     Raises ``OSError``, ``TimeoutError`` where the time was over.
     """
 
-    def __init__(self, host: str, port: int, within: float, *, tls: bool) -> None:
+    def __init__(self, host: str, port: int, within: float, context: ssl.SSLContext | None) -> None:
         self.host, self.port = host, port
         self._until = time.monotonic() + within
         self._late = False
@@ -187,7 +189,6 @@ class _Line:
         self._timer.daemon = True
         self._timer.start()
         try:
-            context = ssl.create_default_context() if tls else None
             self.socket = plain if context is None else context.wrap_socket(plain, server_hostname=host)
         except BaseException as error:
             plain.close()
@@ -233,6 +234,15 @@ class _Line:
     def _close(self) -> None:
         self._timer.cancel()
         self._handle.close()
+
+
+def _trusted(ca: str | None) -> ssl.SSLContext:
+    """What certificates are held against: the machine's authorities, or those of the PEM file ``ca`` alone."""
+    try:
+        return ssl.create_default_context(cafile=ca)
+    except OSError as error:  # SSLError is one
+        reason = "holds no certificate" if isinstance(error, ssl.SSLError) else error.strerror
+        raise ConfigError(f"live.alerts.smtp.ca {ca}: {reason}, expected a file of certificates (PEM)") from error
 
 
 @contextlib.contextmanager

@@ -82,6 +82,7 @@ class SmtpConfig(BaseModel):
     host: str | None = None
     port: Annotated[int, Field(ge=1, le=65535)] = 587
     security: Literal["starttls", "tls", "none"] = "starttls"
+    ca: str | None = None
     user: str | None = None
     sender: Address | None = None
     recipients: tuple[Address, ...] = ()

@@ -6,13 +6,15 @@ make the same decisions again.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from typing import Any, Final
 
 from gridpilot.agents.base import Agent
 from gridpilot.agents.deadline import Overdue, deadline
+from gridpilot.agents.players import describe
+from gridpilot.agents.reasons import bounded
 from gridpilot.agents.seating import AgentSpec
 from gridpilot.errors import AgentError, GridPilotError
 from gridpilot.live.api import Counts, format_time
@@ -28,6 +30,7 @@ from gridpilot.redaction import redacted
 __all__ = ["LATE", "Controller", "Decision", "State"]
 
 LATE: Final = "agent_late"
+TELLING: Final = 0.1  # of an agent's time limit, which it has for its reasons
 OFF_CAUSES: Final = {"halted", "feed_off"}  # nothing but everything off will do
 
 
@@ -162,6 +165,14 @@ class Controller:
                 return self._decision(kind, at, given, "myopic", found, errors, counts, bids or ())
         return self._decision(kind, at, given, "off", found, errors, self.facility.off, bids or ())
 
+    def rationale(self, decision: Decision) -> list[dict[str, Any]]:
+        """What the agents say of the bids of the last decision, a mapping a site, as :func:`~gridpilot.agents.reasons.bounded` has it.
+
+        Empty where no agent says anything. One that fails at it, or takes a tenth of its time limit, says so under ``failed``.
+        """
+        said = [self._reasons_of(agent) for agent in self._agents] if decision.bids else []
+        return said if any(said) else []
+
     def settle(self, decision: Decision, counts: tuple[Counts, ...]) -> None:
         """Note which machines run after a decision."""
         self.observer.settle(decision.allocation, counts, self.observer.prices, self._bids_refused)
@@ -203,6 +214,16 @@ class Controller:
         if LATE in forced:
             return self._failed(LATE, Overdue("late, as recorded"), causes, errors)
         return tuple(bids)
+
+    def _reasons_of(self, agent: Agent) -> dict[str, Any]:
+        try:
+            with deadline(TELLING * self._time_limit / len(self._agents)):
+                said: Any = agent.rationale()
+                if not isinstance(said, Mapping):
+                    raise AgentError(f"rationale() returned {type(said).__name__}, expected a mapping")
+                return bounded(said)
+        except (Exception, Overdue, SystemExit) as error:  # as in its bid
+            return {"failed": describe(error)}
 
     def _failed(self, code: str, error: BaseException, causes: list[str], errors: list[str]) -> tuple[Bid, ...] | None:
         self._asked = None  # it is in no known state: begin anew

@@ -39,6 +39,7 @@ class Tick:
     decided: list[tuple[str, tuple[str, ...]]] = field(default_factory=list)  # reason and causes of each decision
     fresh: bool = False  # whether a feasible decision for its own row was made in time
     foreign: bool = False  # whether somebody else steered the site in it
+    said: list[Mapping[str, Any]] = field(default_factory=list)  # what agents said of their bids, a mapping a site
     alternatives: Mapping[str, float] | None = None  # profit of other choices; None where its prices are not known
 
     @property
@@ -128,6 +129,8 @@ class _Reader:
                 self._decide(body)
             case "outcome":
                 self._outcome(body)
+            case "rationale":
+                self._at(parse_time(body["at"])).said += body["sites"]
             case "reconciliation":
                 self._earn(body)
                 if str(body["message"]).startswith("foreign_command") and (earned := earned_of(body)) is not None:

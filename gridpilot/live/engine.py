@@ -308,7 +308,11 @@ class Engine:
         self.controller.settle(decision, result.counts)
         alternatives = facility.alternatives(self.controller.observer.prices)
         earned, outcome = self.account.outcome(decision.at, command, result, alternatives["best"])
-        self._write([outcome])
+        # Nobody waits for the agents' reasons but the next row: they are asked for when the command is out.
+        said = self.controller.rationale(decision)
+        self._write(
+            [outcome, *([("rationale", {"at": format_time(decision.at), "command": command, "sites": said})] if said else [])]
+        )
         self._first_at = self._first_at or decision.at
         if fresh and result.status in ("applied", "shadow") and decision.at != self._counted:
             self._fresh, self._counted = self._fresh + 1, decision.at

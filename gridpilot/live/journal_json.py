@@ -6,6 +6,7 @@ refused_row     a row refused as data
 decision        :meth:`gridpilot.live.controller.Decision.to_json`, and whether it was fresh
 intent          a command, before it is sent
 outcome         what became of a decision, and what that adds to what is earned (:mod:`gridpilot.live.ledger`)
+rationale       why the agents made the bids of that decision, by their own account, a mapping a site; none where they say nothing
 reconciliation  what the venue reports to run, at the start and after every doubt, and what that changes
 off             everything switched off before a session has begun, or at an end that nobody asked for: why, and whether it was confirmed
 api, halt, resume, stop

@@ -50,9 +50,19 @@ class Replica:
         """Read what was added to the journal since the last call."""
         for record in journal.records(after=self._seen):
             self._seen = record.seq
-            self._read(record)
+            self.read(record)
 
-    def _read(self, record: Record) -> None:
+    @property
+    def decision(self) -> Decision | None:
+        """The decision that was made again last, until its outcome is read."""
+        return self._decision
+
+    def rationale(self) -> list[dict[str, Any]]:
+        """What the agents say of that decision, see :meth:`~gridpilot.live.controller.Controller.rationale`."""
+        return [] if self._controller is None or self._decision is None else self._controller.rationale(self._decision)
+
+    def read(self, record: Record) -> None:
+        """Take the next record."""
         body = record.body
         match record.kind:
             case "session":

@@ -99,6 +99,7 @@ def read_facts(journal: Journal, period: Period | None = None) -> dict[str, Any]
         ],
         "forgone": _forgone(ticks),
         "decided_by": _decided_by(ticks),
+        "said": _said(ticks),
         "causes": dict(Counter(cause for tick in ticks for _, causes in tick.decided for cause in causes).most_common()),
         "alarms": [_alarm(alarm) for alarm in book.alarms if _overlaps(alarm.since, alarm.until, period)],
         "halts": [_halt(halt) for halt in book.halts if _overlaps(halt.since, halt.until, period)],
@@ -173,6 +174,14 @@ def _decided_by(ticks: Iterable[Tick]) -> list[dict[str, Any]]:
         {"reason": reason, "decisions_count": n, "ticks_count": last[reason], "profit_api_dollars": money.get(reason, 0.0)}
         for reason, n in decisions.most_common()
     ]
+
+
+def _said(ticks: Iterable[Tick]) -> list[dict[str, Any]]:
+    """By which rule and rung the agents say that they bid, and how often; "" where one says nothing of them."""
+    found = Counter(
+        (str(said.get("rule", "")), str(said.get("rung", "")), "failed" in said) for tick in ticks for said in tick.said
+    )
+    return [{"rule": rule, "rung": rung, "failed": failed, "bids_count": n} for (rule, rung, failed), n in found.most_common()]
 
 
 def _session(book: Book, period: Period) -> dict[str, Any] | None:

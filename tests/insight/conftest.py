@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from gridpilot.agents.seating import AgentSpec
 from gridpilot.insight.opened import OpenedJournal, OpenedRun
 from gridpilot.live.api import INVENTORIES
 from gridpilot.live.replay_venue import ReplayVenue
@@ -42,6 +43,16 @@ def journal(tmp_path_factory: pytest.TempPathFactory) -> Path:
         rows=33,
         risk={"max_change_kw": 300.0},  # so that some profit is left on the table
     )
+    return path
+
+
+@pytest.fixture(scope="session")
+def planned(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The journal of an agent that learns and tells its reasons, over two sessions."""
+    path, rows = tmp_path_factory.mktemp("insight") / "planned.db", walk(30)
+    for start in (1, 13):
+        venue = ReplayVenue(rows, INVENTORIES["documented"], 1_000_000, start=start)
+        run(venue, path, rows=12, agents=[AgentSpec("threshold", {"gain": 0.2})])
     return path
 
 

@@ -12,12 +12,18 @@ from typing import Any
 import pytest
 
 from gridpilot.cli import main
+from gridpilot.insight import live_facts
+from gridpilot.insight.forecast_facts import foresee
 from gridpilot.insight.opened import OpenedRun
 from gridpilot.insight.replay import Change, play, reclear
+from gridpilot.live.api import TICK
 from gridpilot.live.journal import Journal
+from gridpilot.live.journal_json import facility_from_json
 from gridpilot.market.auction import PRICE_LO
 from gridpilot.market.physics import PAYMENT, WON
 from gridpilot.tournament.statistics import scores
+from tests.insight.recomputed import asked, check, lead, of_journal, of_run
+from tests.live.worlds import START, walk
 
 
 @pytest.fixture(autouse=True)
@@ -72,6 +78,13 @@ def test_why_this_bid(opened: OpenedRun, folder: Path, capsys: pytest.CaptureFix
             )
             assert f"and delivering from a price of {sell:,.2f} $/MWh" in text
             assert "its plan expects prices of" in text
+        first = int(trace.arena.scenario.start[0]) - 24
+        known = trace.arena.scenario.prices[: 24 + 21, 0, 0].tolist()
+        band, came = (
+            1000.0 * foresee(range(first, first + len(known)), known)[11],
+            1000.0 * trace.arena.scenario.prices[24 + 32, 0, 0],
+        )
+        assert f"was expected to be {band[0]:,.2f} $/MWh to {band[-1]:,.2f} $/MWh; it came to {came:,.2f} $/MWh" in text
 
 
 def test_why_this_seat_lost(opened: OpenedRun, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -127,6 +140,17 @@ def test_why_mpc_beats_threshold(opened: OpenedRun, folder: Path, capsys: pytest
     assert "Too few days were played to be sure of it: 2 episodes." in text
 
 
+def test_every_figure_of_the_five_answers_comes_out_another_way(folder: Path, journal: Path) -> None:
+    """At full size: python -m tests.insight.recomputed RUN JOURNAL."""
+    counted = of_run(folder, "mpc", "threshold", "1000000/mixed/1", 20) | of_journal(journal)
+    assert len(counted) == 9
+    assert sum(counted.values()) > 120
+    answer = asked(str(folder), "--agent", "mpc", "--agent", "threshold")
+    facts = lead(OpenedRun(folder).run.rows, "mpc", "threshold")
+    with pytest.raises(AssertionError, match="lead_dollars_per_day"):  # a cent
+        check(answer, facts | {"c1/lead_dollars_per_day": facts["c1/lead_dollars_per_day"] + 0.01})
+
+
 def test_whether_anything_is_wrong_now(journal: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     answer = explain(capsys, str(journal))
     text = answer["text"]
@@ -160,6 +184,30 @@ def test_a_decision_within_the_outage_and_the_day(journal: Path, capsys: pytest.
     profit = sum(revenue - cost for sites in bodies for revenue, cost in sites)
     assert f"earned a profit of {profit:,.2f} API $" in day
     assert "12 had no price row" in day
+
+
+def test_what_else_what_was_expected_and_whether_it_decides_so_again(planned: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    at = ("--at", "2025-06-21T12:40")
+    with Journal(planned, read_only=True) as opened:
+        one = next(told for told in live_facts.told(opened) if told.body["at"] == "2025-06-21T12:40:00")
+        session = one.session
+    prices = one.body["prices"]
+    answer = explain(capsys, str(planned), *at, "--ask", "What else could it have done?")
+    assert answer["question"]["kind"] == "alternatives"
+    best = facility_from_json(session).alternatives((prices[0] * 12_000.0, *prices[1:]))
+    assert f"The ideal choice would have earned {best['best']:,.2f} API $." in answer["text"]
+    for name in ("air_miners", "asic_compute"):
+        assert f"Full power of {name} alone would have earned {best[name]:,.2f} API $." in answer["text"]
+    text = explain(capsys, str(planned), *at, "--ask", "What was expected?")["text"]
+    rows = {row.at: row.energy for row in walk(30)}
+    assert (
+        f"the energy price was {prices[0]:.4f} API $/W. This forecaster, asked again with the 9 rows known then: ensemble." in text
+    )
+    assert f"; it came to {rows[START + 20 * TICK]:.4f} API $/W." in text  # an hour after 12:40
+    again = explain(capsys, str(planned), *at, "--ask", "Would it decide so again?")["text"]
+    assert "comes out as it was recorded, bit for bit (0 differences)" in again
+    assert "To know that, 9 decisions of its session were made again; of them 0 came out otherwise." in again
+    assert "By its own account it went by this rule: threshold." in explain(capsys, str(planned), *at)["text"]
 
 
 def test_it_is_printed_with_notes_and_calls(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

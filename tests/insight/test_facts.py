@@ -131,6 +131,7 @@ def test_calls_that_are_none_are_refused(box: Toolbox) -> None:
         ("tick", {"match": "x", "tick": 1}, "expected EPISODE/LINEUP/ROTATION"),
         ("recleared", {"match": MATCH, "mechanism": "dutch"}, "expected one of vcg"),
         ("what_if", {"match": MATCH}, "nothing is changed"),
+        ("what_if", {"match": MATCH, "seat": True}, "seat is True, expected integer"),
     ]:
         with pytest.raises(ConfigError, match=told):
             call(box, tool, **arguments)
@@ -163,6 +164,8 @@ def test_every_figure_has_a_unit_in_its_key_and_every_result_is_json(opened: Ope
         (box, "what_if", {"match": MATCH, "mechanism": "uniform"}),
         *((box, "seat", {"match": MATCH, "tick": 3, "seat": n}) for n in range(10)),
         (journal, "status", {}), (journal, "alarms", {}), (journal, "decision", {}), (journal, "day", {}),
+        (box, "expected", {"match": MATCH, "tick": 3, "seat": 1}), (journal, "alternatives", {}), (journal, "expected", {}),
+        (journal, "redecide", {}), (journal, "redecide", {"energy": 3}),
     ]  # fmt: skip
     for tools, name, arguments in calls:
         result = call(tools, name, **arguments)

@@ -7,6 +7,7 @@ import io
 import json
 import smtplib
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -26,6 +27,7 @@ from gridpilot.live.journal import Journal
 from gridpilot.live.logs import Redaction, configure
 from gridpilot.live.metrics import Health
 from gridpilot.live.replay_venue import ReplayVenue
+from tests.live import certificates
 from tests.live.loops import run
 from tests.live.test_alarms import SESSION, well
 from tests.live.worlds import START, config, walk
@@ -207,6 +209,58 @@ def post_office(**answers: bytes) -> Callable[[socket.socket, list[bytes]], None
                 connection.sendall(usual["data"] if in_data else answers.get(word, usual.get(word, b"250 well\r\n")))
 
     return serve
+
+
+def starting_tls(folder: Path, certificate: str) -> Callable[[socket.socket, list[bytes]], None]:
+    """A mail server that goes on in TLS, with this certificate, when it is asked to."""
+    leaf = folder / "leaf.pem"
+    leaf.write_text(certificates.KEY + certificate)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(leaf)
+
+    def serve(connection: socket.socket, received: list[bytes]) -> None:
+        connection.sendall(b"220 here\r\n")
+        with connection.makefile("rb") as stream:
+            for line in stream:
+                received.append(line)
+                if line.upper().startswith(b"STARTTLS"):
+                    connection.sendall(b"220 begin\r\n")
+                    break
+                connection.sendall(b"250-here\r\n250 STARTTLS\r\n")
+        with context.wrap_socket(connection, server_side=True) as secure:
+            post_office(greeting=b"")(secure, received)
+
+    return serve
+
+
+@pytest.mark.parametrize("certificate", [certificates.SELF_SIGNED, certificates.GOOD], ids=["self-signed", "of an own authority"])
+def test_a_mail_goes_to_nobody_whose_certificate_is_not_trusted(tmp_path: Path, certificate: str) -> None:
+    with Server(starting_tls(tmp_path, certificate)) as server:
+        with pytest.raises(NotSent, match=r"^its certificate is not trusted: (self-signed certificate|unable to get)") as problem:
+            mail(server.port, security="starttls", user="site").send(NOTICE, 5.0)
+        assert "\n" not in str(problem.value)
+        assert not any(line.upper().startswith((b"AUTH", b"MAIL", b"DATA")) for line in server.received)
+
+
+@pytest.mark.parametrize(("certificate", "authority"), [("SELF_SIGNED", "SELF_SIGNED"), ("GOOD", "AUTHORITY")])
+def test_an_authority_of_one_s_own_is_trusted(tmp_path: Path, certificate: str, authority: str) -> None:
+    ca = tmp_path / "ca.pem"
+    ca.write_text(getattr(certificates, authority))
+    with Server(starting_tls(tmp_path, getattr(certificates, certificate))) as server:
+        mail(server.port, security="starttls", user="site", ca=str(ca)).send(NOTICE, 5.0)
+        words = [line.split()[0].upper() for line in server.received if line.strip()]
+    assert words.index(b"STARTTLS") < words.index(b"AUTH") < words.index(b"DATA")
+    assert b"Subject: " in b"".join(server.received)
+    for other in ("EXPIRED", "OTHER_HOST"):  # of that authority, and of no use here
+        with Server(starting_tls(tmp_path, getattr(certificates, other))) as server, pytest.raises(NotSent, match="not trusted"):
+            mail(server.port, security="starttls", ca=str(ca)).send(NOTICE, 5.0)
+
+
+def test_an_authority_that_is_none_is_told_before_anything_runs(tmp_path: Path) -> None:
+    (tmp_path / "empty.pem").write_text("nothing")
+    for name, told in (("empty.pem", "holds no certificate"), ("none.pem", "No such file")):
+        with pytest.raises(ConfigError, match=told):
+            mail(25, security="tls", ca=str(tmp_path / name))
 
 
 def test_a_mail_arrives() -> None:

@@ -124,10 +124,10 @@ def test_stable_baselines3s_own_checks(short: MarketSetup) -> None:
     env.close()
 
 
-def test_the_lines_of_the_readme_end_in_a_policy_that_plays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_lines_of_the_page_end_in_a_policy_that_plays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    readme = (Path(__file__).resolve().parents[2] / "README.md").read_text(encoding="utf-8")
-    (lines,) = [block for block in re.findall("```python\n(.*?)```", readme, re.DOTALL) if "make_vec_env" in block]
+    page = (Path(__file__).resolve().parents[2] / "docs" / "learning.md").read_text(encoding="utf-8")
+    (lines,) = [block for block in re.findall("```python\n(.*?)```", page, re.DOTALL) if "make_vec_env" in block]
     for shown, tiny in (("num_envs=256", "num_envs=4, ticks=24, history=24"), ("1_000_000", "16"), ("4096", "16")):
         assert lines.count(shown) == 1
         lines = lines.replace(shown, tiny)

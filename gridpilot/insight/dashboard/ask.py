@@ -24,7 +24,14 @@ OF_RUN: Final = (
     "What would uniform pricing have changed?",
     "Is anything wrong with this run?",
 )
-OF_JOURNAL: Final = ("Is anything wrong now?", "Why this decision?", "What was left on the table today?")
+OF_JOURNAL: Final = (
+    "Is anything wrong now?",
+    "Why this decision?",
+    "What was left on the table today?",
+    "What else could it have done?",
+    "What was expected?",
+    "Would it decide so again?",
+)
 NOT_GIVEN: Final = ("match", "tick", "seat", "agent", "at", "ask", "model")
 
 

@@ -42,9 +42,13 @@ def lines(
     mark: Any = None,
     x_name: str = "",
     colours: Mapping[str, str] | None = None,
+    fan: Sequence[tuple[Any, Sequence[float]]] = (),
 ) -> Option:
-    """Lines over time or number. ``bands`` are ``(from, to, name, colour)`` behind them, ``mark`` is a place on the x axis."""
-    drawn = []
+    """Lines over time or number. ``bands`` are ``(from, to, name, colour)`` behind them, ``mark`` is a place on the x axis.
+
+    ``fan`` holds five rising quantiles a place: the outer and the inner two bound areas, the middle one is a line.
+    """
+    drawn: list[Option] = []
     for i, (name, points) in enumerate(series.items()):
         colour = (colours or {}).get(name, SERIES[i % len(SERIES)])
         one: Option = {
@@ -62,6 +66,7 @@ def lines(
         if name in fill:
             one["areaStyle"] = {"opacity": 0.18}
         drawn.append(one)
+    drawn += _fan(fan) if fan else []
     if bands and drawn:
         drawn[0]["markArea"] = {
             "silent": True,
@@ -94,6 +99,26 @@ def lines(
         "grid": _grid(top=_TOP if len(series) > 1 or unit else 12),
         "series": drawn,
     }
+
+
+def _fan(fan: Sequence[tuple[Any, Sequence[float]]]) -> list[Option]:
+    """Lines at the quantiles, and areas stacked between them, whose figures are differences and are shown nowhere."""
+    drawn: list[Option] = []
+    for name, low, high, opacity in (("5 to 95 %", 0, 4, 0.16), ("25 to 75 %", 1, 3, 0.28)):
+        for part in (low, high):
+            data = [[x, _rounded(levels[low] if part == low else levels[high] - levels[low])] for x, levels in fan]
+            area = {"areaStyle": {"opacity": opacity, "color": BLUE}} if part == high else {}
+            drawn.append(
+                {"name": name, "type": "line", "stack": name, "stackStrategy": "all", "data": data, "showSymbol": False,
+                 "silent": True, "color": BLUE, "lineStyle": {"width": 0}, "emphasis": {"disabled": True},
+                 "tooltip": {"show": False}, **area}
+            )  # fmt: skip
+    middle = [[x, _rounded(levels[2])] for x, levels in fan]
+    drawn.append(
+        {"name": "forecast", "type": "line", "data": middle, "showSymbol": False, "color": BLUE,
+         "lineStyle": {"width": 1.2, "type": "dashed"}, "emphasis": {"disabled": True}}
+    )  # fmt: skip
+    return drawn
 
 
 def bars(

@@ -10,39 +10,70 @@ import pandas as pd
 import streamlit as st
 
 from gridpilot.errors import GridPilotError, MarketError
+from gridpilot.insight import match_facts
 from gridpilot.insight.dashboard import charts
-from gridpilot.insight.dashboard.parts import chart, problem, strip
+from gridpilot.insight.dashboard.parts import chart, choose, problem, safe, strip
 from gridpilot.insight.dashboard.sources import Sources
 from gridpilot.insight.market_facts import clear_market
+from gridpilot.insight.opened import OpenedRun
 
-__all__ = ["page"]
+__all__ = ["LOOKED_AT", "page"]
 
 Facts = dict[str, Any]
 
 PER_MWH: Final = 1000.0
-SITES: Final = [(0, 400.0, 92.0), (0, 300.0, 55.0), (1, 500.0, 81.0), (2, 350.0, 70.0), (2, 250.0, 48.0), (3, 450.0, 62.0)]
-SUPPLY: Final = [(600.0, 40.0), (500.0, 46.0), (400.0, 58.0)]
+TICK_OF_A_RUN: Final = "a tick of a run"
+LOOKED_AT: Final = "match_looked_at"  # match and tick that the page of matches showed last, in the session's state
+TO_TRY: Final[Facts] = {
+    "bids": [[(400.0, 0.092), (300.0, 0.055)], [(500.0, 0.081)], [(350.0, 0.07), (250.0, 0.048)], [(450.0, 0.062)]],
+    "supply": [(600.0, 0.04), (500.0, 0.046), (400.0, 0.058)],
+    "capacity": 1300.0,
+}
 MOST: Final = 500  # blocks of a market that is edited by hand
 
 
 def page(sources: Sources) -> None:
-    """The page; it shows no source."""
+    """The page: a market to try, or any tick of a match, to edit."""
+    loaded = None
+    if sources.runs and st.segmented_control(
+        "Market", ("a market to try", TICK_OF_A_RUN), default="a market to try", key="clear_what", label_visibility="collapsed",
+        persist_state="session",
+    ) == TICK_OF_A_RUN:  # fmt: skip
+        path = choose(sources, "run")
+        if path is None:
+            return
+        try:
+            with sources.run(path) as opened:
+                loaded = _loaded(opened)
+        except GridPilotError as error:
+            problem(error)
+            return
+    name, market = loaded or ("", TO_TRY)
     strip(
-        "<b>A market to try</b><span>blocks are what a site would pay for power, supply is what power costs; edit, add, take away</span>"
+        f"<b>{safe(name or 'A market to try')}</b><span>blocks are what a site would pay for power, supply is what power costs; edit, add, "
+        "take away</span>"
     )
+    blocks = [(n, kw, PER_MWH * price) for n, bid in enumerate(market["bids"]) for kw, price in bid]
     first, second, third = st.columns([0.42, 0.3, 0.28])
     with first:
+        st.caption("Bids by site")
         bids = st.data_editor(
-            pd.DataFrame(SITES, columns=["site", "kW", "$/MWh"]), num_rows="dynamic", key="bids", hide_index=True, height=260,
+            pd.DataFrame(blocks, columns=["site", "kW", "$/MWh"]), num_rows="dynamic", key=f"bids{name}", hide_index=True, height=260,
             column_config={"site": st.column_config.NumberColumn(min_value=0, step=1)},
         )  # fmt: skip
     with second:
+        st.caption("Supply")
+        steps = [(kw, PER_MWH * price) for kw, price in market["supply"]]
         supply = st.data_editor(
-            pd.DataFrame(SUPPLY, columns=["kW", "$/MWh"]), num_rows="dynamic", key="supply", hide_index=True, height=260
+            pd.DataFrame(steps, columns=["kW", "$/MWh"]), num_rows="dynamic", key=f"supply{name}", hide_index=True, height=260
         )
     with third:
-        capacity = st.number_input("Capacity of the connection, kW; 0: no limit", 0.0, 1e9, 1300.0, 50.0, key="capacity")
-        reserve = st.number_input("Reserve price, $/MWh; 0: none", 0.0, 1e6, 0.0, 1.0, key="reserve")
+        capacity = st.number_input(
+            "Capacity of the connection, kW; 0: no limit", 0.0, 1e9, float(market["capacity"]), 50.0, key=f"capacity{name}"
+        )
+        reserve = st.number_input(
+            "Reserve price, $/MWh; 0: none", 0.0, 1e6, PER_MWH * market.get("reserve", 0.0), 1.0, key=f"reserve{name}"
+        )
     try:
         document = _document(bids, supply, capacity, reserve)
         with sources.computing():
@@ -51,6 +82,18 @@ def page(sources: Sources) -> None:
         problem(error)
         return
     _show(document, results)
+
+
+def _loaded(opened: OpenedRun) -> tuple[str, Facts]:
+    """The tick that is chosen, at first the one that the page of matches showed last, and its market."""
+    shown, tick = st.session_state.get(LOOKED_AT, (None, 0))
+    first, second = st.columns([0.7, 0.3])
+    one = opened.matches[0]
+    default = shown if isinstance(shown, str) else f"{one.episode}/{one.lineup}/{one.rotation}"
+    match = first.text_input("Match: EPISODE/LINEUP/ROTATION", default, key="clear_match", persist_state="session")
+    played = opened.played(opened.match(match.strip()))
+    t = int(second.number_input("Tick", 0, played.ticks - 1, min(int(tick), played.ticks - 1), 1, key="clear_tick"))
+    return f"{match.strip()}, tick {t}, {match_facts.clock(played, t)}", match_facts.document(played, t)
 
 
 def _document(bids: pd.DataFrame, supply: pd.DataFrame, capacity: float, reserve: float) -> Facts:

@@ -9,6 +9,7 @@ import streamlit as st
 
 from gridpilot.errors import GridPilotError
 from gridpilot.insight.dashboard import charts
+from gridpilot.insight.dashboard.again import decide_again
 from gridpilot.insight.dashboard.explained import explained
 from gridpilot.insight.dashboard.followed import KEPT_DECISIONS, Followed
 from gridpilot.insight.dashboard.parts import chart, choose, problem, scaled, strip, without_dust
@@ -113,3 +114,5 @@ def _why(seen: Followed, one: Told) -> None:
             chart(option, height=220, key="why_alternatives", title=f"A whole row at these prices by other choices, {letter}API $")
         else:
             st.caption("What other choices would have earned is not known for it.")
+        with st.expander("Decide it again, as recorded or at other prices"):
+            decide_again(seen, one, "why_again")

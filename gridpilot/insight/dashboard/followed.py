@@ -7,7 +7,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
+import numpy.typing as npt
+
+from gridpilot.errors import GridPilotError
 from gridpilot.insight.alarms import alarms
+from gridpilot.insight.forecast_facts import Fan, forecaster_of, step_of
 from gridpilot.insight.live_facts import Told, day_of, decision_of, status, told
 from gridpilot.live.api import PriceRow
 from gridpilot.live.journal import Journal
@@ -18,9 +23,10 @@ from gridpilot.live.noted_head import read_note
 __all__ = ["Followed"]
 
 Facts = dict[str, Any]
+FloatArray = npt.NDArray[np.float64]
 
 KEPT_DECISIONS: Final = 2016  # a week of ticks
-RECORDS: Final = 4 * KEPT_DECISIONS  # that are read at first: a decision has three or four
+RECORDS: Final = 5 * KEPT_DECISIONS  # that are read at first: a decision has three to five
 
 
 class Followed:
@@ -41,6 +47,8 @@ class Followed:
         self.setback: str | None = None
         self.first = 0  # record behind which everything was read
         self._at_rows = 0
+        self._fan: Fan | None = None
+        self._foreseen: tuple[datetime, FloatArray] | None = None
 
     def read(self) -> None:
         """Read what was added; all of it anew where the journal is another one than it was."""
@@ -97,6 +105,23 @@ class Followed:
     def decision(self) -> Facts | None:
         """The newest decision."""
         return decision_of(self.decisions[-1]) if self.decisions else None
+
+    def foreseen(self) -> tuple[str, datetime, FloatArray] | None:
+        """Who forecasts, the newest row's time, and quantiles ``(H, 5)`` of the energy price behind it, API $/W; None without rows.
+
+        The forecaster is the agent's own where it is named, and one that cannot be had here gives none. It is asked once a row.
+        """
+        if not self.rows:
+            return None
+        newest = self.rows[-1].at
+        if self._foreseen is None or self._foreseen[0] != newest:
+            try:
+                self._fan = self._fan or Fan(forecaster_of(self.session))
+                self._fan.learn([step_of(row.at) for row in self.rows], [row.energy for row in self.rows])
+                self._foreseen = newest, self._fan.quantiles()
+            except GridPilotError:
+                return None
+        return self._fan.by if self._fan else "", *self._foreseen
 
     def silent_s(self) -> float:
         """Wall s since anything was written."""

@@ -142,7 +142,8 @@ def _lead(opened: OpenedRun, names: list[str]) -> None:
     if len(names) < 2:
         return
     strip("<b>Where a lead comes from</b>")
-    first, second, rest = st.columns([0.2, 0.2, 0.6])
+    left, rest = st.columns([0.4, 0.6])
+    first, second = left.columns(2)
     agent = first.selectbox("Agent", names, key="lead_agent", bind="query-params", persist_state="session")
     other = second.selectbox("less", names, index=1, key="lead_other", bind="query-params", persist_state="session")
     if agent is None or other is None or agent == other:
@@ -154,6 +155,7 @@ def _lead(opened: OpenedRun, names: list[str]) -> None:
     low, high = facts[f"lead_low_{unit}"], facts[f"lead_high_{unit}"]
     interval = f", 95 % interval {low:+,.2f} to {high:+,.2f} $" if low is not None and high is not None else ""
     p_value = facts["chance_p_value"]
+    first, second = left.columns(2)  # behind both choices where they are one below the other
     first.metric("Lead, $ a site and day", f"{facts[f'lead_{unit}']:+,.2f}")
     second.metric("p after Holm", f"{p_value:.3f}" if p_value is not None else "-")
     with rest:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from itertools import groupby
 from pathlib import Path
 from typing import Any, Final
@@ -11,13 +11,16 @@ import streamlit as st
 
 from gridpilot.errors import GridPilotError
 from gridpilot.insight.dashboard import charts
+from gridpilot.insight.dashboard.again import decide_again
 from gridpilot.insight.dashboard.followed import Followed
 from gridpilot.insight.dashboard.halt import ARMED_S, LONGEST_REASON, Arming
 from gridpilot.insight.dashboard.parts import badge, chart, choose, compact, problem, safe, scaled, strip, without_dust
 from gridpilot.insight.dashboard.sources import Sources
-from gridpilot.insight.live_facts import Told
+from gridpilot.insight.forecast_facts import HORIZON
+from gridpilot.insight.live_facts import Told, in_api_money
 from gridpilot.live.api import TICK
 from gridpilot.live.which_journal import as_option
+from gridpilot.market.units import TICKS_PER_HOUR
 
 __all__ = ["page"]
 
@@ -189,7 +192,7 @@ def _show(seen: Followed) -> None:
     _cards(seen, day, decision)
     first, second, third = st.columns(3)
     with first:
-        chart(_price(seen), height=HEIGHT, key="price", title="Energy price, API $/W, and who decided")
+        chart(_price(seen), height=HEIGHT, key="price", title=_price_title(seen))
     with second:
         chart(_profit(seen), height=HEIGHT, key="profit", title=f"{_earned(day)} of the day against the best choices, API $")
     with third:
@@ -197,10 +200,16 @@ def _show(seen: Followed) -> None:
     first, second, third = st.columns(3)
     with first:
         _why(decision)
+        _again(seen)
     with second:
         _alternatives(decision)
     with third:
         _alarms(seen)
+
+
+def _price_title(seen: Followed) -> str:
+    foreseen = seen.foreseen()
+    return "Energy price, API $/W, who decided" + ("" if foreseen is None else f", forecast by {foreseen[0]}")
 
 
 def _earned(day: Facts) -> str:
@@ -267,20 +276,42 @@ def _running(values: list[float]) -> list[float]:
 
 
 def _time(one: Told) -> str:
-    return one.at.strftime("%Y-%m-%dT%H:%M:%S")
+    return _moment(one.at)
+
+
+def _moment(at: datetime) -> str:
+    return at.strftime("%Y-%m-%dT%H:%M:%S")
 
 
 def _price(seen: Followed) -> dict[str, Any]:
     rows = seen.rows[-SHOWN:]
-    points = [(row.at.strftime("%Y-%m-%dT%H:%M:%S"), row.energy) for row in rows]
+    points = [(_moment(row.at), row.energy) for row in rows]
     decided = [one for one in seen.decisions[-SHOWN:] if not rows or one.at >= rows[0].at]
     bands = []
     for reason, group in groupby(decided, key=lambda one: str(one.body["reason"])):
         ticks = list(group)
         if reason != "agent":
-            end = (ticks[-1].at + TICK).strftime("%Y-%m-%dT%H:%M:%S")
-            bands.append((_time(ticks[0]), end, reason, BAND_COLOURS.get(reason, charts.GREY)))
-    return charts.lines({"price": points}, unit="", time=True, bands=bands, steps=["price"])
+            bands.append((_time(ticks[0]), _moment(ticks[-1].at + TICK), reason, BAND_COLOURS.get(reason, charts.GREY)))
+    foreseen, series = seen.foreseen(), {"price": points}
+    fan = [] if foreseen is None else [(_moment(foreseen[1] + (h + 1) * TICK), each.tolist()) for h, each in enumerate(foreseen[2])]
+    expected = _expected(seen)
+    if expected:
+        series["agent expects"] = expected
+    return charts.lines(
+        series, unit="", time=True, bands=bands, steps=["price", "agent expects"], fan=fan,
+        colours={"price": charts.ACCENT, "agent expects": charts.GREEN},
+    )  # fmt: skip
+
+
+def _expected(seen: Followed) -> list[tuple[str, float]]:
+    """What the agent said that it expects of the coming hours, by the newest decision that it was asked about."""
+    one = next((one for one in reversed(seen.decisions) if one.rationale), None)
+    if one is None:
+        return []
+    prices = in_api_money(one.rationale[0]).get("expected_price_api_dollars_per_watt_row")
+    if not isinstance(prices, list) or not all(isinstance(price, float) for price in prices):
+        return []
+    return [(_moment(one.at + timedelta(hours=h)), price) for h, price in enumerate(prices[: HORIZON // TICKS_PER_HOUR + 1])]
 
 
 def _profit(seen: Followed) -> dict[str, Any]:
@@ -325,9 +356,32 @@ def _why(decision: Facts) -> None:
         f"expected {compact(decision['expected_revenue_api_dollars'])} revenue less "
         f"{compact(decision['expected_cost_api_dollars'])} for power: <b>{compact(decision['expected_profit_api_dollars'])} API $</b>"
     )
+    lines += [_said(said) for said in decision["rationale"]]
     outcome = decision["outcome"]
     lines.append(f"command: {safe(outcome or 'nothing known yet')}")
     st.html(f"<div style='line-height:1.65;max-height:{HEIGHT + 20}px;overflow:auto'>" + "<br>".join(lines) + "</div>")
+
+
+def _again(seen: Followed) -> None:
+    """What the deployed agent decides again at a tick that is chosen; folded, as it takes its time."""
+    with st.popover("Decide again, at any tick", width="stretch"):
+        shown = list(reversed(seen.decisions[-SHOWN:]))
+        times = [f"{one.at:%Y-%m-%d %H:%M} {one.body['kind']}, {one.body['reason']}" for one in shown]
+        picked = st.selectbox("Tick, UTC", times, key="again_tick")
+        decide_again(seen, shown[times.index(picked) if picked in times else 0], "again")
+
+
+def _said(said: Facts) -> str:
+    """What the agent says of its bid, in a line."""
+    if "failed" in said:
+        return f"asked why, the agent failed: {safe(said['failed'])}"
+    parts = [str(said[key]) for key in ("rule", "rung") if said.get(key)]
+    prices = said.get("expected_price_api_dollars_per_watt_row")
+    if isinstance(prices, list) and prices and all(isinstance(price, float) for price in prices):
+        parts.append(f"expects {min(prices):.3f} to {max(prices):.3f} API $/W")
+    told = {key: value for key, value in said.items() if isinstance(value, str | float | int)}
+    shown = parts or [f"{key} {value}" for key, value in told.items()]
+    return f"the agent: {safe(', '.join(shown)[:160])}"
 
 
 def _alternatives(decision: Facts) -> None:
@@ -348,8 +402,8 @@ def _alarms(seen: Followed) -> None:
     head = badge(f"{len(raised)} raised", "bad" if seen.alarms.get("pages_count") else "warn") if raised else badge("none", "good")
     lines = [f"<b>Alarms</b> {head}"]
     for one in raised:
-        times = f" ({one['times_count']} times)" if one["times_count"] else ""
-        lines.append(f"{badge(one['severity'], 'bad' if one['severity'] == 'page' else 'warn')} {safe(one['meaning'])}{times}")
+        kind = "bad" if one["severity"] == "page" else "warn"
+        lines.append(f"{badge(one['severity'], kind)} {safe(one['meaning'])} ({safe(one['found'])})")
     lines.append(f"<span style='color:{charts.GREY}'>{rules} rules looked at; {unseen} more need the engine's metrics</span>")
     if seen.setback is not None:
         lines.append(badge(seen.setback, "bad"))

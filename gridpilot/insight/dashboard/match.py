@@ -9,13 +9,15 @@ from typing import Any, Final
 import numpy as np
 import streamlit as st
 
+from gridpilot.agents.registry import registered
 from gridpilot.errors import GridPilotError
 from gridpilot.insight import match_facts
 from gridpilot.insight.dashboard import charts
+from gridpilot.insight.dashboard.clear import LOOKED_AT
 from gridpilot.insight.dashboard.parts import badge, chart, choose, problem, safe, strip
 from gridpilot.insight.dashboard.sources import Sources
 from gridpilot.insight.opened import OpenedRun
-from gridpilot.insight.replay import Change, Played
+from gridpilot.insight.replay import Change, Played, parse_bid
 from gridpilot.insight.run_facts import Order, find_matches
 from gridpilot.market.auction import MECHANISMS
 from gridpilot.market.physics import WON
@@ -29,6 +31,8 @@ FOUND: Final = 6  # matches to pick from
 PER_MWH: Final = 1000.0
 HEIGHT: Final = 240
 ORDERS: Final[tuple[Order, ...]] = ("typical", "best", "worst")
+
+WHAT_IFS: Final = {"mechanism": "another mechanism", "agent": "another agent in the seat", "bid": "another bid in the tick"}
 
 BOUND: Final = {
     "no_bid": "made no bid",
@@ -118,7 +122,8 @@ def _show(opened: OpenedRun, name: str, at_first: int) -> None:
         _prices(played, tick, seat)
     with third:
         _battery(played, tick, seat)
-    _what_if(opened, name, played, tick)
+    st.session_state[LOOKED_AT] = (name, tick)
+    _what_if(opened, name, played, tick, seat)
 
 
 def _clip(key: str, end: int) -> None:
@@ -230,27 +235,56 @@ def _battery(played: Played, tick: int, seat: int) -> None:
     chart(option, height=HEIGHT, key="battery", title=f"Battery of seat {seat}, kWh, by hour of the day played")
 
 
-def _what_if(opened: OpenedRun, name: str, played: Played, tick: int) -> None:
+def _what_if(opened: OpenedRun, name: str, played: Played, tick: int, seat: int) -> None:
+    """One change: the mechanism, who sits in the seat, or its bid in the tick."""
+    first, second, third = st.columns([0.24, 0.42, 0.34], vertical_alignment="bottom")
+    what = first.selectbox(
+        "What if", WHAT_IFS, format_func=lambda kind: WHAT_IFS[kind], key="what_if_kind", persist_state="session"
+    )
+    with second:
+        change = _change(opened, played, str(what), tick, seat)
+    if third.button("Play the match so, agents responding", key="play_again", disabled=change is None):
+        st.session_state["what_if"] = (name, change)
     seats = [f"{n} {agent}" for n, agent in enumerate(played.trace.matches[0].seats)]
-    others = [mechanism for mechanism in MECHANISMS if mechanism != played.trace.arena.rules.mechanism]
-    first, second, third = st.columns([0.3, 0.3, 0.4], vertical_alignment="bottom")
-    other: Any = first.selectbox("What if the mechanism were", others, key="other_mechanism", persist_state="session")
-    whole = second.toggle("the whole match, not this tick alone", value=True, key="whole")
-    if third.button(f"Play the match under {other}, agents responding", key="play_again"):
-        st.session_state["what_if"] = (name, other)
-    left, right = st.columns(2)
     height = 60 + 22 * len(seats)
+    left, right = st.columns(2)
     with left:
-        facts = match_facts.recleared(played, other, None if whole else tick)
-        kept = [-float(one["payment_change_dollars"]) for one in facts["seats"]]
-        span = "the match" if whole else "this tick"
-        title = f"Same bids: each keeps more or less over {span}, $; all together {-facts['payment_change_dollars']:+,.2f}"
-        chart(charts.bars(seats, {"kept": kept}, unit="", signed=True), height=height, key="recleared", title=title)
+        if change is not None and change.mechanism is not None:
+            whole = st.toggle("the whole match, not this tick alone", value=True, key="whole")
+            facts = match_facts.recleared(played, change.mechanism, None if whole else tick)
+            kept = [-float(one["payment_change_dollars"]) for one in facts["seats"]]
+            span = "the match" if whole else "this tick"
+            title = f"Same bids: each keeps more or less over {span}, $; all together {-facts['payment_change_dollars']:+,.2f}"
+            chart(charts.bars(seats, {"kept": kept}, unit="", signed=True), height=height, key="recleared", title=title)
+        else:
+            st.caption(
+                "With the same bids nothing but a mechanism can be changed: another agent, or bid, is answered by the others."
+            )
     with right:
-        if st.session_state.get("what_if") != (name, other):
+        if change is None or st.session_state.get("what_if") != (name, change):
             st.caption("Agents responding takes about a second: each bids anew, on what it then sees.")
             return
-        changed = match_facts.what_if(played, opened.played(opened.match(name), Change(mechanism=other)))
+        changed = match_facts.what_if(played, opened.played(opened.match(name), change))
         gains = [float(one["profit_change_dollars"]) for one in changed["seats"]]
-        title = f"Agents respond: each earns more or less, $; all together {changed['profit_change_dollars']:+,.2f}"
-        chart(charts.bars(seats, {"profit": gains}, unit="", signed=True), height=height, key="what_if_bars", title=title)
+        title = f"{changed['change']}: each earns more or less, $; all together {changed['profit_change_dollars']:+,.2f}"
+        labels = [f"{one['seat_number']} {one['other']}" for one in changed["seats"]]
+        chart(charts.bars(labels, {"profit": gains}, unit="", signed=True), height=height, key="what_if_bars", title=title)
+
+
+def _change(opened: OpenedRun, played: Played, what: str, tick: int, seat: int) -> Change | None:
+    """The change that is asked for; None as long as it is none."""
+    if what == "mechanism":
+        others = [mechanism for mechanism in MECHANISMS if mechanism != played.trace.arena.rules.mechanism]
+        mechanism: Any = st.selectbox("the mechanism were", others, key="other_mechanism", persist_state="session")
+        return Change(mechanism=mechanism)
+    here = played.trace.matches[0].seats[seat]
+    if what == "agent":
+        known = [label for label in dict.fromkeys([*opened.run.spec.agents, *registered()]) if label != here]
+        agent = st.selectbox(f"in seat {seat} there sat, instead of {here}", known, key="other_agent", persist_state="session")
+        return Change(seat=seat, agent=agent)
+    text = st.text_input(
+        f"seat {seat} bid in tick {tick}, as kW@$/kWh, prices falling; none: no bid",
+        ",".join(f"{kw:.1f}@{price:.4f}" for kw, price in played.trace.bids[tick, 0, seat].tolist() if kw > 0.0) or "none",
+        key=f"other_bid_{tick}_{seat}",
+    )
+    return Change(seat=seat, tick=tick, blocks=parse_bid(text))

@@ -81,6 +81,7 @@ def test_every_page_draws_without_an_error_and_asks_no_other_host(browser: Any, 
         page.wait_for_selector(f"[data-testid=stMain] {drawn}", timeout=60_000)
         page.wait_for_function("!document.querySelector('[data-testid=stStatusWidget]')", timeout=60_000)
         assert page.locator("[data-testid=stException]").count() == 0, name
+        assert page.get_by_text("This cannot be shown.").count() == 0, name
         wide = page.evaluate("document.querySelector('[data-testid=stMain]').scrollWidth")
         assert wide <= width, f"{name} is {wide} px wide"
         if name == "Live" and width == 1440:

@@ -45,3 +45,16 @@ def test_the_bid_curve_steps_by_block_and_shows_whose_is_whose() -> None:
     assert demand["data"] == [[0.0, 9.0], [10.0, 9.0], [10.0, 4.0], [15.0, 4.0]]
     assert supply["data"] == [[0.0, 3.0], [12.0, 3.0]]
     assert own["data"][:2] == [[10.0, 4.0], [15.0, 4.0]]
+
+
+def test_a_fan_is_stacked_to_its_quantiles() -> None:
+    """Areas end where the quantiles are; only lines whose figures are prices are told on hovering."""
+    fan = [(h, [1.0, 2.0, 3.0, 5.0, 9.0]) for h in (5, 6)]
+    option = charts.lines({"price": [(0, 1.0), (4, 2.0)]}, unit="", fan=fan)
+    by_stack: dict[str, list[float]] = {}
+    for one in option["series"]:
+        if "stack" in one:
+            by_stack.setdefault(one["stack"], []).append(one["data"][0][1])
+            assert one["tooltip"] == {"show": False}
+    assert {name: sum(parts) for name, parts in by_stack.items()} == {"5 to 95 %": 9.0, "25 to 75 %": 5.0}
+    assert next(one for one in option["series"] if one["name"] == "forecast")["data"] == [[5, 3.0], [6, 3.0]]

@@ -6,18 +6,24 @@ import json
 import os
 import shutil
 from collections.abc import Callable
+from html import unescape
 from pathlib import Path
 from typing import Any
 
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from gridpilot.insight import live_facts, run_facts
+from gridpilot.insight import forecast_facts, live_facts, match_facts, run_facts
+from gridpilot.insight.alarms import alarms
 from gridpilot.insight.dashboard.sources import Sources
 from gridpilot.insight.opened import OpenedJournal, OpenedRun
+from gridpilot.insight.redecide import redecide
+from gridpilot.insight.replay import Change
+from gridpilot.live.api import parse_time
 from gridpilot.live.journal import Journal
 from gridpilot.live.lock import sole_engine
 from gridpilot.market.clear_command import clear_document
+from gridpilot.market.physics import PAYMENT, WON
 
 PAGES = ("live", "decisions", "leaderboard", "match", "clear", "ask")
 
@@ -49,8 +55,9 @@ def html(page: AppTest) -> str:
 
 def test_live_shows_what_the_facts_say(sources: Sources, live: OpenedJournal) -> None:
     page = show("live", sources)
+    assert not page.error
     with live.look() as journal:
-        day, decision = live_facts.day(journal), live_facts.decision(journal)
+        day, decision, (alarm,) = live_facts.day(journal), live_facts.decision(journal), alarms(journal)["raised"]
     values = {metric.label: metric.value for metric in page.metric}
     assert values[f"Power of {decision['cap_kw']:,.0f} kW"] == f"{decision['power_kw']:,.0f} kW"
     assert values["Decided by the agent today"] == f"{100 * day['decisions_by_agent_count'] / day['decisions_count']:.0f} %"
@@ -61,10 +68,12 @@ def test_live_shows_what_the_facts_say(sources: Sources, live: OpenedJournal) ->
     assert profit["series"][1]["data"][-1][1] == pytest.approx(day["profit_api_dollars"] / scale, rel=1e-5)
     assert list(alternatives["yAxis"]["data"]) == [one["choice"] for one in decision["alternatives"]]
     assert "LIVE" in html(page)
+    assert f"{alarm['meaning']} ({alarm['found']})" in unescape(html(page))
 
 
 def test_decisions_are_filtered_and_one_opens_its_why(sources: Sources) -> None:
     page = show("decisions", sources)
+    assert not page.error
     whole = len(page.dataframe[0].value)
     page.multiselect(key="by_cause").set_value(["feed_stale"]).run()
     assert not page.exception
@@ -78,6 +87,7 @@ def test_decisions_are_filtered_and_one_opens_its_why(sources: Sources) -> None:
 
 def test_the_leaderboard_is_the_runs(sources: Sources, opened: OpenedRun) -> None:
     page = show("leaderboard", sources)
+    assert not page.error
     board = run_facts.leaderboard(opened)["agents"]
     table = page.dataframe[0].value
     assert list(table["agent"]) == [one["agent"] for one in board]
@@ -106,8 +116,10 @@ def test_a_game_in_the_leaderboard_is_shown(folder: Path, tmp_path: Path) -> Non
     show("leaderboard", Sources([run]))
 
 
-def test_a_match_is_played_again_and_cleared_under_another_mechanism(sources: Sources) -> None:
+def test_a_match_is_played_again_and_with_one_change(sources: Sources, opened: OpenedRun) -> None:
     page = show("match", sources)
+    page.text_input(key="match").input("1000000/mixed/0").run()
+    assert not page.error
     assert "bit for bit as recorded" in html(page)
     strip, curve, _, battery, same_bids = charts(page)
     assert len(strip["series"][0]["data"]) == 10 * 48
@@ -119,6 +131,22 @@ def test_a_match_is_played_again_and_cleared_under_another_mechanism(sources: So
     page.button(key="play_again").click().run()
     assert not page.exception
     assert len(charts(page)) == 6
+    page.selectbox(key="what_if_kind").set_value("agent").run()
+    page.selectbox(key="other_agent").set_value("truthful")
+    page.button(key="play_again").click().run()
+    agent = charts(page)[-1]
+    assert "3 truthful" in agent["yAxis"]["data"]
+    page.selectbox(key="what_if_kind").set_value("bid").run()
+    page.text_input(key="other_bid_7_3").input("none").run()
+    page.button(key="play_again").click().run()
+    assert not page.exception
+    played, changed = (
+        opened.played(opened.match("1000000/mixed/0"), change) for change in (None, Change(seat=3, tick=7, blocks=()))
+    )
+    gains = [one["profit_change_dollars"] for one in match_facts.what_if(played, changed)["seats"]]
+    assert [bar["value"] for bar in charts(page)[-1]["series"][0]["data"]] == pytest.approx(gains, rel=1e-5)
+    page.text_input(key="other_bid_7_3").input("a lot").run()
+    assert [one.value for one in page.error] == ["This cannot be shown."]
     page.text_input(key="match").input("no match").run()
     assert [one.value for one in page.error] == ["This cannot be shown."]
     assert "expected EPISODE/LINEUP/ROTATION" in page.code[0].value
@@ -134,6 +162,44 @@ def test_a_market_is_cleared_under_each_mechanism(sources: Sources) -> None:
     page.number_input(key="capacity").set_value(100.0).run()
     assert not page.exception
     assert page.dataframe[-1].value["won, kW"].sum() == pytest.approx(100.0)
+
+
+def test_any_tick_of_a_match_is_loaded_and_cleared(sources: Sources, opened: OpenedRun) -> None:
+    page = show("clear", sources)
+    page.segmented_control(key="clear_what").set_value("a tick of a run").run()
+    page.text_input(key="clear_match").input("1000001/mixed/2")
+    page.number_input(key="clear_tick").set_value(30).run()
+    assert not page.exception
+    played = opened.played(opened.match("1000001/mixed/2"))
+    outcome = played.trace.outcome[30, 0]
+    table = page.dataframe[-1].value
+    assert list(table["won, kW"]) == pytest.approx(outcome[:, WON].tolist(), abs=1e-6)
+    assert list(table["pays, vcg"]) == pytest.approx((12.0 * outcome[:, PAYMENT]).tolist(), abs=1e-6)
+    assert "1000001/mixed/2, tick 30" in html(page)
+    page.text_input(key="clear_match").input("7").run()
+    assert [one.value for one in page.error] == ["This cannot be shown."]
+
+
+def test_a_decision_is_made_again_on_the_live_page(planned: Path) -> None:
+    page = show("live", Sources([], [planned]))
+    assert not page.error
+    price = charts(page)[0]
+    with Journal(planned, read_only=True) as journal:
+        one = list(live_facts.told(journal))[-1]
+        (last, *_) = [record.body["rows"][-1] for record in reversed(list(journal.records(kinds={"rows"})))]
+        facts = forecast_facts.expected(journal, parse_time(last[0]), one.session)
+        cheap = redecide(journal, one.at, {"energy": 90.0})
+    middle = next(line for line in price["series"] if line["name"] == "forecast")["data"]
+    assert len(middle) == forecast_facts.HORIZON
+    assert middle[11][1] == pytest.approx(facts["forecast"][0]["middle_expected_energy_price_api_dollars_per_watt_row"], rel=1e-5)
+    assert "the agent: threshold" in html(page)
+    page.button(key="again_go").click().run()
+    assert "bit for bit as recorded" in html(page)
+    page.number_input(key="again_energy").set_value(90.0).run()
+    assert "bit for bit as recorded" not in html(page)
+    page.button(key="again_go").click().run()
+    assert not page.exception
+    assert f"{cheap['otherwise_power_kw']:,.0f} kW (recorded: {cheap['power_kw']:,.0f})" in html(page)
 
 
 @pytest.mark.parametrize("about", [0, 1])
