@@ -68,6 +68,10 @@ def learn_climatology(settings: ClimatologyConfig) -> dict[str, Any]:
     """Mean energy price and premium by slot, for weekdays and weekends, and typical days: the content of a ``conf/climatology`` file."""
     if TICKS_PER_DAY % settings.slots:
         raise ConfigError(f"climatology: slots is {settings.slots}, expected a divisor of {TICKS_PER_DAY}")
+    if settings.ticks < TICKS_PER_DAY:
+        raise ConfigError(
+            f"climatology: ticks is {settings.ticks}, expected at least {TICKS_PER_DAY}, a whole day: every slot is to be seen"
+        )
     check_memory(
         settings.episodes * settings.ticks * _BYTES_A_TICK,
         f"climatology: episodes={settings.episodes:,} of {settings.ticks:,} ticks",

@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from gridpilot.columns import Column, Form, fitted
+from gridpilot.errors import FAILURES
 from gridpilot.tournament.intervals import LEVEL, MIN_EPISODES, NO_BASE, SKEWED, Estimate
 from gridpilot.tournament.markets import MarketSummary
 from gridpilot.tournament.meta_game import MetaGame
@@ -331,12 +332,11 @@ def _suspicions(suspects: Mapping[str, Mapping[str, str]]) -> list[Text]:
 
 
 def _failures(board: Leaderboard) -> list[Text]:
+    ranked = {agent.agent: dataclasses.asdict(agent) for agent in board.agents if agent.failures}
     lines = []
-    for agent in board.agents:
-        if agent.failures:
-            kinds = f"{agent.timeouts:,} too late, {agent.exceptions:,} exceptions, {agent.invalid_bids:,} invalid bids"
-            text = (
-                f"{agent.agent}: {agent.failures:,} of {agent.decisions:,} decisions failed ({kinds}); first: {agent.first_error}"
-            )
-            lines.append(Text(text, style="red"))
+    for agent, found in {**ranked, **board.unranked_failures}.items():
+        kinds = f"{found['timeouts']:,} too late, {found['exceptions']:,} exceptions, {found['invalid_bids']:,} invalid bids"
+        failures = sum(found[name] for name in FAILURES)
+        text = f"{agent}: {failures:,} of {found['decisions']:,} decisions failed ({kinds}); first: {found['first_error']}"
+        lines.append(Text(text, style="red"))
     return lines

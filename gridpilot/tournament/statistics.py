@@ -12,7 +12,8 @@ Below ``MIN_EPISODES`` episodes there are neither intervals nor a winner set.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import numpy as np
@@ -127,6 +128,9 @@ class Leaderboard:
     game: MetaGame | None = None  # of which the agents are strategies; None where no pairs were played
     yardstick: str | None = None  # whose gain capture is a share of
     bases: tuple[StorageBase, ...] = ()  # of strategic agents, ranked or clairvoyant, as they come in the rows
+    unranked_failures: Mapping[str, Mapping[str, Any]] = field(
+        default_factory=dict
+    )  # of clairvoyant agents that failed, as in a summary
 
 
 def rank(rows: pd.DataFrame) -> Leaderboard:
@@ -179,7 +183,8 @@ def rank(rows: pd.DataFrame) -> Leaderboard:
     ]
     seats, ticks = int(rows["seat"].nunique()), int(rows["ticks"].max())
     markets, game, bases = summarise_markets(rows), meta_game(rows), _bases(rows, table, alone)
-    return Leaderboard(len(table), seats, ticks, tuple(agents), tuple(pairs), markets, game, yardstick or None, bases)
+    unranked = {agent: found for agent, found in failures.items() if agent not in labels and any(found[name] for name in FAILURES)}
+    return Leaderboard(len(table), seats, ticks, tuple(agents), tuple(pairs), markets, game, yardstick or None, bases, unranked)
 
 
 def scores(rows: pd.DataFrame, column: str = "profit") -> pd.DataFrame:

@@ -44,6 +44,11 @@ def test_slots_that_do_not_divide_the_day_are_refused(capsys: pytest.CaptureFixt
     assert "slots is 7, expected a divisor of 288" in capsys.readouterr().err
 
 
+def test_less_than_a_day_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["climatology", "ticks=287"]) == 2
+    assert "ticks is 287, expected at least 288, a whole day" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("name", ["ercot", "aemo_nsw", "mara_event"])
 def test_the_shipped_ones_are_sound(name: str) -> None:
     shipped = Climatology.from_mapping(name, load_preset("climatology", name))

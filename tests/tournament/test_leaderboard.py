@@ -148,3 +148,19 @@ def test_colours_are_legible() -> None:
         ink = 1.0 if text == "#fff" else 0.0056
         contrast = (max(luminance, ink) + 0.05) / (min(luminance, ink) + 0.05)
         assert contrast >= 4.5, (value, background, text)  # WCAG 2.1, 1.4.3
+
+
+def test_a_yardstick_that_failed_is_told_though_it_is_not_ranked() -> None:
+    rows = play(spec(), schedule(["truthful", "threshold", "zero_intelligence", "foresight"], N_SEATS, range(8)))
+    assert rank(rows).unranked_failures == {}
+    place = rows.index[rows["agent"] == "foresight"][0]
+    rows.loc[place, "timeouts"] = rows["timeouts"].dtype.type(7)
+    rows.loc[place, "first_error"] = "late"
+    ranked = rank(rows)
+    said = io.StringIO()
+    Console(file=said, width=200).print(render(ranked, width=200))
+    decisions = 288 * int((rows["agent"] == "foresight").sum())
+    assert (
+        f"foresight: 7 of {decisions:,} decisions failed (7 too late, 0 exceptions, 0 invalid bids); first: late" in said.getvalue()
+    )
+    assert as_dict(ranked)["unranked_failures"]["foresight"]["timeouts"] == 7
