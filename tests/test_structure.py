@@ -302,7 +302,7 @@ SURFACE: dict[str, set[str]] = {
         "value_at_risk",
     },
     "gridpilot.tournament": set(),
-    "gridpilot.training": {"make_vec_env", "train"},
+    "gridpilot.training": {"make_vec_env", "psro", "train"},
 }
 
 
