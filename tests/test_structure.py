@@ -29,7 +29,8 @@ ORDER = (
     ("audit",),
     ("envs", "by_hand"),
     ("tournament", "live", "backtest"),
-    ("simulation", "hindsight", "training"),
+    ("simulation", "training"),
+    ("hindsight",),
     ("insight", "validation", "benchmark", "deploy", "warm_up", "cli"),
     ("__main__",),
 )
