@@ -36,6 +36,7 @@ __all__ = [
     "SeatedMarkets",
     "action_space",
     "as_actions",
+    "drawn_opponents",
     "find_setup",
     "observation_space",
 ]
@@ -122,6 +123,20 @@ def _specs(opponents: Opponents) -> dict[str, AgentSpec]:
     return specs
 
 
+def drawn_opponents(weights: Sequence[float], roots: npt.NDArray[Any], episodes: npt.NDArray[np.int64]) -> list[int]:
+    """Which opponent the other seats of each market play, drawn in proportion to ``weights`` by the episode's own stream.
+
+    ``roots`` and ``episodes`` are ``(B,)``. What an episode draws depends on nothing else, so that whoever plays it meets the same.
+    """
+    ends = np.cumsum(np.asarray(weights, dtype=np.float64))
+    streams = (
+        np.random.SeedSequence(int(root), spawn_key=(int(episode), _LINEUP_STREAM))
+        for root, episode in zip(roots, episodes, strict=True)
+    )
+    shares = np.array([np.random.Generator(np.random.SFC64(stream)).random() for stream in streams])
+    return [int(i) for i in np.searchsorted(ends[:-1], shares * ends[-1], side="right")]
+
+
 class SeatedMarkets:
     """B markets of one setup, S learners' seats in each, opponents cycled over the others in the order of the seats.
 
@@ -146,6 +161,9 @@ class SeatedMarkets:
             raise AgentError(
                 f"env: opponents is empty, expected at least one for the {self.arena.n_sites - n_learners} other seats"
             )
+        self._weights = [1.0] * len(specs) if task.weights is None else list(task.weights)
+        if len(self._weights) != len(specs):
+            raise ConfigError(f"env: {len(self._weights)} weights and {len(specs)} opponents, expected a weight for each")
         self._time_limit = time_limit
         self._twin = None if task.baseline is None else setup.arena(n_markets)
         if task.baseline is not None:
@@ -174,9 +192,12 @@ class SeatedMarkets:
 
     def _labels(self, names: Sequence[str], drawn: bool = False) -> list[list[str]]:
         labels = []
+        one = drawn_opponents(self._weights, self.roots, self.episodes) if drawn and self.task.lineup == "mixture" else None
         for b, own in enumerate(self.seats.tolist()):
             others = [seat for seat in range(self.arena.n_sites) if seat not in own]
-            if drawn:
+            if one is not None:
+                played = dict.fromkeys(others, names[one[b]])
+            elif drawn:
                 stream = np.random.SeedSequence(int(self.roots[b]), spawn_key=(int(self.episodes[b]), _LINEUP_STREAM))
                 numbers = np.random.Generator(np.random.SFC64(stream)).integers(len(names), size=self.arena.n_sites).tolist()
                 played = {seat: names[numbers[seat]] for seat in others}
@@ -213,7 +234,7 @@ class SeatedMarkets:
         wanted = options.get("episode")
         self.episodes = self._next_episodes.copy() if wanted is None else _episodes(wanted, n_markets)
         self._next_episodes = self.episodes + 1 if self._own_roots else np.arange(n_markets) + int(self.episodes.max()) + 1
-        if self.task.lineup == "draw" and self._specs:
+        if self.task.lineup != "cycle" and self._specs:
             self.close()
             self._take_seats(self._labels(list(self._specs), drawn=True))
         scenario = self._scenario()

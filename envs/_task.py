@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypedDict, get_args
 
@@ -14,7 +16,7 @@ __all__ = ["Opponent", "Task", "TaskOptions", "task_of"]
 
 Opponent = str | AgentSpec | type[Agent] | Agent
 Reward = Literal["profit", "profit_and_stored"]
-Lineup = Literal["cycle", "draw"]
+Lineup = Literal["cycle", "draw", "mixture"]
 
 MOST_FACTORS = 64
 
@@ -29,6 +31,7 @@ class TaskOptions(TypedDict, total=False):
     reward: Reward
     baseline: Opponent | None
     lineup: Lineup
+    weights: Sequence[float] | None
 
 
 @dataclass(frozen=True)
@@ -44,7 +47,8 @@ class Task:
     ``baseline``  an agent, mostly ``"truthful"`` or ``"mpc"``, that plays the learners' seats in a twin of the world, with the same
                   opponents; what it is rewarded there is subtracted, which leaves the best policy the best and takes most of the luck out
     ``lineup``    ``"cycle"``: the opponents take turns over the other seats; ``"draw"``: at every reset each other seat of each market
-                  draws one of them, by the episode's own stream
+                  draws one of them, by the episode's own stream; ``"mixture"``: each market draws one for all its other seats, with
+                  probabilities in proportion to ``weights``, one an opponent (``None``: alike), as a mixed strategy plays
     """
 
     action_version: Literal[1, 2] = 1
@@ -54,6 +58,7 @@ class Task:
     reward: Reward = "profit"
     baseline: Opponent | None = None
     lineup: Lineup = "cycle"
+    weights: Sequence[float] | None = None
 
     def __post_init__(self) -> None:
         versions = (1, 2)
@@ -68,6 +73,17 @@ class Task:
         _check_number("shading", self.shading, 0, MOST_FACTORS)
         if self.shading and self.action_version == 1:
             raise ConfigError(f"env: shading is {self.shading}, expected action_version=2: version 1 has a factor for every block")
+        if self.weights is not None:
+            self._check_weights(self.weights)
+
+    def _check_weights(self, weights: Sequence[float]) -> None:
+        if self.lineup != "mixture":
+            raise ConfigError(f"env: weights are given with lineup={self.lineup!r}, expected lineup='mixture'")
+        numbers = isinstance(weights, Sequence) and all(isinstance(w, int | float) and 0.0 <= w < math.inf for w in weights)
+        if not numbers or sum(weights) <= 0.0:
+            raise ConfigError(
+                f"env: weights are {weights!r:.100}, expected finite numbers >= 0, one an opponent, that are not all 0"
+            )
 
 
 def task_of(options: TaskOptions) -> Task:

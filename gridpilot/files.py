@@ -10,13 +10,14 @@ import glob
 import os
 import re
 import secrets
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
 from gridpilot.errors import GridPilotError
 
-__all__ = ["RUNS", "beside", "check_output", "replacing", "run_folder", "sync", "write_atomically"]
+__all__ = ["RUNS", "beside", "check_output", "making_folder", "replacing", "run_folder", "sync", "write_atomically"]
 
 RUNS: Final = Path("runs")
 """Where commands keep what they have run, unless told otherwise."""
@@ -94,6 +95,28 @@ def replacing(path: Path, error: type[GridPilotError], *, mode: int = 0o666) -> 
     finally:
         with contextlib.suppress(OSError):  # renamed, never made, or in no folder; an error on its way is the one to tell
             temporary.unlink()
+
+
+@contextlib.contextmanager
+def making_folder(path: Path, error: type[GridPilotError]) -> Iterator[Path]:
+    """A folder beside ``path`` to be filled in the block, which takes that name at the end, or is gone where the block raises.
+
+    ``path`` must not be there yet. Of a process that was killed meanwhile a folder ``.NAME.*`` is left, which nothing reads. Raises
+    ``error``, naming the path and the reason, for any ``OSError`` of the block's too.
+    """
+    temporary = beside(path)
+    try:
+        temporary.mkdir(parents=True)
+        yield temporary
+        for entry in temporary.rglob("*"):
+            sync(entry)
+        sync(temporary)
+        temporary.rename(path)
+        sync(path.parent)
+    except OSError as problem:
+        raise error(f"cannot write {path}: {problem.strerror or problem}") from problem
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)  # renamed, never made, or given up
 
 
 def beside(path: Path) -> Path:

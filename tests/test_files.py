@@ -10,7 +10,7 @@ import pytest
 
 from gridpilot import files
 from gridpilot.errors import PriceError
-from gridpilot.files import beside, check_output, replacing, run_folder, write_atomically
+from gridpilot.files import beside, check_output, making_folder, replacing, run_folder, write_atomically
 
 
 def test_writing_is_all_or_nothing(tmp_path: Path) -> None:
@@ -147,3 +147,24 @@ def test_no_link_that_somebody_planted_is_written_through(tmp_path: Path) -> Non
     assert len(names) == 50
     assert all(name.startswith(".file.") for name in names)
     assert len(beside(run / ("x" * 255)).name) < 200
+
+
+def test_a_folder_is_whole_or_not_there(tmp_path: Path) -> None:
+    place = tmp_path / "new" / "folder"
+    with making_folder(place, PriceError) as folder:
+        (folder / "inner").mkdir()
+        (folder / "inner" / "file").write_text("whole")
+        assert not place.exists()
+    assert (place / "inner" / "file").read_text() == "whole"
+
+    def fails() -> None:
+        with making_folder(tmp_path / "other", PriceError) as folder:
+            (folder / "file").write_text("half")
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        fails()
+    with pytest.raises(PriceError, match=r"cannot write .*folder: .*not empty"), making_folder(place, PriceError) as folder:
+        (folder / "file").write_text("too late")
+    assert [path.name for path in tmp_path.iterdir()] == ["new"]
+    assert [path.name for path in place.parent.iterdir()] == ["folder"]

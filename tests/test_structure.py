@@ -29,7 +29,8 @@ ORDER = (
     ("audit",),
     ("envs", "by_hand"),
     ("tournament", "live", "backtest"),
-    ("simulation", "hindsight", "training"),
+    ("simulation", "training"),
+    ("hindsight",),
     ("insight", "validation", "benchmark", "deploy", "warm_up", "cli"),
     ("__main__",),
 )
@@ -302,7 +303,7 @@ SURFACE: dict[str, set[str]] = {
         "value_at_risk",
     },
     "gridpilot.tournament": set(),
-    "gridpilot.training": {"make_vec_env", "train"},
+    "gridpilot.training": {"make_vec_env", "psro", "train"},
 }
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
+from gridpilot.training.league import psro
 from gridpilot.training.run import train
 from gridpilot.training.vec_env import make_vec_env
 
-__all__ = ["make_vec_env", "train"]
+__all__ = ["make_vec_env", "psro", "train"]

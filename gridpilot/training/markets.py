@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gridpilot.agents.seating import AgentSpec, Seating
+from gridpilot.envs._market import drawn_opponents
 from gridpilot.errors import ConfigError
 from gridpilot.market.arena import Arena
 from gridpilot.setup import MarketSetup
@@ -23,11 +24,15 @@ _OWN = "."  # the label of who takes the learner's seat, which no agent can have
 
 
 class Field(NamedTuple):
-    """Where a learner plays: the market, its seat, and its rivals, who take turns over the other seats in their order."""
+    """Where a learner plays: the market, its seat, and its rivals, who take turns over the other seats in their order.
+
+    With ``weights`` the rivals are a mixed strategy: in each episode one of them, drawn in proportion, plays all other seats.
+    """
 
     setup: MarketSetup
     seat: Seat
     rivals: Mapping[str, AgentSpec]
+    weights: tuple[float, ...] | None = None
 
 
 def specs_of(agents: Sequence[Any]) -> dict[str, AgentSpec]:
@@ -60,8 +65,9 @@ def begun(field: Field, root: int, episodes: IntArray, own: AgentSpec | None = N
     arena.start(field.setup.scenario(root, episodes))
     names, mine = list(field.rivals), "" if own is None else _OWN
     labels = []
-    for seat in seats[:, 0].tolist():
-        others = [names[i % len(names)] for i in range(arena.n_sites - 1)]
+    one = None if field.weights is None else drawn_opponents(field.weights, np.full(len(episodes), root), episodes)
+    for b, seat in enumerate(seats[:, 0].tolist()):
+        others = [names[i % len(names) if one is None else one[b]] for i in range(arena.n_sites - 1)]
         labels.append([*others[:seat], mine, *others[seat:]])
     agents = dict(field.rivals) if own is None else {**field.rivals, _OWN: own}
     seating = Seating(arena, agents, labels)

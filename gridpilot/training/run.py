@@ -40,7 +40,7 @@ from gridpilot.training.tuning import Look, Tuning
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Training", "train", "train_configured"]
+__all__ = ["Training", "entries_of", "train", "train_configured"]
 
 _NOT_SETTINGS: Final = ("market", "prices", "out", "json")
 _BOARD: Final = "tensorboard"  # a folder in that of the policy
@@ -127,15 +127,16 @@ def _plain(settings: Mapping[str, Any]) -> dict[str, Any]:
     """The settings with all agents as a configuration names them."""
     found = dict(settings)
     if "rivals" in found:
-        found["rivals"] = _entries(found["rivals"])
+        found["rivals"] = entries_of(found["rivals"])
     for section in ("tuning", "evaluation"):
         inner = found.get(section)
         if isinstance(inner, Mapping) and "against" in inner:
-            found[section] = {**inner, "against": _entries(inner["against"])}
+            found[section] = {**inner, "against": entries_of(inner["against"])}
     return found
 
 
-def _entries(agents: Any) -> list[Any]:
+def entries_of(agents: Any) -> list[Any]:
+    """Agents as a configuration names them: classes, instances and Paths of policies' folders as well. One may be given alone."""
     if isinstance(agents, str | Path | Mapping | type | Agent):
         agents = [agents]
     if not isinstance(agents, Sequence):

@@ -83,7 +83,8 @@ def search(
     layout = Layout(sizes, classes, hold=settings.hold, mechanism=mechanism, output=output)
     env = make_vec_env(
         settings.markets, field.setup, seat="rotate" if field.seat == "rotating" else field.seat, opponents=list(field.rivals.values()),
-        lineup=settings.lineup, shading=layout.shading, hold=settings.hold, baseline=settings.baseline, seed=seed,
+        lineup=settings.lineup if field.weights is None else "mixture", weights=field.weights, shading=layout.shading,
+        hold=settings.hold, baseline=settings.baseline, seed=seed,
     )  # fmt: skip
     with one_thread(), kept_random_state():
         found = Learner.resumed(algorithm, env, layout, settings, seed, checkpoint, identity, tuning, tell, board)

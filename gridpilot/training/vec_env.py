@@ -31,7 +31,8 @@ def make_vec_env(
     seat: int | Literal["rotate"] = 8,
     seats: Sequence[int] | None = None,
     opponents: Opponents = ("truthful", "threshold"),
-    lineup: Literal["cycle", "draw"] = "cycle",
+    lineup: Literal["cycle", "draw", "mixture"] = "cycle",
+    weights: Sequence[float] | None = None,
     shading: int = 0,
     hold: int = 6,
     reward: Literal["profit", "profit_and_stored"] = "profit_and_stored",
@@ -66,6 +67,6 @@ def make_vec_env(
     env = MarketVectorEnv(
         num_envs, setup, market=market, prices=prices, ticks=ticks, history=history, mechanism=mechanism, seat=seat, seats=seats,
         opponents=opponents, time_limit=time_limit, autoreset="disabled", action_version=2, shading=shading, hold=hold, reward=reward,
-        baseline=baseline, lineup=lineup,
+        baseline=baseline, lineup=lineup, weights=weights,
     )  # fmt: skip
     return MarketVecEnv(env, seed, first_episode, bootstrap)

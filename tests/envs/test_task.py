@@ -179,7 +179,7 @@ def test_a_baseline_that_fails_is_told(short: MarketSetup) -> None:
         ({"action_version": 2, "shading": 65}, "shading is 65, expected a whole number from 0 to 64"),
         ({"shading": 2}, "shading is 2, expected action_version=2"),
         ({"reward": "money"}, "reward is 'money', expected one of profit, profit_and_stored"),
-        ({"lineup": "random"}, "lineup is 'random', expected one of cycle, draw"),
+        ({"lineup": "random"}, "lineup is 'random', expected one of cycle, draw, mixture"),
         ({"holds": 3}, "unknown argument 'holds'; did you mean hold"),
     ],
 )

@@ -1,0 +1,92 @@
+"""What a league is told."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, StrictBool, model_validator
+
+from gridpilot.equilibrium.symmetric import MOST_STRATEGIES
+from gridpilot.errors import ConfigError
+from gridpilot.tournament.config import AgentSpecs, agent_specs
+from gridpilot.tournament.inspection import assign_roles
+from gridpilot.tournament.schedule import CLAIRVOYANT_ROLES
+from gridpilot.training.config import EVALUATION, CloneConfig, PpoConfig, TuningConfig
+
+__all__ = ["LeagueConfig", "ResponseSearch", "initial_agents", "response_label"]
+
+
+class ResponseSearch(PpoConfig):
+    """How a best response is searched for; who plays the other seats is the mixture's affair."""
+
+    lineup: Literal["cycle"] = "cycle"
+
+
+class _Tuning(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    episodes: Annotated[int, Field(ge=1, le=EVALUATION)]
+    every: PositiveInt
+    patience: NonNegativeInt
+
+
+class _Evaluation(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    episodes: Annotated[int, Field(ge=1, le=EVALUATION)]
+    seed: NonNegativeInt
+
+
+class LeagueConfig(BaseModel):
+    """``conf/league.yaml``."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    agents: Annotated[list[Any], Field(min_length=1)]
+    iterations: Annotated[int, Field(ge=1)]
+    out: str | None
+    seed: NonNegativeInt
+    ticks: PositiveInt
+    history: NonNegativeInt
+    layers: Annotated[list[Annotated[int, Field(ge=1, le=4096)]], Field(min_length=1, max_length=8)]
+    clone: CloneConfig
+    search: StrictBool
+    ppo: ResponseSearch
+    tuning: _Tuning
+    evaluation: _Evaluation
+    json_: Annotated[StrictBool, Field(alias="json")]
+    market: dict[str, Any]
+    prices: dict[str, Any]
+
+    @model_validator(mode="after")
+    def _can_be_solved(self) -> LeagueConfig:
+        if len(self.agents) + self.iterations > MOST_STRATEGIES:
+            raise ValueError(
+                f"{len(self.agents)} agents and {self.iterations} iterations, expected at most {MOST_STRATEGIES} strategies together"
+            )
+        return self
+
+    @property
+    def looks(self) -> TuningConfig:
+        """When the search looks at what it has reached."""
+        return TuningConfig(
+            episodes=self.tuning.episodes, every=self.tuning.every, against=["truthful"], patience=self.tuning.patience
+        )
+
+
+def response_label(number: int) -> str:
+    """What the response of an iteration, from 1, is called."""
+    return f"response-{number}"
+
+
+def initial_agents(agents: list[Any]) -> AgentSpecs:
+    """The population that a league begins with, by label. Raises :class:`~gridpilot.errors.ConfigError` for one that cannot take part."""
+    given = agent_specs(agents)
+    found = {label: given[label] for label in list(given)[: len(agents)]}
+    for label, role in assign_roles(found).items():
+        if role in CLAIRVOYANT_ROLES:
+            raise ConfigError(f"league: {label!r} is shown the future, which no strategy of a population is")
+        if re.fullmatch(r"response-\d+", label):
+            raise ConfigError(f"league: the label {label!r} is that of a response, expected another")
+    return found

@@ -1,0 +1,56 @@
+"""What a league came to, as a picture."""
+
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from gridpilot.tournament.intervals import LEVEL
+
+if TYPE_CHECKING:
+    from gridpilot.training.league_result import League
+
+__all__ = ["picture"]
+
+_RESPONSE, _KNOWN = "#0072b2", "#d55e00"
+
+
+def picture(league: League) -> bytes:
+    """PNG: what the equilibria of the population could be exploited by, with intervals, against the CPU seconds they took."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8.0, 3.8), layout="constrained")
+    axes = figure.add_subplot()
+    answered = [step for step in league.steps if step.response is not None]
+    for steps, name, colour, label in (
+        (answered, "gain", _RESPONSE, "by the response trained against it"),
+        (answered, "best_gain", _KNOWN, "by the best of all that the league has found"),
+    ):
+        estimates = [getattr(step, name) for step in steps]
+        seconds = np.array([step.seconds for step in steps])
+        values = np.array([np.nan if one.value is None else one.value for one in estimates])
+        low, high = (
+            np.array([value if end is None else end for end, value in zip(ends, values, strict=True)])
+            for ends in ([one.low for one in estimates], [one.high for one in estimates])
+        )
+        axes.errorbar(
+            seconds, values, yerr=np.abs([values - low, high - values]), color=colour, label=label, marker="o", markersize=4.0,
+            linewidth=1.6, elinewidth=1.0, capsize=3.0, linestyle="-" if name == "gain" else "--",
+        )  # fmt: skip
+    axes.axhline(0.0, color="#888888", linewidth=0.8)
+    axes.set_xlabel("CPU seconds until the mixture was known")
+    axes.set_ylabel("gain over the mixture,\n" + r"\$ per site and day")
+    axes.set_title(
+        f"exploitability found, {league.episodes[1]} episodes of evaluation, {100 * LEVEL:.0f} % intervals",
+        loc="left",
+        fontsize=10.5,
+    )
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(axis="y", color="#dddddd", linewidth=0.6)
+    axes.set_axisbelow(True)
+    axes.legend(frameon=False, fontsize=9)
+    image = io.BytesIO()
+    figure.savefig(image, format="png", dpi=100)
+    return image.getvalue()
