@@ -65,7 +65,9 @@ RULES = (
     Rule(r"^gridpilot live (status|verify|export|report)\b"),
     Rule(r"^gridpilot train .*algo=ppo", "--cfg job", why_not="minutes, and torch: tests/training; composed alone"),
     Rule(r"^gridpilot league ", "--cfg job", why_not="minutes, and torch: tests/training/test_league.py; composed alone"),
-    Rule(r"^gridpilot tournament .*iteration-", "--cfg job", why_not="a policy of a league that is not played here: composed alone"),
+    Rule(
+        r"^gridpilot tournament .*iteration-", "--cfg job", why_not="a policy of a league that is not played here: composed alone"
+    ),
     Rule(r"^gridpilot exploit .*--train", why_not="minutes, and torch: tests/hindsight/test_exploit_command.py"),
     Rule(r"^gridpilot train ", "--cfg job", why_not="a minute: tests/training; composed alone"),
     Rule(r"^gridpilot policy import ", why_not="of the script of that page: tests/training/test_vec_env.py runs both"),
