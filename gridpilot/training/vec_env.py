@@ -34,6 +34,7 @@ def make_vec_env(
     lineup: Literal["cycle", "draw", "mixture"] = "cycle",
     weights: Sequence[float] | None = None,
     shading: int = 0,
+    bidding: Literal["best_response"] | None = None,
     hold: int = 6,
     reward: Literal["profit", "profit_and_stored"] = "profit_and_stored",
     baseline: str | None = "truthful",
@@ -66,7 +67,7 @@ def make_vec_env(
             raise ConfigError(f"env: {name} is {value!r:.60}, expected a whole number >= 0")
     env = MarketVectorEnv(
         num_envs, setup, market=market, prices=prices, ticks=ticks, history=history, mechanism=mechanism, seat=seat, seats=seats,
-        opponents=opponents, time_limit=time_limit, autoreset="disabled", action_version=2, shading=shading, hold=hold, reward=reward,
-        baseline=baseline, lineup=lineup, weights=weights,
+        opponents=opponents, time_limit=time_limit, autoreset="disabled", action_version=2, shading=shading, bidding=bidding, hold=hold,
+        reward=reward, baseline=baseline, lineup=lineup, weights=weights,
     )  # fmt: skip
     return MarketVecEnv(env, seed, first_episode, bootstrap)
