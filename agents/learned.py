@@ -35,7 +35,7 @@ class Learned(BatchAgent):
     ``hold``    ticks that an action is held for; ``None``: as many as in training
     """
 
-    reads = READS
+    reads: Sequence[str] = READS
     writes: Sequence[str] = ("storage_value", "commitment")
 
     def __init__(self, policy: str = "library:vcg", hold: int | None = None) -> None:

@@ -10,6 +10,7 @@ from typing import Any, Literal, TypedDict, get_args
 from gridpilot.agents.base import Agent
 from gridpilot.agents.seating import AgentSpec
 from gridpilot.errors import ConfigError
+from gridpilot.policies.policy import BIDDINGS, Bidding
 from gridpilot.suggestions import did_you_mean
 
 __all__ = ["Opponent", "Task", "TaskOptions", "task_of"]
@@ -17,7 +18,6 @@ __all__ = ["Opponent", "Task", "TaskOptions", "task_of"]
 Opponent = str | AgentSpec | type[Agent] | Agent
 Reward = Literal["profit", "profit_and_stored"]
 Lineup = Literal["cycle", "draw", "mixture"]
-Bidding = Literal["best_response"]
 
 MOST_FACTORS = 64
 
@@ -69,7 +69,7 @@ class Task:
         versions = (1, 2)
         for name, known in (
             *(("action_version", versions), ("observation_version", versions)),
-            *(("reward", get_args(Reward)), ("lineup", get_args(Lineup)), ("bidding", (None, *get_args(Bidding)))),
+            *(("reward", get_args(Reward)), ("lineup", get_args(Lineup)), ("bidding", (None, *BIDDINGS))),
         ):
             value = getattr(self, name)
             if isinstance(value, bool) or value not in known:

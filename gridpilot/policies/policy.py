@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -15,14 +15,15 @@ from gridpilot.market.action import ACTION_VERSION, N_PRICES_OF_TIME
 from gridpilot.market.compilation import kernel
 from gridpilot.market.encoding import n_fields
 
-__all__ = ["ACTIVATIONS", "BIDDINGS", "OBSERVATION_VERSION", "OUTPUTS", "Layout", "Policy"]
+__all__ = ["ACTIVATIONS", "BIDDINGS", "OBSERVATION_VERSION", "OUTPUTS", "Bidding", "Layout", "Policy"]
 
 Array32 = npt.NDArray[np.float32]
+Bidding = Literal["best_response"]  # a rule of conf/bidding under a policy
 
 OBSERVATION_VERSION: Final = 1  # of gridpilot.market.encoding
 ACTIVATIONS: Final = ("tanh", "relu")
 OUTPUTS: Final = ("linear", "tanh")
-BIDDINGS: Final = (None, "best_response")
+BIDDINGS: Final = get_args(Bidding)
 WIDEST: Final = 4096  # units of a layer
 DEEPEST: Final = 16  # layers
 
@@ -69,10 +70,8 @@ class Layout:
             )
         if self.sizes[-1] < N_PRICES_OF_TIME:
             raise PolicyError(f"policy: gives {self.sizes[-1]} entries, expected an action of {N_PRICES_OF_TIME} or more")
-        if self.bidding not in BIDDINGS:
-            raise PolicyError(
-                f"policy: bidding is {self.bidding!r:.40}, expected null or one of {', '.join(filter(None, BIDDINGS))}"
-            )
+        if self.bidding is not None and self.bidding not in BIDDINGS:
+            raise PolicyError(f"policy: bidding is {self.bidding!r:.40}, expected null or one of {', '.join(BIDDINGS)}")
         if self.bidding is not None and self.shading:
             raise PolicyError(f"policy: gives {self.shading} shading factors, expected none with bidding {self.bidding}")
         if not 0.0 < self.clip < 1e6 or self.hold < 1:

@@ -22,7 +22,7 @@ from gridpilot.agents.view import Window
 from gridpilot.errors import AgentError
 from gridpilot.market.action import N_PRICES_OF_TIME, storage_entry
 from gridpilot.market.encoding import SIZE, n_fields
-from gridpilot.policies.policy import Layout, Policy
+from gridpilot.policies.policy import Bidding, Layout, Policy
 from gridpilot.progress import Advance
 from gridpilot.training.config import CloneConfig, training_episodes
 from gridpilot.training.markets import Field, begun
@@ -50,7 +50,7 @@ def clone(
     seed: int,
     layers: tuple[int, ...] = (64, 64),
     shading: int = 0,
-    bidding: str | None = None,
+    bidding: Bidding | None = None,
     advance: Advance,
 ) -> tuple[Policy, Network]:
     """Train a policy of hidden ``layers`` with ``shading`` factors, and the network that it is of, in case training goes on.
@@ -87,7 +87,7 @@ def clone(
 
 
 def _rehearse(
-    field: Field, settings: CloneConfig, teacher: BatchAgent, policy: Policy | None, bidding: str | None, seed: int, number: int
+    field: Field, settings: CloneConfig, teacher: BatchAgent, policy: Policy | None, bidding: Bidding | None, seed: int, number: int
 ) -> tuple[Array32, Array32]:
     """Play a round; what was seen ``(R, D)`` and the teacher's entries ``(R,)``, of seats with a battery."""
     n = settings.markets

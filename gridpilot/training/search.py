@@ -10,14 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Literal, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from gridpilot.market.action import N_PRICES_OF_TIME
 from gridpilot.market.encoding import n_fields
-from gridpilot.policies.policy import Layout, Policy
+from gridpilot.policies.policy import Bidding, Layout, Policy
 from gridpilot.progress import Advance
 from gridpilot.training.algorithms import Algorithm
 from gridpilot.training.config import TRAINING, OffPolicyConfig, PpoConfig
@@ -52,7 +52,7 @@ def search(
     seed: int,
     layers: tuple[int, ...],
     start: Callable[[], Network] | None,
-    bidding: Literal["best_response"] | None = None,
+    bidding: Bidding | None = None,
     checkpoint: Path | None,
     identity: str,
     advance: Advance,
@@ -80,7 +80,7 @@ def search(
 
     mechanism = field.setup.rules.mechanism
     classes = max(len(site.fleet) for site in field.setup.sites) or 1
-    shading = settings.shading_under(mechanism) if bidding is None else 0
+    shading = settings.shading_under(mechanism, bidding)
     sizes = (n_fields(classes), *layers, N_PRICES_OF_TIME + shading)
     output = "linear" if algorithm.section == "ppo" else "tanh"
     layout = Layout(sizes, classes, hold=settings.hold, mechanism=mechanism, output=output, bidding=bidding)

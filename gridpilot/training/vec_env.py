@@ -10,6 +10,7 @@ from gridpilot.envs import MarketVectorEnv
 from gridpilot.envs._market import Opponents
 from gridpilot.errors import ConfigError, MissingExtraError
 from gridpilot.market.clearing import Mechanism
+from gridpilot.policies.policy import Bidding
 from gridpilot.setup import MarketSetup
 from gridpilot.training.config import TRAINING
 
@@ -34,7 +35,7 @@ def make_vec_env(
     lineup: Literal["cycle", "draw", "mixture"] = "cycle",
     weights: Sequence[float] | None = None,
     shading: int = 0,
-    bidding: Literal["best_response"] | None = None,
+    bidding: Bidding | None = None,
     hold: int = 6,
     reward: Literal["profit", "profit_and_stored"] = "profit_and_stored",
     baseline: str | None = "truthful",
