@@ -98,8 +98,8 @@ def _blocks(classes: int) -> int:
 def decode(actions: npt.ArrayLike, view: View, *, bidding: BiddingRule | None = None) -> None:
     """Write the orders of ``actions (M, 2 + K)`` in [-1, 1] to ``view.orders``.
 
-    With ``bidding``, a rule whose ``reset_batch`` has begun the episode in ``view``, an action says what things are worth, and the rule what
-    is bid for it: the view's ``reads`` and ``writes`` have to name the rule's too.
+    With ``bidding``, a rule whose ``reset_batch`` has begun the episode in ``view``, an action says what things are worth and the rule
+    what is bid for them: the view's ``reads`` and ``writes`` have to name the rule's too.
 
     Raises :class:`~gridpilot.errors.BidError` for another shape. An action that is not finite is an order that the market refuses.
     """

@@ -43,8 +43,8 @@ class Task:
     ``action_version``  1: one entry a block, around the truthful bid; 2: :mod:`gridpilot.market.action`
     ``observation_version``  1: the site and prices; 2: and what the market publishes, :mod:`gridpilot.market.published_encoding`
     ``shading``   shading factors K of an action of version 2, from 0
-    ``bidding``   a rule of ``conf/bidding``, ``"best_response"``, that makes bids of the values which an action of version 2 states, tick by
-                  tick, so that it is rewarded for what they earn then; ``None``: an action is an order
+    ``bidding``   a rule of ``conf/bidding``, ``"best_response"``, that makes bids of the values which an action of version 2 states,
+                  tick by tick, so that it is rewarded for what they earn then; ``None``: an action is an order
     ``hold``      ticks that a decision is held for; a step plays them, its reward and the money of its info are their sums
     ``reward``    ``"profit"``, or ``"profit_and_stored"``: at the end of the episode what the change of the battery's charge is worth is
                   paid as well, as tournaments count it, so that storing for tomorrow is not a loss

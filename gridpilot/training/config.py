@@ -145,7 +145,7 @@ class TrainConfig(BaseModel):
 
     algo: Literal["clone", "ppo", "sac", "td3", "tqc"]
     init: Literal["clone"] | None
-    bidding: Literal["truthful", "best_response"] | None
+    bidding_rule: Literal["truthful", "best_response"] | None
     out: str | None
     seed: NonNegativeInt
     seeds: Annotated[list[NonNegativeInt], Field(min_length=1, max_length=100)] | None
@@ -174,9 +174,9 @@ class TrainConfig(BaseModel):
 
     def bidding_under(self, mechanism: str) -> Bidding | None:
         """The rule that makes bids of what an action says things are worth; ``None``: an action is an order, and so is the truth."""
-        if self.bidding is None:
+        if self.bidding_rule is None:
             return "best_response" if mechanism == "pay_as_bid" else None
-        return None if self.bidding == "truthful" else self.bidding
+        return None if self.bidding_rule == "truthful" else self.bidding_rule
 
     @property
     def search(self) -> PpoConfig | OffPolicyConfig:

@@ -175,8 +175,8 @@ def train_configured(config: Mapping[str, Any], console: SafeConsole, command: s
     tuned = specs_of(settings.tuning.against_under(mechanism))
     if settings.algo != "clone" and settings.search.shading and settings.bidding_under(mechanism) is not None:
         raise ConfigError(
-            f"train: {settings.search.shading} shading factors and bidding {settings.bidding_under(mechanism)}, expected one of them: "
-            "bidding=truthful lets the policy itself say how far a bid is from the truth"
+            f"train: {settings.search.shading} shading factors and bidding_rule {settings.bidding_under(mechanism)}, expected one of them: "
+            "bidding_rule=truthful lets the policy itself say how far a bid is from the truth"
         )
     seats_of(field, evaluation_episodes(settings.evaluation.episodes))
     build_teacher(settings.clone.teacher)
@@ -252,7 +252,7 @@ def _cloned(field: Field, settings: TrainConfig, seed: int, progress: Progress) 
                 policy, field, settings.calibration, rounds=rounds, seed=seed, first=episodes, advance=advance
             )
         told = " and ".join(f"{by:+.3f}" for by in moved)
-        how += f", its entries moved by {told} on {settings.calibration.episodes} more episodes,"
+        how += f", its storage and commitment entries moved by {told} on {settings.calibration.episodes} more episodes,"
         episodes += settings.calibration.episodes
     return _Made(policy, how, episodes)
 
