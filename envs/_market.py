@@ -15,7 +15,8 @@ from gymnasium.error import ResetNeeded
 
 from gridpilot.agents.base import Agent
 from gridpilot.agents.by_value import entry_of
-from gridpilot.agents.encoding import decode_seats, encode_seats
+from gridpilot.agents.encoding import encode_seats
+from gridpilot.agents.learners import Learners
 from gridpilot.agents.registry import find_agent
 from gridpilot.agents.seating import AgentSpec, Seating
 from gridpilot.envs._kernels import N_PRICES_OF_TIME, RESULTS, decode_parallel, decode_range, settle
@@ -165,6 +166,7 @@ class SeatedMarkets:
         if len(self._weights) != len(specs):
             raise ConfigError(f"env: {len(self._weights)} weights and {len(specs)} opponents, expected a weight for each")
         self._time_limit = time_limit
+        self._learners = Learners(self.arena, self.seats, task.bidding)
         self._twin = None if task.baseline is None else setup.arena(n_markets)
         if task.baseline is not None:
             (self._baseline,) = _specs([task.baseline]).values()
@@ -240,6 +242,7 @@ class SeatedMarkets:
         scenario = self._scenario()
         self.arena.start(scenario)
         self.arena.orders.clear()
+        self._learners.reset()
         self.seating.reset(self.roots, self.episodes)
         if self._twin is not None:
             self._twin.start(scenario)
@@ -333,7 +336,7 @@ class SeatedMarkets:
     def _decode(self) -> None:
         arena = self.arena
         if self.task.action_version == 2:
-            decode_seats(self.actions, arena, self.seats)
+            self._learners.bid(self.actions)
             return
         scenario, orders = arena.scenario, arena.orders
         arguments = (

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from gridpilot.policies.policy import Policy
+from gridpilot.policies.policy import Layout, Policy
 from gridpilot.tournament.intervals import LEVEL, Estimate
 from gridpilot.training.config import EVALUATION, TRAINING
 from gridpilot.training.evaluation import Comparison
@@ -38,7 +38,7 @@ def write_card(policy: Policy, facts: CardFacts, at_home: Sequence[Comparison], 
         "",
         f"Plays `{{name: learned, policy: FOLDER}}`: a network {network} ({layout.activation}), which decides {held}. Observation version "
         f"{layout.observation_version} for up to {layout.classes} machine classes, action version {layout.action_version} with "
-        f"{layout.shading} shading factors.",
+        f"{layout.shading} shading factors.{_bids(layout)}",
         "",
         "## Training",
         "",
@@ -67,6 +67,15 @@ def write_card(policy: Policy, facts: CardFacts, at_home: Sequence[Comparison], 
         "",
     ]
     return "\n".join(lines)
+
+
+def _bids(layout: Layout) -> str:
+    if layout.bidding is None:
+        return ""
+    return (
+        f" What it says that stored energy and running machines are worth the rule `{layout.bidding}` makes bids of, by the rivals' bids "
+        "that were last made public; where none are, by the volume that they won."
+    )
 
 
 def _row(found: Comparison) -> str:

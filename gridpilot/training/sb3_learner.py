@@ -99,7 +99,7 @@ class Learner:
                 "n_steps": env.decisions,
                 "batch_size": min(settings.batch, self.steps),
                 "n_epochs": settings.epochs,
-                "gae_lambda": settings.gae_lambda_under(layout.mechanism),
+                "gae_lambda": settings.gae_lambda_under(layout.mechanism, layout.bidding),
             }
         else:
             kwargs |= {"net_arch": {"pi": hidden, "qf": hidden}}

@@ -10,6 +10,7 @@ from gridpilot.envs import MarketVectorEnv
 from gridpilot.envs._market import Opponents
 from gridpilot.errors import ConfigError, MissingExtraError
 from gridpilot.market.clearing import Mechanism
+from gridpilot.policies.policy import Bidding
 from gridpilot.setup import MarketSetup
 from gridpilot.training.config import TRAINING
 
@@ -34,6 +35,7 @@ def make_vec_env(
     lineup: Literal["cycle", "draw", "mixture"] = "cycle",
     weights: Sequence[float] | None = None,
     shading: int = 0,
+    bidding: Bidding | None = None,
     hold: int = 6,
     reward: Literal["profit", "profit_and_stored"] = "profit_and_stored",
     baseline: str | None = "truthful",
@@ -66,7 +68,7 @@ def make_vec_env(
             raise ConfigError(f"env: {name} is {value!r:.60}, expected a whole number >= 0")
     env = MarketVectorEnv(
         num_envs, setup, market=market, prices=prices, ticks=ticks, history=history, mechanism=mechanism, seat=seat, seats=seats,
-        opponents=opponents, time_limit=time_limit, autoreset="disabled", action_version=2, shading=shading, hold=hold, reward=reward,
-        baseline=baseline, lineup=lineup, weights=weights,
+        opponents=opponents, time_limit=time_limit, autoreset="disabled", action_version=2, shading=shading, bidding=bidding, hold=hold,
+        reward=reward, baseline=baseline, lineup=lineup, weights=weights,
     )  # fmt: skip
     return MarketVecEnv(env, seed, first_episode, bootstrap)
