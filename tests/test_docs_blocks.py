@@ -64,6 +64,7 @@ RULES = (
     Rule(r"^gridpilot live resume", "live.journal=runs/live.db"),
     Rule(r"^gridpilot live (status|verify|export|report)\b"),
     Rule(r"^gridpilot train .*algo=ppo", "--cfg job", why_not="minutes, and torch: tests/training; composed alone"),
+    Rule(r"^gridpilot tune ", "--cfg job", why_not="minutes, torch and optuna: tests/training/test_tune.py; composed alone"),
     Rule(r"^gridpilot league ", "--cfg job", why_not="minutes, and torch: tests/training/test_league.py; composed alone"),
     Rule(
         r"^gridpilot tournament .*iteration-", "--cfg job", why_not="a policy of a league that is not played here: composed alone"

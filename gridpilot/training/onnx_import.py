@@ -258,7 +258,8 @@ def _check_parity(file: Path, model: Any, name: str, policy: Policy) -> None:
     from onnx.reference import ReferenceEvaluator
 
     rng = np.random.default_rng(0)
-    arrays, evaluator = policy.arrays, ReferenceEvaluator(model)
+    arrays = policy.arrays
+    evaluator: Any = ReferenceEvaluator(model)
     spread = np.minimum(arrays["std"], 10.0) * rng.uniform(-3.0, 3.0, (_ROWS, policy.layout.sizes[0]))
     rows = np.clip(arrays["mean"] + spread, -10.0, 10.0).astype(np.float32)
     expected = np.concatenate([np.reshape(evaluator.run(None, {name: row[None]})[0], (1, -1)) for row in rows])

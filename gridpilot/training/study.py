@@ -146,13 +146,9 @@ def tune_configured(config: Mapping[str, Any], console: SafeConsole, words: Sequ
     fresh = settings.seed + 1
     chosen = with_values(plain, {**best.values, "seed": fresh, "out": str(folder / POLICY)})
     own = [word for word in words if word.partition("=")[0] not in {"algo", "seed", "out", *best.values}]
-    said = [f"algo={settings.algo}", *own, *(f"{key}={json.dumps(value)}" for key, value in best.values.items())]
-    command = [*(word.replace(" ", "") for word in said), f"seed={fresh}", f"out={folder / POLICY}"]
-    return Study(folder, tuple(trials), best, _shell(command), train_configured(chosen, console, _shell(command)))
-
-
-def _shell(words: Sequence[str]) -> str:
-    return shlex.join(["gridpilot", "train", *words])
+    found = [f"{key}={json.dumps(value, separators=(',', ':'))}" for key, value in best.values.items()]
+    command = shlex.join(["gridpilot", "train", f"algo={settings.algo}", *own, *found, f"seed={fresh}", f"out={folder / POLICY}"])
+    return Study(folder, tuple(trials), best, command, train_configured(chosen, console, command))
 
 
 def _identity(settings: TuneConfig, plain: Mapping[str, Any]) -> dict[str, str]:

@@ -18,13 +18,13 @@ from gridpilot.training.train_command import rendered, told
 
 __all__ = ["main"]
 
-_NOT_OF_THE_TRAINING: Final = ("-", "json=", "space=", "space.", "+space.", "study.")
+_NOT_OF_THE_TRAINING: Final = ("-", "json=", "space=", "space.", "study.")
 _SHOWN: Final = 10  # trials
 
 
 def main(argv: Sequence[str]) -> int:
     """Run the command. Raises what is wrong with its configuration, and :class:`~gridpilot.errors.MissingExtraError` without Optuna."""
-    words = [word for word in argv if not word.startswith(_NOT_OF_THE_TRAINING)]
+    words = [word for word in argv if not word.lstrip("+~").startswith(_NOT_OF_THE_TRAINING)]
     return configuration.run("tune", list(argv), lambda config: _tune(config, words))
 
 
