@@ -202,9 +202,10 @@ def _tried(
         "halving": optuna.pruners.SuccessiveHalvingPruner(min_resource=max(settings.tuning.every, 1)),
         None: optuna.pruners.NopPruner(),
     }[wanted.pruner if number >= wanted.startup else None]
-    if number == 0:  # the settings as they are
+    waiting = study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.WAITING,))
+    if number == 0 and not waiting:  # the settings as they are
         usual = {one.key: one.parameter(looked_up(plain, one.key)) for one in space}
-        study.enqueue_trial({key: value for key, value in usual.items() if value is not None}, skip_if_exists=True)
+        study.enqueue_trial({key: value for key, value in usual.items() if value is not None})
     asked = study.ask()
     values = {one.key: one.suggested(asked) for one in space}
     watched: list[_Watched] = []
