@@ -52,6 +52,7 @@ _SUMMED = (
     RESULTS.index("wear") + 1
 )  # the first rows of the results: the reward and money, which add up over the ticks of a decision
 _LINEUP_STREAM: Final = 2**31  # of an episode's random numbers, beyond those of any seat
+_LAST_EPISODE: Final = 2**62
 _TWIN: Final = "twin"  # the label of the baseline, which no opponent has
 _FIRST_VERSION: Final = Task()
 
@@ -152,8 +153,11 @@ class SeatedMarkets:
         opponents: Opponents = DEFAULT_OPPONENTS,
         time_limit: float = math.inf,
         task: Task = _FIRST_VERSION,
+        first_episode: int = 0,
     ) -> None:
-        self.setup, self.task = setup, task
+        if isinstance(first_episode, bool) or not isinstance(first_episode, int) or not 0 <= first_episode < _LAST_EPISODE:
+            raise ConfigError(f"env: first_episode is {first_episode!r:.60}, expected a whole number >= 0")
+        self.setup, self.task, self.first_episode = setup, task, first_episode
         self.seats = np.ascontiguousarray(seats, dtype=np.int64)
         n_markets, n_learners = self.seats.shape
         self.arena = setup.arena(n_markets)
@@ -180,7 +184,7 @@ class SeatedMarkets:
         self.roots = np.zeros(n_markets, dtype=np.uint64)  # by market
         self._own_roots = False  # whether each market has one of its own
         self.episodes = np.zeros(n_markets, dtype=np.int64)
-        self._next_episodes = np.arange(n_markets)
+        self._next_episodes = first_episode + np.arange(n_markets)
         self._published = task.observation_version == 2
         if self._published:
             self.arena.publish()
@@ -221,11 +225,12 @@ class SeatedMarkets:
     def reset(self, seed: int | Sequence[int | None] | None, options: Mapping[str, Any] | None, random: Any) -> None:
         """Begin the next episodes, market b the n-th reset's episode ``n B + b``.
 
-        ``seed`` sets the root and starts counting from 0; without one the root stays, or is drawn by ``random()``, a numpy generator,
-        when there is none. A list of them, one a market, gives each market a root and a count of its own, as environments one by one have
-        them: its n-th reset plays episode n. ``options["episode"]``, a number or ``(B,)`` of them, picks the episode of market 0 (the
-        others follow) or of all, and counting goes on from there. ``options["reset_mask"]`` may say that all markets begin anew: they move
-        together, so that none can begin alone. Raises :class:`~gridpilot.errors.ConfigError` for any other option.
+        ``seed`` sets the root and starts counting from ``first_episode``, here called 0; without one the root stays, or is drawn by
+        ``random()``, a numpy generator, when there is none. A list of them, one a market, gives each market a root and a count of its own,
+        as environments one by one have them: its n-th reset plays episode n. ``options["episode"]``, a number or ``(B,)`` of them, picks
+        the episode of market 0 (the others follow) or of all, and counting goes on from there. ``options["reset_mask"]`` may say that all
+        markets begin anew: they move together, so that none can begin alone. Raises :class:`~gridpilot.errors.ConfigError` for any other
+        option.
         """
         n_markets = self.arena.n_markets
         options = _checked_options(options, n_markets)
@@ -264,7 +269,7 @@ class SeatedMarkets:
         for b, own in enumerate(seeds):
             if own is not None or fresh:
                 self.roots[b] = int(random().integers(2**63)) if own is None else own
-                self._next_episodes[b] = b if one else 0
+                self._next_episodes[b] = self.first_episode + (b if one else 0)
         self.root, self._own_roots = int(self.roots[0]), not one
 
     def _scenario(self) -> Scenario:

@@ -75,6 +75,8 @@ HEAVY = {
     "numba",
     "numpy",
     "omegaconf",
+    "onnx",
+    "optuna",
     "pandas",
     "pettingzoo",
     "prophet",
@@ -303,7 +305,7 @@ SURFACE: dict[str, set[str]] = {
         "value_at_risk",
     },
     "gridpilot.tournament": set(),
-    "gridpilot.training": {"make_vec_env", "psro", "train"},
+    "gridpilot.training": {"make_vec_env", "make_vector_env", "psro", "train"},
 }
 
 

@@ -4,6 +4,6 @@ from __future__ import annotations
 
 from gridpilot.training.league import psro
 from gridpilot.training.run import train
-from gridpilot.training.vec_env import make_vec_env
+from gridpilot.training.vec_env import make_vec_env, make_vector_env
 
-__all__ = ["make_vec_env", "psro", "train"]
+__all__ = ["make_vec_env", "make_vector_env", "psro", "train"]

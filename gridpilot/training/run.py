@@ -7,7 +7,7 @@ import hashlib
 import importlib.util
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -153,8 +153,10 @@ def entries_of(agents: Any) -> list[Any]:
     return found
 
 
-def train_configured(config: Mapping[str, Any], console: SafeConsole, command: str) -> Training:
-    """Train as ``conf/train.yaml`` with overrides says; ``command`` is what was called, for the card."""
+def train_configured(
+    config: Mapping[str, Any], console: SafeConsole, command: str, *, looking: Callable[..., Tuning] = Tuning
+) -> Training:
+    """Train as ``conf/train.yaml`` with overrides says; ``command`` is what was called, for the card, ``looking`` makes what looks."""
     settings = validate(TrainConfig, config, "train")
     out = None if settings.out is None else Path(settings.out)
     if out is not None:
@@ -182,7 +184,7 @@ def train_configured(config: Mapping[str, Any], console: SafeConsole, command: s
     build_teacher(settings.clone.teacher)
     progress = Progress("train", console)
     begin = time.process_time()
-    tuning = Tuning(field, tuned, settings.tuning, settings.evaluation.seed)
+    tuning = looking(field, tuned, settings.tuning, settings.evaluation.seed)
     made = _trained(field, settings, out, tuning, progress)
     seconds = time.process_time() - begin
     policy = dataclasses.replace(made.policy, training=_manifest(settings, command, made.episodes))
