@@ -303,7 +303,7 @@ SURFACE: dict[str, set[str]] = {
         "value_at_risk",
     },
     "gridpilot.tournament": set(),
-    "gridpilot.training": {"make_vec_env", "psro", "train"},
+    "gridpilot.training": {"make_vec_env", "psro", "self_play", "train"},
 }
 
 

@@ -16,7 +16,7 @@ from gridpilot.training.network import Network
 from gridpilot.training.search import search
 from gridpilot.training.tuning import Look, Tuning
 
-__all__ = ["Response", "best_response"]
+__all__ = ["Response", "best_response", "cloned_in_words"]
 
 
 class Response(NamedTuple):
@@ -58,8 +58,7 @@ def best_response(
 
     shading = 0 if searching is None else searching.shading_under(field.setup.rules.mechanism)
     begun = cloned(shading)
-    teacher = cloning.teacher if isinstance(cloning.teacher, str) else cloning.teacher.get("name")
-    how = f"Cloned from `{teacher}` (DAgger, {cloning.rounds} rounds of {cloning.markets} markets)"
+    how = cloned_in_words(cloning)
     episodes = cloning.rounds * cloning.markets
     if searching is None:
         return Response(begun, how, episodes)
@@ -85,3 +84,9 @@ def best_response(
         f"{how}, then searched for by {algorithm.title} ({searched})",
         max(episodes, len(found.curve) * searching.markets),
     )
+
+
+def cloned_in_words(cloning: CloneConfig) -> str:
+    """How a clone came about, for its card."""
+    teacher = cloning.teacher if isinstance(cloning.teacher, str) else cloning.teacher.get("name")
+    return f"Cloned from `{teacher}` (DAgger, {cloning.rounds} rounds of {cloning.markets} markets)"
