@@ -47,6 +47,7 @@ SHARED = {
     "foreign_files",
     "memory",
     "overrides",
+    "pictures",
     "stdout",
     "presets",
     "progress",

@@ -21,7 +21,7 @@ import pandas as pd
 
 from gridpilot.agents.seating import AgentSpec
 from gridpilot.columns import SafeConsole
-from gridpilot.configuration import composed, validate
+from gridpilot.configuration import composed_with, validate
 from gridpilot.equilibrium.deviation_ratings import symmetric_deviation_ratings
 from gridpilot.errors import ConfigError, TournamentError
 from gridpilot.files import check_output, write_atomically
@@ -29,7 +29,6 @@ from gridpilot.presets import described as preset
 from gridpilot.prices.load import price_parameters
 from gridpilot.progress import Progress
 from gridpilot.setup import load_setup
-from gridpilot.suggestions import did_you_mean
 from gridpilot.tournament.intervals import Estimate, mean
 from gridpilot.training.algorithms import ALGORITHMS
 from gridpilot.training.clone import build_teacher
@@ -86,13 +85,8 @@ def self_play(
 
 
 def _league(method: str, out: Path | str, market: Any, prices: Any, quiet: bool, settings: dict[str, Any]) -> League:
-    config = composed("league")
     changed = {key: settings.pop(key) for key in ("mechanism",) if key in settings}
-    for key, value in settings.items():
-        known = sorted(set(config) - set(_NOT_SETTINGS))
-        if key not in known:
-            raise ConfigError(f"league: unknown setting {key!r}; {did_you_mean(key, known) or 'known are ' + ', '.join(known)}")
-        config[key] = {**config[key], **value} if isinstance(config[key], dict) and isinstance(value, Mapping) else value
+    config = composed_with("league", settings, closed=_NOT_SETTINGS)
     config |= {
         "method": method,
         "agents": entries_of(config["agents"]),

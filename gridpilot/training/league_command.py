@@ -14,12 +14,12 @@ from gridpilot import configuration
 from gridpilot.columns import Column, Form, SafeConsole, console_for, fitted, printed
 from gridpilot.stdout import results_only
 from gridpilot.sweep import Found
-from gridpilot.tournament.intervals import Estimate
+from gridpilot.tournament.intervals import Estimate, in_words
 from gridpilot.training.league import league_configured
 from gridpilot.training.league_play import mixture_in_words
 from gridpilot.training.league_result import League, document_of
 
-__all__ = ["main"]
+__all__ = ["main", "tables"]
 
 _TITLES: Final = {"psro": "PSRO", "self_play": "Self-play"}
 _SETTLED: Final = {"psro": "equilibrium", "self_play": "all play"}
@@ -39,8 +39,8 @@ def _league(config: dict[str, Any], command: str) -> Found:
         else:
             console = console_for(stdout, otherwise=80)
             last = max((one for one in league.agents if one["name"] == "learned"), key=lambda one: league.weights[one["label"]])
-            for table in (_steps, _together, _population):
-                printed(console, table(league, console.width))
+            for table in tables(league, console.width):
+                printed(console, table)
             console.print(
                 f"result   {league.folder / 'result.json'}\npicture  {league.folder / 'exploitability.png'}\n"
                 f"next     gridpilot tournament 'agents=[mpc,{{name: learned, label: {last['label']}, policy: {last['policy']}}}]'",
@@ -49,7 +49,12 @@ def _league(config: dict[str, Any], command: str) -> Found:
             )
     answered = [step for step in league.steps if step.response is not None]
     found = {"mixture": mixture_in_words(league.weights)}
-    return Found(found | ({"last gain, $": _told(answered[-1].gain)} if answered else {}))
+    return Found(found | ({"last gain, $": in_words(answered[-1].gain)} if answered else {}))
+
+
+def tables(league: League, width: int) -> list[RenderableType]:
+    """What is printed: the steps, what all sites come to together, and the population."""
+    return [_steps(league, width), _together(league, width), _population(league, width)]
 
 
 def _steps(league: League, width: int) -> RenderableType:
@@ -59,9 +64,9 @@ def _steps(league: League, width: int) -> RenderableType:
         Column("iteration", (Form("after", [str(step.number) for step in steps]),), stays=True),
         Column("mixture", tuple(Form(_SETTLED[league.method], mixtures, most) for most in (60, 40, 26)), left=True, stays=True),
         Column("value", (Form("it earns\n$", [_plain(step.value) for step in steps]),)),
-        Column("gain", (Form("the response\ngains, $", [_told(step.gain) for step in steps]),), stays=True),
-        Column("percent", (Form("the response\ngains, %", [_told(step.percent, 2) for step in steps]),)),
-        Column("best", (Form("the best\ngains, $", [_told(step.best_gain) for step in steps]),)),
+        Column("gain", (Form("the response\ngains, $", [in_words(step.gain) for step in steps]),), stays=True),
+        Column("percent", (Form("the response\ngains, %", [in_words(step.percent, 2) for step in steps]),)),
+        Column("best", (Form("the best\ngains, $", [in_words(step.best_gain) for step in steps]),)),
         Column("seconds", (Form("CPU s", [f"{step.seconds:,.0f}" for step in steps]),), stays=True),
     ]
     title = f"{_TITLES[league.method]}: {league.episodes[1]} episodes of evaluation, $ per site and day"
@@ -82,8 +87,8 @@ def _together(league: League, width: int) -> RenderableType:
             if kind == "percent" and all(cell.value is None for cell in cells):
                 continue
             digits = 1 if kind == "percent" else 0
-            wide = ["" if same else _told(cell, digits) for same, cell in zip(own, cells, strict=True)]
-            short = ["" if same else _told(Estimate(cell.value), digits) for same, cell in zip(own, cells, strict=True)]
+            wide = ["" if same else in_words(cell, digits) for same, cell in zip(own, cells, strict=True)]
+            short = ["" if same else in_words(Estimate(cell.value), digits) for same, cell in zip(own, cells, strict=True)]
             columns.append(Column(f"{kind} {label}", tuple(Form(f"over all\n{label}, {head}", form) for form in (wide, short))))
     columns += [
         Column("revenue", (Form("revenue\n$", [_plain(one.revenue) for one in rows]),), stays=True),
@@ -111,11 +116,3 @@ def _population(league: League, width: int) -> RenderableType:
 
 def _plain(estimate: Estimate) -> str:
     return "–" if estimate.value is None else f"{estimate.value:,.0f}"
-
-
-def _told(estimate: Estimate, digits: int = 1) -> str:
-    if estimate.value is None:
-        return "–"
-    if estimate.low is None or estimate.high is None:
-        return f"{estimate.value:+.{digits}f}"
-    return f"{estimate.value:+.{digits}f} [{estimate.low:+.{digits}f}, {estimate.high:+.{digits}f}]"

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import io
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from gridpilot.pictures import as_png, quiet
 from gridpilot.tournament.intervals import LEVEL
 
 if TYPE_CHECKING:
@@ -47,10 +47,6 @@ def picture(league: League) -> bytes:
         loc="left",
         fontsize=10.5,
     )
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.grid(axis="y", color="#dddddd", linewidth=0.6)
-    axes.set_axisbelow(True)
+    quiet(axes)
     axes.legend(frameon=False, fontsize=9)
-    image = io.BytesIO()
-    figure.savefig(image, format="png", dpi=100)
-    return image.getvalue()
+    return as_png(figure)

@@ -22,7 +22,7 @@ from gridpilot.policies.folder import save_policy
 from gridpilot.progress import Progress
 from gridpilot.setup import MarketSetup
 from gridpilot.tournament.config import AgentSpecs
-from gridpilot.tournament.intervals import Estimate, mean, ratio_percent
+from gridpilot.tournament.intervals import Estimate, in_words, mean, ratio_percent
 from gridpilot.training.card import CardFacts, write_card
 from gridpilot.training.config import TRAINING, evaluation_episodes
 from gridpilot.training.evaluation import Comparison
@@ -34,7 +34,7 @@ from gridpilot.training.response import Response, best_response
 from gridpilot.training.together import alike, mixed_matches
 from gridpilot.training.tuning import Tuning
 
-__all__ = ["Joining", "Play", "Psro", "in_words", "mixture_in_words"]
+__all__ = ["Joining", "Play", "Psro", "mixture_in_words"]
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -275,12 +275,3 @@ def mixture_in_words(weights: Mapping[str, float]) -> str:
     """A mixture in words, what is played most first."""
     played = sorted(((weight, label) for label, weight in weights.items() if weight > 0.0), key=lambda pair: -pair[0])
     return ", ".join(label if weight > 0.9995 else f"{label} {weight:.2f}" for weight, label in played)
-
-
-def in_words(estimate: Estimate) -> str:
-    """An estimate with its interval, if it has one."""
-    if estimate.value is None:
-        return "–"
-    if estimate.low is None or estimate.high is None:
-        return f"{estimate.value:+.1f}"
-    return f"{estimate.value:+.1f} [{estimate.low:+.1f}, {estimate.high:+.1f}]"

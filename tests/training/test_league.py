@@ -41,17 +41,6 @@ def no_advance(count: int, whose: str = "") -> None:
 
 
 @pytest.fixture(scope="module")
-def market() -> dict[str, Any]:
-    sites = [{"name": "hydro", "fleet": {"hydro": 118}}, {"name": "gpu", "fleet": {"gpu": 62}}]
-    return described("market", "default") | {"sites": sites}
-
-
-@pytest.fixture(scope="module")
-def tiny(market: dict[str, Any]) -> MarketSetup:
-    return load_setup(market, ticks=24, history=24)
-
-
-@pytest.fixture(scope="module")
 def played(market: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> League:
     return psro(tmp_path_factory.mktemp("league") / "whole", market=market, **TINY)
 
@@ -231,7 +220,7 @@ SHORT = ["league", "ticks=6", "history=6"]
     [
         ([], "out is null, expected the folder"),
         (["out=new", "agents=[foresight]"], "'foresight' is shown the future"),
-        (["out=new", "agents=[{name: mpc, label: response-1}]"], "the label 'response-1' is that of a response"),
+        (["out=new", "agents=[{name: mpc, label: response-1}]"], "the label 'response-1' is that of a policy of a league"),
         (["out=new", "agents=[nobody]"], "nobody"),
         (["out=new", "agents=[]"], "agents"),
         (["out=new", "iterations=15"], "2 agents and 15 iterations, expected at most 16 strategies together"),
