@@ -24,9 +24,12 @@ def picture(league: League) -> bytes:
     figure = Figure(figsize=(8.0, 3.8), layout="constrained")
     axes = figure.add_subplot()
     answered = [step for step in league.steps if step.response is not None]
+    known = (
+        league.steps if league.method == "self_play" else answered
+    )  # after the last an equilibrium is one among all that are known
     for steps, name, colour, label in (
         (answered, "gain", _RESPONSE, "by the response trained against it"),
-        (answered, "best_gain", _KNOWN, "by the best of all that the league has found"),
+        (known, "best_gain", _KNOWN, "by the best of all that the league has found"),
     ):
         estimates = [getattr(step, name) for step in steps]
         seconds = np.array([step.seconds for step in steps])
@@ -40,8 +43,8 @@ def picture(league: League) -> bytes:
             linewidth=1.6, elinewidth=1.0, capsize=3.0, linestyle="-" if name == "gain" else "--",
         )  # fmt: skip
     axes.axhline(0.0, color="#888888", linewidth=0.8)
-    axes.set_xlabel("CPU seconds until the mixture was known")
-    axes.set_ylabel("gain over the mixture,\n" + r"\$ per site and day")
+    axes.set_xlabel("CPU seconds so far")
+    axes.set_ylabel(("gain over the mixture,\n" if league.method == "psro" else "gain over the policy,\n") + r"\$ per site and day")
     axes.set_title(
         f"exploitability found, {league.episodes[1]} episodes of evaluation, {100 * LEVEL:.0f} % intervals",
         loc="left",

@@ -200,38 +200,36 @@ class Play(abc.ABC):
     ) -> None:
         """Write what those who join are worth among whom they are judged: on their cards, and for programs of the last of them."""
         population, places = list(self.agents(number)), self.joining(number)
-        for one in joining:
-            weights = np.array([one.weights.get(label, 0.0) for label in population])
-            among = judged @ weights
-            own = among[:, population.index(one.label)]
-            field = f"among {mixture_in_words(one.weights)}"
-            compared = [
-                Comparison(
-                    field, label, len(own), mean(own), mean(own - among[:, s]), ratio_percent(own - among[:, s], among[:, s])
-                )
-                for s, label in enumerate(population)
-                if label != one.label
-            ]
-            value, gain, percent = gain_over(judged, weights, population.index(one.label))
-            if one.label not in one.weights:
-                self.progress.note(
-                    f"{one.label}: {in_words(gain)} $ per site and day over {field[6:]}, which earns {in_words(value)}"
-                )
-            where = (
-                f"every seat in turn of a {self.setup.rules.mechanism} market of {len(self.setup.sites)} sites, days of "
-                f"{self.settings.ticks} ticks, {one.rivals}"
-            )
-            facts = CardFacts(self.command, where, one.response.how, one.response.episodes, self.settings.evaluation.seed, seconds)
-            save_policy(one.response.policy, folder / places[one.label], write_card(one.response.policy, facts, compared, []))
-        responded = one.label not in one.weights
-        figures = {
-            "weights": {label: one.weights.get(label, 0.0) for label in population if label != one.label or not responded},
-            "response": one.label if responded else None,
-            "value": dataclasses.asdict(value),
-            "gain": dataclasses.asdict(gain if responded else Estimate(None)),
-            "percent": dataclasses.asdict(percent if responded else Estimate(None)),
-        }
-        write_document(folder / FIGURES, {**figures, **notes})
+        for each in joining:
+            save_policy(each.response.policy, folder / places[each.label], self._card(each, population, judged, seconds))
+        one = joining[-1]
+        weights = {label: one.weights.get(label, 0.0) for label in population if label != one.label or one.label in one.weights}
+        figures: dict[str, Any] = {"weights": weights, "response": None}
+        mixture = np.array([one.weights.get(label, 0.0) for label in population])
+        value, gain, percent = gain_over(judged, mixture, population.index(one.label))
+        if one.label in one.weights:  # it is no response
+            gain = percent = Estimate(None)
+        else:
+            figures["response"] = one.label
+            told = f"over {mixture_in_words(one.weights)}, which earns {in_words(value)}"
+            self.progress.note(f"{one.label}: {in_words(gain)} $ per site and day {told}")
+        figures |= {name: dataclasses.asdict(of) for name, of in (("value", value), ("gain", gain), ("percent", percent))}
+        write_document(folder / FIGURES, figures | notes)
+
+    def _card(self, one: Joining, population: Sequence[str], judged: FloatArray, seconds: float) -> str:
+        among = judged @ np.array([one.weights.get(label, 0.0) for label in population])
+        own, field = among[:, population.index(one.label)], f"among {mixture_in_words(one.weights)}"
+        compared = [
+            Comparison(field, label, len(own), mean(own), mean(own - theirs), ratio_percent(own - theirs, theirs))
+            for label, theirs in zip(population, among.T, strict=True)
+            if label != one.label
+        ]
+        where = (
+            f"every seat in turn of a {self.setup.rules.mechanism} market of {len(self.setup.sites)} sites, days of "
+            f"{self.settings.ticks} ticks, {one.rivals}"
+        )
+        facts = CardFacts(self.command, where, one.response.how, one.response.episodes, self.settings.evaluation.seed, seconds)
+        return write_card(one.response.policy, facts, compared, [])
 
     def _rows(self, number: int, name: str) -> pd.DataFrame:
         path = self.out / name_of(number) / name
