@@ -30,7 +30,10 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "tournament": ("gridpilot.tournament.tournament_command", "let agents compete and rank them"),
     "evolve": ("gridpilot.simulation.evolve_command", "let strategies spread by what they earn"),
     "train": ("gridpilot.training.train_command", "train a policy that bids, and tell what it is worth"),
-    "league": ("gridpilot.training.league_command", "let policies learn to beat the equilibrium of those so far (PSRO)"),
+    "league": (
+        "gridpilot.training.league_command",
+        "let policies learn to beat the equilibrium of those so far (PSRO), or themselves",
+    ),
     "policy": ("gridpilot.training.policy_command", "write a policy of stable-baselines3 as a folder to be played"),
     "check": ("gridpilot.audit.check_command", "tell whether an agent plays fair and sound"),
     "report": ("gridpilot.tournament.report_command", "write the HTML report of a tournament's folder"),

@@ -75,9 +75,11 @@ def _steps(league: League, width: int) -> RenderableType:
 
 def _together(league: League, width: int) -> RenderableType:
     rows = [*league.initially, *(step.together for step in league.steps)]
-    names = [*(one.label for one in league.initially), *(f"after {step.number}: {step.together.label}" for step in league.steps)]
+    names = [one.label for one in league.initially]
+    whole = [*names, *(f"after {step.number}: {step.together.label}" for step in league.steps)]
+    brief = [*names, *(f"after {step.number}" for step in league.steps)]
     columns = [
-        Column("play", tuple(Form("all play", names, most) for most in (60, 40, 28, 20)), left=True, stays=True),
+        Column("play", (*(Form("all play", whole, most) for most in (60, 40)), Form("all play", brief, 20)), left=True, stays=True),
         Column("profit", (Form("and earn\n$", [_plain(one.profit) for one in rows]),), stays=True),
     ]
     for label in league.initially[0].over:
@@ -94,10 +96,10 @@ def _together(league: League, width: int) -> RenderableType:
         Column("revenue", (Form("revenue\n$", [_plain(one.revenue) for one in rows]),), stays=True),
         Column("welfare", (Form("welfare\n$", [_plain(one.welfare) for one in rows]),), stays=True),
     ]
-    title = "all seats alike: $ per site and day; the seller's revenue and welfare $ a day"
+    title = "all seats alike: $ per site and day, revenue and welfare $ a day"
     over = [column.name for column in reversed(columns) if column.name.startswith(("over", "percent"))]
     percents, dollars = ([name for name in over if name.startswith(kind)] for kind in ("percent", "over"))
-    return Group(Text(), fitted(title, columns, (*percents, *percents, "play", "play", *dollars, "play"), width))
+    return Group(Text(), fitted(title, columns, (*percents, "play", "play", *percents, *dollars), width))
 
 
 def _population(league: League, width: int) -> RenderableType:

@@ -29,7 +29,7 @@ def picture(league: League) -> bytes:
     )  # after the last an equilibrium is one among all that are known
     for steps, name, colour, label in (
         (answered, "gain", _RESPONSE, "by the response trained against it"),
-        (known, "best_gain", _KNOWN, "by the best of all that the league has found"),
+        (league.steps, "best_gain", _KNOWN, "by the best of all that the league has found"),
     ):
         estimates = [getattr(step, name) for step in steps]
         seconds = np.array([step.seconds for step in steps])

@@ -13,13 +13,16 @@ import pytest
 
 from gridpilot import cli
 from gridpilot.agents.seating import Seating
+from gridpilot.columns import SafeConsole
 from gridpilot.errors import ConfigError, TournamentError
 from gridpilot.policies import load_policy
 from gridpilot.presets import described
+from gridpilot.progress import Progress
 from gridpilot.setup import MarketSetup, load_setup
 from gridpilot.tournament.config import agent_specs
 from gridpilot.tournament.intervals import Estimate
 from gridpilot.training import league_play, markets, psro
+from gridpilot.training.league_config import LeagueConfig
 from gridpilot.training.league_result import League
 from gridpilot.training.markets import Field, begun, specs_of
 from gridpilot.training.payoffs import equilibrium_of, gain_over, new_matches, payoff_tensor, play_matches
@@ -170,6 +173,24 @@ def test_the_tensor_is_what_the_matches_say(tiny: MarketSetup, market: dict[str,
     assert gain_over(tensor, weights, int(weights.argmax()))[1].value == pytest.approx(0.0, abs=1e-9)
     with pytest.raises(TournamentError, match="expected all pairs of truthful, threshold in 8"):
         payoff_tensor(both, ["truthful", "threshold"], 8, "here")
+
+
+def test_all_sites_play_a_mixture_by_drawing_for_themselves(
+    played: League, market: dict[str, Any], tiny: MarketSetup, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(league_play, "equilibrium_of", lambda tuned: np.full(2, 0.5))
+    settings = json.loads((played.folder / "league.json").read_text())["settings"] | {"out": None, "json": False, "iterations": 1}
+    agents = {label: {"target": label, "params": {}} for label in TINY["agents"]}
+    progress = Progress("league", SafeConsole(stderr=True, quiet=True))
+    play = league_play.Psro(LeagueConfig(**settings), tiny, agents, tmp_path, "a test", progress)
+    play.iterate(0)
+    rows = pd.read_parquet(tmp_path / "iteration-000" / "together.parquet")
+    assert set(rows["lineup"]) == {"together"}
+    assert len(rows) == 2 * TINY["evaluation"]["episodes"]
+    assert set(rows["agent"]) == set(agents)
+    assert play.together(0)[:, 0].mean() == pytest.approx(rows["profit"].mean() * 288 / 24)
+    bounds = [found[:, 0].mean() for found in play.initially().values()]
+    assert min(bounds) < play.together(0)[:, 0].mean() < max(bounds)
 
 
 def test_a_mixture_draws_one_rival_for_all_other_seats(monkeypatch: pytest.MonkeyPatch) -> None:

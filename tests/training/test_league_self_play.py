@@ -226,5 +226,5 @@ def test_the_tables_fit_80_columns(played: League) -> None:
     printed = console.file.getvalue()  # type: ignore[attr-defined]
     assert all(len(line) <= 80 for line in printed.splitlines())
     assert "drawn in the" in printed
-    assert "after 2: policy-2" in printed
+    assert "after 2" in printed
     assert "…" not in printed
