@@ -23,6 +23,7 @@ class CardFacts:
     episodes: int  # of training
     seed: int  # of the episodes it was judged on
     seconds: float  # CPU, of training
+    exploiter: str = ""  # label of a bidder among those compared that learned to exploit it
 
 
 def write_card(policy: Policy, facts: CardFacts, at_home: Sequence[Comparison], elsewhere: Sequence[Comparison]) -> str:
@@ -60,7 +61,9 @@ def write_card(policy: Policy, facts: CardFacts, at_home: Sequence[Comparison], 
         "## Where it fails",
         "",
         *_failures([*at_home, *elsewhere]),
-        "It has not been played against bidders that learn to exploit it, nor at sites other than those of its market.",
+        f"`{facts.exploiter}` was trained to exploit it. It has not been played at sites other than those of its market."
+        if facts.exploiter
+        else "It has not been played against bidders that learn to exploit it, nor at sites other than those of its market.",
         "",
     ]
     return "\n".join(lines)

@@ -24,9 +24,6 @@ def picture(league: League) -> bytes:
     figure = Figure(figsize=(8.0, 3.8), layout="constrained")
     axes = figure.add_subplot()
     answered = [step for step in league.steps if step.response is not None]
-    known = (
-        league.steps if league.method == "self_play" else answered
-    )  # after the last an equilibrium is one among all that are known
     for steps, name, colour, label in (
         (answered, "gain", _RESPONSE, "by the response trained against it"),
         (league.steps, "best_gain", _KNOWN, "by the best of all that the league has found"),

@@ -201,7 +201,9 @@ class Play(abc.ABC):
         """Write what those who join are worth among whom they are judged: on their cards, and for programs of the last of them."""
         population, places = list(self.agents(number)), self.joining(number)
         for each in joining:
-            save_policy(each.response.policy, folder / places[each.label], self._card(each, population, judged, seconds))
+            exploiter = joining[-1].label if each is not joining[-1] else ""
+            card = self._card(each, population, judged, seconds, exploiter)
+            save_policy(each.response.policy, folder / places[each.label], card)
         one = joining[-1]
         weights = {label: one.weights.get(label, 0.0) for label in population if label != one.label or one.label in one.weights}
         figures: dict[str, Any] = {"weights": weights, "response": None}
@@ -216,7 +218,7 @@ class Play(abc.ABC):
         figures |= {name: dataclasses.asdict(of) for name, of in (("value", value), ("gain", gain), ("percent", percent))}
         write_document(folder / FIGURES, figures | notes)
 
-    def _card(self, one: Joining, population: Sequence[str], judged: FloatArray, seconds: float) -> str:
+    def _card(self, one: Joining, population: Sequence[str], judged: FloatArray, seconds: float, exploiter: str) -> str:
         among = judged @ np.array([one.weights.get(label, 0.0) for label in population])
         own, field = among[:, population.index(one.label)], f"among {mixture_in_words(one.weights)}"
         compared = [
@@ -228,7 +230,9 @@ class Play(abc.ABC):
             f"every seat in turn of a {self.setup.rules.mechanism} market of {len(self.setup.sites)} sites, days of "
             f"{self.settings.ticks} ticks, {one.rivals}"
         )
-        facts = CardFacts(self.command, where, one.response.how, one.response.episodes, self.settings.evaluation.seed, seconds)
+        facts = CardFacts(
+            self.command, where, one.response.how, one.response.episodes, self.settings.evaluation.seed, seconds, exploiter
+        )
         return write_card(one.response.policy, facts, compared, [])
 
     def _rows(self, number: int, name: str) -> pd.DataFrame:
