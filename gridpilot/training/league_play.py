@@ -216,7 +216,7 @@ class Play(abc.ABC):
             told = f"over {mixture_in_words(one.weights)}, which earns {in_words(value)}"
             self.progress.note(f"{one.label}: {in_words(gain)} $ per site and day {told}")
         figures |= {name: dataclasses.asdict(of) for name, of in (("value", value), ("gain", gain), ("percent", percent))}
-        write_document(folder / FIGURES, figures | notes)
+        write_document(folder / FIGURES, {**figures, **notes})
 
     def _card(self, one: Joining, population: Sequence[str], judged: FloatArray, seconds: float, exploiter: str) -> str:
         among = judged @ np.array([one.weights.get(label, 0.0) for label in population])

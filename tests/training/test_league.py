@@ -21,7 +21,7 @@ from gridpilot.progress import Progress
 from gridpilot.setup import MarketSetup, load_setup
 from gridpilot.tournament.config import agent_specs
 from gridpilot.tournament.intervals import Estimate
-from gridpilot.training import league_play, markets, psro
+from gridpilot.training import league_folder, league_play, markets, psro
 from gridpilot.training.league_config import LeagueConfig
 from gridpilot.training.league_result import League
 from gridpilot.training.markets import Field, begun, specs_of
@@ -127,6 +127,10 @@ def test_a_league_that_is_whole_is_read_and_more_iterations_go_on(
     psro(played.folder, market=market, **TINY)  # the table of all of them again
     with pytest.raises(TournamentError, match=r"holds another league \(ticks was 24 and is 12\), expected a new folder"):
         psro(played.folder, market=market, **TINY | {"ticks": 12})
+    monkeypatch.setattr(league_folder, "code_hash", lambda *rooms: "other" if "training" in rooms else "same")
+    with pytest.raises(TournamentError, match="holds another league .code was"):
+        psro(played.folder, market=market, **TINY)
+    monkeypatch.undo()
     with pytest.raises(TournamentError, match=r"clone\.rounds was 2 and is 3"):
         psro(played.folder, market=market, **TINY | {"clone": TINY["clone"] | {"rounds": 3}})
 
