@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, StrictBool, model_validator
 
@@ -15,6 +15,7 @@ from gridpilot.tournament.schedule import CLAIRVOYANT_ROLES
 from gridpilot.training.config import EVALUATION, CloneConfig, PpoConfig, TuningConfig
 
 __all__ = [
+    "LABELS",
     "LeagueConfig",
     "ResponseSearch",
     "SelfPlayConfig",
@@ -23,6 +24,10 @@ __all__ = [
     "policy_label",
     "response_label",
 ]
+
+
+LABELS: Final = r"(response|policy|exploiter)-\d+"
+"""What policies are called that a league trains."""
 
 
 class ResponseSearch(PpoConfig):
@@ -120,6 +125,6 @@ def initial_agents(agents: list[Any]) -> AgentSpecs:
     for label, role in assign_roles(found).items():
         if role in CLAIRVOYANT_ROLES:
             raise ConfigError(f"league: {label!r} is shown the future, which no strategy of a population is")
-        if re.fullmatch(r"(response|policy|exploiter)-\d+", label):
+        if re.fullmatch(LABELS, label):
             raise ConfigError(f"league: the label {label!r} is that of a policy of a league, expected another")
     return found

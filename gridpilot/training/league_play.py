@@ -6,6 +6,7 @@ import abc
 import dataclasses
 import hashlib
 import json
+import re
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -18,7 +19,7 @@ import pandas as pd
 from gridpilot.agents.seating import AgentSpec
 from gridpilot.errors import TournamentError
 from gridpilot.files import making_folder, write_atomically
-from gridpilot.policies.folder import save_policy
+from gridpilot.policies.folder import load_policy, save_policy
 from gridpilot.progress import Progress
 from gridpilot.setup import MarketSetup
 from gridpilot.tournament.config import AgentSpecs
@@ -26,7 +27,7 @@ from gridpilot.tournament.intervals import Estimate, in_words, mean, ratio_perce
 from gridpilot.training.card import CardFacts, write_card
 from gridpilot.training.config import TRAINING, evaluation_episodes
 from gridpilot.training.evaluation import Comparison
-from gridpilot.training.league_config import LeagueConfig, response_label
+from gridpilot.training.league_config import LABELS, LeagueConfig, response_label
 from gridpilot.training.league_folder import CPU, FIGURES, PAYOFFS, POLICY, TOGETHER, identity_of, name_of, write_document
 from gridpilot.training.markets import Field
 from gridpilot.training.payoffs import COLUMNS, equilibrium_of, gain_over, new_matches, payoff_tensor, play_matches
@@ -166,11 +167,14 @@ class Play(abc.ABC):
         settings = self.settings
         field = Field(self.setup, "rotating", rivals, tuple(weights.values()))
         seed = self.seed(number)
+        heaviest = max(weights, key=lambda label: weights[label])
+        policy = rivals[heaviest].params.get("policy") if re.fullmatch(LABELS, heaviest) else None
+        incumbent = None if policy is None else (heaviest, load_policy(policy))
         found = best_response(
             field, settings.clone, settings.ppo if settings.search else None,
             Tuning(field, rivals, settings.looks, settings.evaluation.seed), seed=seed, layers=tuple(settings.layers),
             checkpoint=self.out / f".checkpoint-{number}.pt", identity=self.known_as(number, dict(weights)), progress=self.progress,
-            tell=self.progress.note,
+            tell=self.progress.note, incumbent=incumbent,
         )  # fmt: skip
         return self.signed(found, seed, weights)
 

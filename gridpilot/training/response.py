@@ -39,10 +39,12 @@ def best_response(
     identity: str,
     progress: Progress,
     tell: Callable[[str], None] | None = None,
+    incumbent: tuple[str, Policy] | None = None,
 ) -> Response:
     """Train against the rivals of ``field``: a clone, and a search by PPO that begins at it; of the two the better on ``tuning``.
 
     ``searching``   how; ``None``: the clone is the response
+    ``incumbent``   one of the rivals, and its policy: where the clone earns less among them, the search begins at it instead
     ``checkpoint``  and ``identity`` as in :func:`gridpilot.training.search.search`: the clone is then made again, the search goes on
 
     A lower bound of what a best response earns: what these two find, in the time that they are given. Equal seeds give the same bits on a
@@ -65,10 +67,13 @@ def best_response(
     looked = tuning.look(begun, 0)  # before the search moves the network
     if tell is not None:
         tell(f"clone: {looked.told()} $ per site and day")
+    start, begun_at = made[0], "then searched for"
+    if incumbent is not None and (looked.gains[incumbent[0]].value or 0.0) < 0.0:
+        start, begun_at = Network.of(incumbent[1]), f"and, as it earned less, searched for from {incumbent[0]}"
     algorithm = ALGORITHMS["ppo"]
     with progress.of(searching.updates, what="updates") as advance:
         found = search(
-            algorithm, field, searching, seed=seed, layers=layers, start=lambda: made[0], checkpoint=checkpoint, identity=identity,
+            algorithm, field, searching, seed=seed, layers=layers, start=lambda: start, checkpoint=checkpoint, identity=identity,
             advance=advance, tuning=tuning, tell=tell,
         )  # fmt: skip
     best: Look = max(found.looks, key=lambda look: look.bound)
@@ -81,7 +86,7 @@ def best_response(
     searched = f"{len(found.curve)} updates of {searching.markets:,} episodes, kept as it was after {best.update}"
     return Response(
         found.policy,
-        f"{how}, then searched for by {algorithm.title} ({searched})",
+        f"{how}, {begun_at} by {algorithm.title} ({searched})",
         max(episodes, len(found.curve) * searching.markets),
     )
 

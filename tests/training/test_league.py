@@ -128,7 +128,7 @@ def test_a_league_that_is_whole_is_read_and_more_iterations_go_on(
     with pytest.raises(TournamentError, match=r"holds another league \(ticks was 24 and is 12\), expected a new folder"):
         psro(played.folder, market=market, **TINY | {"ticks": 12})
     monkeypatch.setattr(league_folder, "code_hash", lambda *rooms: "other" if "training" in rooms else "same")
-    with pytest.raises(TournamentError, match="holds another league .code was"):
+    with pytest.raises(TournamentError, match=r"holds another league \(code was"):
         psro(played.folder, market=market, **TINY)
     monkeypatch.undo()
     with pytest.raises(TournamentError, match=r"clone\.rounds was 2 and is 3"):

@@ -15,17 +15,22 @@ from gridpilot import cli
 from gridpilot.columns import SafeConsole
 from gridpilot.configuration import composed, validate
 from gridpilot.errors import PolicyError, TournamentError
-from gridpilot.policies import load_policy
+from gridpilot.market.encoding import n_fields
+from gridpilot.policies import Layout, Policy, load_policy
 from gridpilot.progress import Progress
 from gridpilot.setup import MarketSetup
-from gridpilot.tournament.intervals import mean
+from gridpilot.tournament.intervals import Estimate, mean
 from gridpilot.training import self_play
 from gridpilot.training.config import TRAINING
 from gridpilot.training.league_config import LeagueConfig
 from gridpilot.training.league_result import League
 from gridpilot.training.league_self_play import SelfPlay
+from gridpilot.training.markets import Field, specs_of
+from gridpilot.training.network import Network
 from gridpilot.training.payoffs import priorities
+from gridpilot.training.response import best_response
 from gridpilot.training.together import alike, compared, mixed_matches
+from gridpilot.training.tuning import Look, Tuning
 from gridpilot.training.vec_env import make_vec_env
 
 pytest.importorskip("stable_baselines3")
@@ -101,6 +106,37 @@ def test_an_exploiter_joins_the_opponents_if_it_gains(
     figures.write_text(json.dumps(kept | {"joins": "perhaps"}))
     with pytest.raises(TournamentError, match="does not say whether the exploiter joins"):
         play.drawn(2)
+
+
+@pytest.mark.parametrize("clones_gain", [-1.0, 1.0])
+def test_a_response_begins_at_the_policy_that_it_answers_where_a_clone_earns_less(
+    clones_gain: float, played: League, tiny: MarketSetup, market: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = played.folder / "iteration-001" / "policy"
+    incumbent, settings = load_policy(path), play_of(played, played.folder, tiny, market).settings
+    field = Field(tiny, "rotating", specs_of([{"name": "learned", "label": "policy-1", "policy": str(path)}]), (1.0,))
+    monkeypatch.setattr(Tuning, "look", lambda self, policy, at: Look(at, {"policy-1": Estimate(2.0 if at else clones_gain)}))
+    few = {"markets": 4, "updates": 1, "learning_rate": 1e-9}
+    found = best_response(
+        field, settings.clone.model_copy(update={"markets": 4, "rounds": 1, "last_passes": 1}), settings.ppo.model_copy(update=few),
+        Tuning(field, field.rivals, settings.looks, 0), seed=0, layers=(8,), checkpoint=None, identity="",
+        progress=Progress("league", SafeConsole(stderr=True, quiet=True)), incumbent=("policy-1", incumbent),
+    )  # fmt: skip
+    same = all(np.allclose(array, found.policy.arrays[name], atol=1e-6) for name, array in incumbent.arrays.items())
+    assert same is (clones_gain < 0.0)
+    assert ("as it earned less, searched for from policy-1" in found.how) is same
+
+
+def test_only_shading_that_was_never_searched_for_is_set() -> None:
+    layout = Layout((n_fields(1), 8, 4), 1)
+    fresh = Network(layout, np.ones((2, layout.sizes[0]), dtype=np.float32), 0)
+    again = Network.of(Policy(layout, fresh.arrays()))
+    assert all(np.array_equal(array, again.arrays()[name]) for name, array in fresh.arrays().items())
+    arrays = fresh.arrays()
+    arrays["layers.1.weight"][3] = 0.1
+    network = Network.of(Policy(layout, arrays))
+    network.shading_starts_at(-0.5)
+    assert network.arrays()["layers.1.bias"][1:].tolist() == [0.0, -0.5, 0.0]
 
 
 class Killed(BaseException):
