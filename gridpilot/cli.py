@@ -31,7 +31,10 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "evolve": ("gridpilot.simulation.evolve_command", "let strategies spread by what they earn"),
     "train": ("gridpilot.training.train_command", "train a policy that bids, and tell what it is worth"),
     "tune": ("gridpilot.training.tune_command", "search for the settings of a training, and judge the best once"),
-    "league": ("gridpilot.training.league_command", "let policies learn to beat the equilibrium of those so far (PSRO)"),
+    "league": (
+        "gridpilot.training.league_command",
+        "let policies learn to beat the equilibrium of those so far (PSRO), or themselves",
+    ),
     "policy": ("gridpilot.training.policy_command", "write a policy of another library as a folder to be played"),
     "check": ("gridpilot.audit.check_command", "tell whether an agent plays fair and sound"),
     "report": ("gridpilot.tournament.report_command", "write the HTML report of a tournament's folder"),

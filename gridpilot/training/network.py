@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from gridpilot.errors import MissingExtraError
 from gridpilot.market.action import N_PRICES_OF_TIME
-from gridpilot.policies.policy import Layout
+from gridpilot.policies.policy import Layout, Policy
 
 __all__ = ["Network", "one_thread", "require_torch"]
 
@@ -70,6 +70,19 @@ class Network:
                 parameter[1:] = 0.0
         self._optimiser = torch.optim.Adam(self.module.parameters())
 
+    @classmethod
+    def of(cls, policy: Policy) -> Network:
+        """The network of a policy, for training that goes on."""
+        torch = require_torch()
+        arrays = policy.arrays
+        network = cls(policy.layout, arrays["mean"][None], 0)
+        network.std = arrays["std"].copy()
+        with torch.no_grad():
+            for i, linear in enumerate(network.module[::2]):
+                linear.weight.copy_(torch.from_numpy(arrays[f"layers.{i}.weight"].copy()))
+                linear.bias.copy_(torch.from_numpy(arrays[f"layers.{i}.bias"].copy()))
+        return network
+
     def standardised(self, observations: Array32) -> Array32:
         """Observations as the network takes them, ``(M, D)``."""
         clip = np.float32(self.layout.clip)
@@ -109,6 +122,9 @@ class Network:
         return found
 
     def shading_starts_at(self, factor: float) -> None:
-        """Let all shading factors be ``factor`` where their weights are zero: where a search for them begins."""
+        """Let shading factors whose weights are zero, which were never searched for, be ``factor``."""
+        last = self.module[-1]
         with require_torch().no_grad():
-            self.module[-1].bias[N_PRICES_OF_TIME:] = factor
+            new = (last.weight == 0.0).all(dim=1)
+            new[:N_PRICES_OF_TIME] = False
+            last.bias[new] = factor

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from gridpilot.agents.base import Agent
 from gridpilot.agents.by_value import entry_of
 from gridpilot.columns import SafeConsole
-from gridpilot.configuration import composed, validate
+from gridpilot.configuration import composed_with, validate
 from gridpilot.errors import ConfigError, MissingExtraError, PolicyError
 from gridpilot.files import check_output, write_atomically
 from gridpilot.policies.folder import DESCRIPTION, save_policy
@@ -25,7 +25,6 @@ from gridpilot.prices.load import price_parameters
 from gridpilot.progress import Progress
 from gridpilot.provenance import code_hash, versions
 from gridpilot.setup import load_setup
-from gridpilot.suggestions import did_you_mean
 from gridpilot.training.algorithms import ALGORITHMS
 from gridpilot.training.calibration import calibrate
 from gridpilot.training.card import CardFacts, write_card
@@ -109,13 +108,8 @@ def train(
     Raises :class:`~gridpilot.errors.MissingExtraError` without torch, and :class:`~gridpilot.errors.GridPilotError` with one line for
     whatever cannot be trained or written.
     """
-    config = composed("train")
     changed = {key: settings.pop(key) for key in ("mechanism",) if key in settings}
-    for key, value in _plain(settings).items():
-        known = sorted(set(config) - set(_NOT_SETTINGS))
-        if key not in known:
-            raise ConfigError(f"train: unknown setting {key!r}; {did_you_mean(key, known) or 'known are ' + ', '.join(known)}")
-        config[key] = {**config[key], **value} if isinstance(config[key], dict) and isinstance(value, Mapping) else value
+    config = composed_with("train", _plain(settings), closed=_NOT_SETTINGS)
     config |= {
         "out": None if out is None else str(out),
         "market": preset("market", market) | changed,

@@ -27,6 +27,7 @@ from gridpilot.progress import Advance
 from gridpilot.tournament.intervals import Estimate
 from gridpilot.training.algorithms import Algorithm
 from gridpilot.training.config import TRAINING, OffPolicyConfig, PpoConfig
+from gridpilot.training.joint_env import JointVecEnv
 from gridpilot.training.sb3_env import MarketVecEnv
 from gridpilot.training.tuning import Look, Tuning
 
@@ -66,7 +67,7 @@ class Learner:
     def __init__(
         self,
         algorithm: Algorithm,
-        env: MarketVecEnv,
+        env: MarketVecEnv | JointVecEnv,
         layout: Layout,
         settings: PpoConfig | OffPolicyConfig,
         seed: int,
@@ -141,7 +142,7 @@ class Learner:
     def resumed(
         cls,
         algorithm: Algorithm,
-        env: MarketVecEnv,
+        env: MarketVecEnv | JointVecEnv,
         layout: Layout,
         settings: PpoConfig | OffPolicyConfig,
         seed: int,

@@ -13,8 +13,9 @@ from gridpilot import configuration
 from gridpilot.columns import Column, Form, SafeConsole, console_for, fitted, printed
 from gridpilot.stdout import results_only
 from gridpilot.sweep import Found
+from gridpilot.tournament.intervals import in_words
 from gridpilot.training.study import TABLE, Study, Trial, tune_configured
-from gridpilot.training.train_command import rendered, told
+from gridpilot.training.train_command import rendered
 
 __all__ = ["main"]
 
@@ -54,7 +55,7 @@ def _tune(config: dict[str, Any], words: Sequence[str]) -> Found:
                 soft_wrap=True,
             )
     last = {one.other: one for one in trained.comparisons if one.where == trained.comparisons[0].where}
-    return Found({f"gain over {other}, %": told(one.percent) for other, one in reversed(last.items())})
+    return Found({f"gain over {other}, %": in_words(one.percent, 2) for other, one in reversed(last.items())})
 
 
 def _trials(study: Study, width: int) -> RenderableType:

@@ -39,19 +39,6 @@ def no_advance(count: int, whose: str = "") -> None:
 
 
 @pytest.fixture(scope="module")
-def market() -> dict[str, Any]:
-    from gridpilot.presets import described
-
-    sites = [{"name": "hydro", "fleet": {"hydro": 118}}, {"name": "gpu", "fleet": {"gpu": 62}}]
-    return described("market", "default") | {"sites": sites}
-
-
-@pytest.fixture(scope="module")
-def tiny(market: dict[str, Any]) -> MarketSetup:
-    return load_setup(market, ticks=24, history=24)
-
-
-@pytest.fixture(scope="module")
 def trained(market: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Training:
     seen = {"evaluation": {"episodes": 8, "elsewhere": 0, "against": ["truthful"]}}
     return gridpilot.train(tmp_path_factory.mktemp("searched") / "mine", market=market, **(TINY | seen))
