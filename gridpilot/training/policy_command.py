@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, get_args
@@ -11,6 +12,7 @@ from gridpilot.errors import ConfigError, PolicyError
 from gridpilot.files import check_output
 from gridpilot.market.clearing import Mechanism
 from gridpilot.policies.folder import save_policy
+from gridpilot.policies.policy import BIDDINGS
 
 __all__ = ["main"]
 
@@ -38,6 +40,7 @@ def main(argv: Sequence[str]) -> int:
         "--hold", type=int, default=6, metavar="TICKS", help="ticks a decision was held for in training (default: 6)"
     )
     parser.add_argument("--mechanism", choices=get_args(Mechanism), default="vcg", help="that it was trained for (default: vcg)")
+    parser.add_argument("--bidding", choices=BIDDINGS, help="rule that made bids of its values in training (default: none)")
     options = parser.parse_args(argv)
     if options.hold < 1:
         raise ConfigError(f"policy: --hold is {options.hold}, expected at least 1 tick")
@@ -48,6 +51,8 @@ def main(argv: Sequence[str]) -> int:
     else:
         from gridpilot.training.sb3_import import import_policy
     policy = import_policy(file, hold=options.hold, mechanism=options.mechanism)
+    if options.bidding is not None:
+        policy = dataclasses.replace(policy, layout=dataclasses.replace(policy.layout, bidding=options.bidding))
     sizes = " - ".join(map(str, policy.layout.sizes))
     card = (
         f"# Policy\n\nPlays `{{name: learned, policy: FOLDER}}`: a network {sizes} ({policy.layout.activation}), which decides every "
