@@ -49,6 +49,7 @@ def test_equal_policies_are_equal_files(saved: Path, tmp_path: Path) -> None:
 
 def test_the_policies_of_the_library_load() -> None:
     assert "library:vcg" in shipped()
+    assert load_policy("library:pay_as_bid").layout.bidding == "best_response"
     for name in shipped():
         assert load_policy(name).training["command"].startswith("gridpilot train")
         assert (find_policy(name) / "CARD.md").read_text(encoding="utf-8").startswith("# Policy")
