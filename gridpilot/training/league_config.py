@@ -30,10 +30,25 @@ LABELS: Final = r"(response|policy|exploiter)-\d+"
 """What policies are called that a league trains."""
 
 
+class FromPolicy(BaseModel):
+    """What a search changes that begins at a policy that was searched for already."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    gae_lambda: Annotated[float, Field(ge=0.0, le=1.0)]
+    learning_rate: Annotated[float, Field(gt=0.0, le=1.0)]
+    log_std: Annotated[float, Field(ge=-10.0, le=2.0)]
+
+
 class ResponseSearch(PpoConfig):
     """How a best response is searched for; who plays the other seats is the mixture's affair."""
 
     lineup: Literal["cycle"] = "cycle"
+    from_policy: FromPolicy
+
+    def beginning_at_policy(self) -> ResponseSearch:
+        """The same for a search that begins at a policy."""
+        return self.model_copy(update=self.from_policy.model_dump())
 
 
 class SelfPlayConfig(BaseModel):

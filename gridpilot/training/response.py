@@ -10,7 +10,8 @@ from gridpilot.policies.policy import Policy
 from gridpilot.progress import Progress
 from gridpilot.training.algorithms import ALGORITHMS
 from gridpilot.training.clone import clone
-from gridpilot.training.config import CloneConfig, PpoConfig
+from gridpilot.training.config import CloneConfig
+from gridpilot.training.league_config import ResponseSearch
 from gridpilot.training.markets import Field
 from gridpilot.training.network import Network
 from gridpilot.training.search import search
@@ -30,7 +31,7 @@ class Response(NamedTuple):
 def best_response(
     field: Field,
     cloning: CloneConfig,
-    searching: PpoConfig | None,
+    searching: ResponseSearch | None,
     tuning: Tuning,
     *,
     seed: int,
@@ -44,7 +45,8 @@ def best_response(
     """Train against the rivals of ``field``: a clone, and a search by PPO that begins at it; of the two the better on ``tuning``.
 
     ``searching``   how; ``None``: the clone is the response
-    ``incumbent``   one of the rivals, and its policy: where the clone earns less among them, the search begins at it instead
+    ``incumbent``   one of the rivals, and its policy: where the clone earns less among them, the search begins at it instead, as
+                    ``searching.from_policy`` says
     ``checkpoint``  and ``identity`` as in :func:`gridpilot.training.search.search`: the clone is then made again, the search goes on
 
     A lower bound of what a best response earns: what these two find, in the time that they are given. Equal seeds give the same bits on a
@@ -69,6 +71,7 @@ def best_response(
         tell(f"clone: {looked.told()} $ per site and day")
     start, begun_at = made[0], "then searched for"
     if incumbent is not None and (looked.gains[incumbent[0]].value or 0.0) < 0.0:
+        searching = searching.beginning_at_policy()
         start, begun_at = Network.of(incumbent[1]), f"and, as it earned less, searched for from {incumbent[0]}"
     algorithm = ALGORITHMS["ppo"]
     with progress.of(searching.updates, what="updates") as advance:

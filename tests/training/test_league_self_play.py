@@ -38,7 +38,7 @@ pytest.importorskip("stable_baselines3")
 TINY: dict[str, Any] = {
     "agents": ["truthful"], "iterations": 2, "ticks": 24, "history": 24, "layers": [8], "quiet": True, "search": False,
     "clone": {"markets": 4, "rounds": 1, "last_passes": 2, "batch": 64}, "ppo": {"batch": 32, "checkpoint_every": 1},
-    "self_play": {"markets": 2, "against": 2, "updates": 2, "begin_among": "truthful"},
+    "self_play": {"markets": 2, "against": 2, "updates": 2, "begin_among": "truthful", "exploit_every": 1},
     "tuning": {"episodes": 8, "every": 1}, "evaluation": {"episodes": 9},
 }  # fmt: skip
 TIMES = ("CARD.md", "cpu.json", "result.json", "exploitability.png")  # hold CPU seconds
@@ -51,6 +51,7 @@ def played(market: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> 
 
 def play_of(league: League, folder: Path, tiny: MarketSetup, market: dict[str, Any]) -> SelfPlay:
     config = composed("league") | {key: value for key, value in TINY.items() if key not in ("quiet", "clone", "ppo", "self_play")}
+    config["self_play"] |= {"exploit_every": 1}
     config |= {"method": "self_play", "market": market, "tuning": TINY["tuning"] | {"patience": 0}}
     config |= {"evaluation": TINY["evaluation"] | {"seed": 0}}
     settings = validate(LeagueConfig, config, "league")
@@ -116,7 +117,7 @@ def test_a_response_begins_at_the_policy_that_it_answers_where_a_clone_earns_les
     incumbent, settings = load_policy(path), play_of(played, played.folder, tiny, market).settings
     field = Field(tiny, "rotating", specs_of([{"name": "learned", "label": "policy-1", "policy": str(path)}]), (1.0,))
     monkeypatch.setattr(Tuning, "look", lambda self, policy, at: Look(at, {"policy-1": Estimate(2.0 if at else clones_gain)}))
-    few = {"markets": 4, "updates": 1, "learning_rate": 1e-9}
+    few = {"markets": 4, "updates": 1, "from_policy": settings.ppo.from_policy.model_copy(update={"learning_rate": 1e-9})}
     found = best_response(
         field, settings.clone.model_copy(update={"markets": 4, "rounds": 1, "last_passes": 1}), settings.ppo.model_copy(update=few),
         Tuning(field, field.rivals, settings.looks, 0), seed=0, layers=(8,), checkpoint=None, identity="",
