@@ -17,7 +17,7 @@ from gridpilot.training.config import TrainConfig
 
 __all__ = ["Dimension", "dimensions", "looked_up", "with_values"]
 
-_TUNABLE: Final = ("layers", "clone", "ppo", "off_policy")
+_TUNABLE: Final = ("layers", "clone", "calibration", "ppo", "off_policy")
 _PARTS: Final = ("low", "high", "log", "choices")
 _DIGITS: Final = 3  # of a number that is drawn, so that a command line repeats it
 
@@ -68,13 +68,12 @@ def dimensions(space: Mapping[str, Any], config: Mapping[str, Any]) -> list[Dime
             "tune: space is empty, expected keys of the training, as {ppo: {learning_rate: {low: 0.001, high: 0.01}}}"
         )
     algo, init = str(config.get("algo")), config.get("init")
-    used = {"layers", "clone" if "clone" in (algo, init) else "", ALGORITHMS[algo].section if algo in ALGORITHMS else "clone"}
+    used = {"layers", *((ALGORITHMS[algo].section,) if algo in ALGORITHMS else ("clone", "calibration"))}
+    used |= {"clone"} if init == "clone" else set()
     for one in found:
         section = one.key.partition(".")[0]
         if section not in used:
-            raise ConfigError(
-                f"tune: space.{one.key} is nothing that algo={algo} uses, expected keys of {listed(sorted(used - {''}))}"
-            )
+            raise ConfigError(f"tune: space.{one.key} is nothing that algo={algo} uses, expected keys of {listed(sorted(used))}")
         for value in one.ends():
             try:
                 validate(TrainConfig, with_values(config, {one.key: value}), "")
