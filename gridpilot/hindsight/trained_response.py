@@ -28,7 +28,7 @@ from gridpilot.tournament.schedule import CLAIRVOYANT_ROLES
 from gridpilot.training.algorithms import ALGORITHMS
 from gridpilot.training.card import CardFacts, write_card
 from gridpilot.training.clone import clone
-from gridpilot.training.config import TRAINING, CloneConfig, TuningConfig
+from gridpilot.training.config import TRAINING, CloneConfig, TuningConfig, bidding_rule
 from gridpilot.training.evaluation import Comparison, compare
 from gridpilot.training.league_config import ResponseSearch
 from gridpilot.training.markets import Field
@@ -86,8 +86,9 @@ def train_against(run: PlayedRun, agent: str, minutes: float, episodes: int, pro
     incumbent = _policy_of(rivals[agent], field, searching)
     looks = TuningConfig(episodes=_TUNING, every=max(searching.updates // _LOOKS, 1), against=[agent], patience=0)
     found = best_response(
-        field, cloning, searching, Tuning(field, rivals, looks, spec.seed), seed=spec.seed, layers=_LAYERS, checkpoint=None, identity="",
-        progress=progress, tell=progress.note, incumbent=None if incumbent is None else (agent, incumbent),
+        field, cloning, searching, Tuning(field, rivals, looks, spec.seed), bidding=bidding_rule(setup.rules.mechanism), calibration=None,
+        seed=spec.seed, layers=_LAYERS, checkpoint=None, identity="", progress=progress, tell=progress.note,
+        incumbent=None if incumbent is None else (agent, incumbent),
     )  # fmt: skip
     seconds = time.process_time() - begun
     command = f"gridpilot exploit {run.folder.name} --agent {agent} --train {minutes:g}"
@@ -112,8 +113,9 @@ def _policy_of(spec: AgentSpec, field: Field, searching: ResponseSearch) -> Poli
     if not isinstance(agent, Learned):
         return None
     layout, classes = agent.policy.layout, max(len(site.fleet) for site in field.setup.sites)
-    sizes = (n_fields(classes), *_LAYERS, N_PRICES_OF_TIME + searching.shading_under(rules.mechanism))
-    same = layout == Layout(sizes, classes, mechanism=rules.mechanism, hold=layout.hold)
+    bidding = bidding_rule(rules.mechanism)
+    sizes = (n_fields(classes), *_LAYERS, N_PRICES_OF_TIME + searching.shading_under(rules.mechanism, bidding))
+    same = layout == Layout(sizes, classes, mechanism=rules.mechanism, hold=layout.hold, bidding=bidding)
     return agent.policy if same else None
 
 
@@ -124,10 +126,13 @@ def _sized(field: Field, cloning: CloneConfig, searching: ResponseSearch, second
         """Watches what is made to be measured."""
 
     begun = time.process_time()
-    clone(field, cloning.model_copy(update={"rounds": 1}), seed=0, layers=_LAYERS, advance=nobody)
+    bidding = bidding_rule(field.setup.rules.mechanism)
+    clone(field, cloning.model_copy(update={"rounds": 1}), seed=0, layers=_LAYERS, bidding=bidding, advance=nobody)
     cloned = time.process_time()
     once = searching.model_copy(update={"updates": 1})
-    search(ALGORITHMS["ppo"], field, once, seed=0, layers=_LAYERS, start=None, checkpoint=None, identity="", advance=nobody)
+    search(
+        ALGORITHMS["ppo"], field, once, seed=0, layers=_LAYERS, start=None, bidding=bidding, checkpoint=None, identity="", advance=nobody
+    )  # fmt: skip
     searched = time.process_time()
     a_round, an_update = max(cloned - begun, 1e-3), max(searched - cloned, 1e-3)
     rounds = min(max(int(_CLONES_SHARE * seconds / a_round), 1), cloning.rounds)

@@ -10,7 +10,7 @@ from gridpilot.tournament.intervals import LEVEL, in_words
 from gridpilot.training.config import EVALUATION, TRAINING
 from gridpilot.training.evaluation import Comparison
 
-__all__ = ["CardFacts", "write_card"]
+__all__ = ["CardFacts", "by_rule", "write_card"]
 
 
 @dataclass(frozen=True)
@@ -76,6 +76,11 @@ def _bids(layout: Layout) -> str:
         f" What it says that stored energy and running machines are worth the rule `{layout.bidding}` makes bids of, by the rivals' bids "
         "that were last made public; where none are, by the volume that they won."
     )
+
+
+def by_rule(bidding: str | None) -> str:
+    """Where a rule makes the bids, which, as the end of what was done."""
+    return "" if bidding is None else f", bids by `{bidding}`"
 
 
 def _row(found: Comparison) -> str:

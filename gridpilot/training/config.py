@@ -13,8 +13,8 @@ from gridpilot.policies.policy import Bidding
 from gridpilot.training.algorithms import ALGORITHMS
 
 __all__ = [
-    "EVALUATION", "TRAINING", "CalibrationConfig", "CloneConfig", "EvaluationConfig", "OffPolicyConfig", "PpoConfig", "SearchConfig",
-    "TrainConfig", "TuningConfig", "evaluation_episodes", "training_episodes",
+    "EVALUATION", "TRAINING", "CalibrationConfig", "ChosenRule", "CloneConfig", "EvaluationConfig", "OffPolicyConfig", "PpoConfig",
+    "SearchConfig", "TrainConfig", "TuningConfig", "bidding_rule", "evaluation_episodes", "training_episodes",
 ]  # fmt: skip
 
 EVALUATION: Final = 1_000_000
@@ -53,6 +53,7 @@ class CalibrationConfig(BaseModel):
         return 0 if bidding is None else 3
 
 
+ChosenRule = Literal["truthful", "best_response"] | None
 Share = Annotated[float, Field(ge=-1.0, le=1.0)]
 
 
@@ -118,7 +119,7 @@ class TuningConfig(BaseModel):
         """Those that are set, or last who is hardest to beat under ``mechanism``."""
         if self.against is not None:
             return self.against
-        return ["mpc", "best_response"] if mechanism == "pay_as_bid" else ["truthful", "mpc"]
+        return ["truthful", "mpc"] if mechanism == "vcg" else ["mpc", "best_response"]
 
 
 class EvaluationConfig(BaseModel):
@@ -135,7 +136,7 @@ class EvaluationConfig(BaseModel):
         """Those that are set, or last who is hardest to beat under ``mechanism``."""
         if self.against is not None:
             return self.against
-        return ["truthful", "mpc", "best_response"] if mechanism == "pay_as_bid" else ["truthful", "threshold", "mpc"]
+        return ["truthful", "threshold", "mpc"] if mechanism == "vcg" else ["truthful", "mpc", "best_response"]
 
 
 class TrainConfig(BaseModel):
@@ -145,7 +146,7 @@ class TrainConfig(BaseModel):
 
     algo: Literal["clone", "ppo", "sac", "td3", "tqc"]
     init: Literal["clone"] | None
-    bidding_rule: Literal["truthful", "best_response"] | None
+    bidding_rule: ChosenRule
     out: str | None
     seed: NonNegativeInt
     seeds: Annotated[list[NonNegativeInt], Field(min_length=1, max_length=100)] | None
@@ -174,9 +175,7 @@ class TrainConfig(BaseModel):
 
     def bidding_under(self, mechanism: str) -> Bidding | None:
         """The rule that makes bids of what an action says things are worth; ``None``: an action is an order, and so is the truth."""
-        if self.bidding_rule is None:
-            return "best_response" if mechanism == "pay_as_bid" else None
-        return None if self.bidding_rule == "truthful" else self.bidding_rule
+        return bidding_rule(mechanism, self.bidding_rule)
 
     @property
     def search(self) -> PpoConfig | OffPolicyConfig:
@@ -187,6 +186,16 @@ class TrainConfig(BaseModel):
     def all_seeds(self) -> tuple[int, ...]:
         """The seeds that are trained with."""
         return (self.seed,) if self.seeds is None else tuple(self.seeds)
+
+
+def bidding_rule(mechanism: str, chosen: ChosenRule = None) -> Bidding | None:
+    """The rule ``chosen`` to make bids of what actions say things are worth; ``None`` chosen: the best response where the truth is not it.
+
+    Returns ``None`` where an action is an order.
+    """
+    if chosen is None:
+        return None if mechanism == "vcg" else "best_response"
+    return None if chosen == "truthful" else chosen
 
 
 def training_episodes(first: int, count: int) -> npt.NDArray[np.int64]:

@@ -12,7 +12,7 @@ from gridpilot.errors import ConfigError
 from gridpilot.tournament.config import AgentSpecs, agent_specs
 from gridpilot.tournament.inspection import assign_roles
 from gridpilot.tournament.schedule import CLAIRVOYANT_ROLES
-from gridpilot.training.config import EVALUATION, CloneConfig, PpoConfig, TuningConfig
+from gridpilot.training.config import EVALUATION, CalibrationConfig, ChosenRule, CloneConfig, PpoConfig, TuningConfig
 
 __all__ = [
     "LABELS",
@@ -93,6 +93,8 @@ class LeagueConfig(BaseModel):
     history: NonNegativeInt
     layers: Annotated[list[Annotated[int, Field(ge=1, le=4096)]], Field(min_length=1, max_length=8)]
     clone: CloneConfig
+    bidding_rule: ChosenRule
+    calibration: CalibrationConfig
     search: StrictBool
     ppo: ResponseSearch
     self_play: SelfPlayConfig

@@ -25,7 +25,7 @@ from gridpilot.setup import MarketSetup
 from gridpilot.tournament.config import AgentSpecs
 from gridpilot.tournament.intervals import Estimate, in_words, mean, ratio_percent
 from gridpilot.training.card import CardFacts, write_card
-from gridpilot.training.config import TRAINING, evaluation_episodes
+from gridpilot.training.config import TRAINING, bidding_rule, evaluation_episodes
 from gridpilot.training.evaluation import Comparison
 from gridpilot.training.league_config import LABELS, LeagueConfig, response_label
 from gridpilot.training.league_folder import CPU, FIGURES, PAYOFFS, POLICY, TOGETHER, identity_of, name_of, write_document
@@ -61,6 +61,7 @@ class Play(abc.ABC):
         self.tuned = list(range(settings.tuning.episodes))
         self.judged = evaluation_episodes(settings.evaluation.episodes).tolist()
         self.identity = identity_of(settings)
+        self.bidding = bidding_rule(setup.rules.mechanism, settings.bidding_rule)
 
     @abc.abstractmethod
     def joining(self, number: int) -> Mapping[str, str]:
@@ -172,7 +173,8 @@ class Play(abc.ABC):
         incumbent = None if policy is None else (heaviest, load_policy(policy))
         found = best_response(
             field, settings.clone, settings.ppo if settings.search else None,
-            Tuning(field, rivals, settings.looks, settings.evaluation.seed), seed=seed, layers=tuple(settings.layers),
+            Tuning(field, rivals, settings.looks, settings.evaluation.seed), bidding=self.bidding, calibration=settings.calibration,
+            seed=seed, layers=tuple(settings.layers),
             checkpoint=self.out / f".checkpoint-{number}.pt", identity=self.known_as(number, dict(weights)), progress=self.progress,
             tell=self.progress.note, incumbent=incumbent,
         )  # fmt: skip

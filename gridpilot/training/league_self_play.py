@@ -108,12 +108,18 @@ class SelfPlay(Play):
         """The clone that the policy begins at."""
         settings = self.settings
         field = Field(self.setup, "rotating", specs_of([settings.self_play.begin_among]))
-        shading = settings.ppo.shading_under(self.setup.rules.mechanism)
+        shading = settings.ppo.shading_under(self.setup.rules.mechanism, self.bidding)
         with self.progress.of(settings.clone.rounds, what="rounds of the clone") as advance:
             policy, _ = clone(
-                field, settings.clone, seed=self.seed(0), layers=tuple(settings.layers), shading=shading, advance=advance
+                field,
+                settings.clone,
+                seed=self.seed(0),
+                layers=tuple(settings.layers),
+                shading=shading,
+                bidding=self.bidding,
+                advance=advance,
             )
-        response = Response(policy, cloned_in_words(settings.clone), settings.clone.rounds * settings.clone.markets)
+        response = Response(policy, cloned_in_words(settings.clone, self.bidding), settings.clone.rounds * settings.clone.markets)
         return self.signed(response, self.seed(0), {self._among(): 1.0})
 
     def _next(self, number: int, folder: Path) -> Response:
@@ -134,7 +140,8 @@ class SelfPlay(Play):
         policy, updates = self._learned(number, opponents, list(drawn.values()), going_on)
         write_atomically(folder / LEARNER, going_on.read_bytes(), TournamentError)
         how = (
-            f"{cloned_in_words(self.settings.clone)} among {self._among()}, then by {ALGORITHMS['ppo'].title} in all seats at once "
+            f"{cloned_in_words(self.settings.clone, self.bidding)} among {self._among()}, "
+            f"then by {ALGORITHMS['ppo'].title} in all seats at once "
             f"({updates} updates of {wanted.markets + (wanted.against if drawn else 0)} episodes, {wanted.markets} of them against itself)"
         )
         episodes = max(updates * (wanted.markets + wanted.against), self.settings.clone.rounds * self.settings.clone.markets)
@@ -154,7 +161,12 @@ class SelfPlay(Play):
         settings = self.settings.ppo.model_copy(update={"updates": number * wanted.updates})
         begun = load_policy(self.out / name_of(0) / POLICY)
         layout = dataclasses.replace(begun.layout, hold=settings.hold)
-        same: dict[str, Any] = {"shading": layout.shading, "hold": layout.hold, "baseline": settings.baseline}
+        same: dict[str, Any] = {
+            "shading": layout.shading,
+            "bidding": layout.bidding,
+            "hold": layout.hold,
+            "baseline": settings.baseline,
+        }
         seats = range(len(self.setup.sites))
         parts = [make_vec_env(wanted.markets, self.setup, seats=seats, opponents=(), **same)]
         for one, count in enumerate((wanted.against - wanted.against // 2, wanted.against // 2)):

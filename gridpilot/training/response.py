@@ -6,11 +6,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from gridpilot.policies.policy import Policy
+from gridpilot.policies.policy import Bidding, Policy
 from gridpilot.progress import Progress
 from gridpilot.training.algorithms import ALGORITHMS
+from gridpilot.training.calibration import calibrate
+from gridpilot.training.card import by_rule
 from gridpilot.training.clone import clone
-from gridpilot.training.config import CloneConfig
+from gridpilot.training.config import CalibrationConfig, CloneConfig
 from gridpilot.training.league_config import ResponseSearch
 from gridpilot.training.markets import Field
 from gridpilot.training.network import Network
@@ -34,6 +36,8 @@ def best_response(
     searching: ResponseSearch | None,
     tuning: Tuning,
     *,
+    bidding: Bidding | None,
+    calibration: CalibrationConfig | None,
     seed: int,
     layers: tuple[int, ...],
     checkpoint: Path | None,
@@ -45,6 +49,8 @@ def best_response(
     """Train against the rivals of ``field``: a clone, and a search by PPO that begins at it; of the two the better on ``tuning``.
 
     ``searching``   how; ``None``: the clone is the response
+    ``bidding``     the rule that makes bids of the values of both; ``None``: they shade, where that pays
+    ``calibration`` of the clone, where a rule bids
     ``incumbent``   one of the rivals, and its policy: where the clone earns less among them, the search begins at it instead, as
                     ``searching.from_policy`` says
     ``checkpoint``  and ``identity`` as in :func:`gridpilot.training.search.search`: the clone is then made again, the search goes on
@@ -56,14 +62,20 @@ def best_response(
 
     def cloned(shading: int) -> Policy:
         with progress.of(cloning.rounds, what="rounds of the clone") as advance:
-            policy, network = clone(field, cloning, seed=seed, layers=layers, shading=shading, advance=advance)
+            policy, network = clone(field, cloning, seed=seed, layers=layers, shading=shading, bidding=bidding, advance=advance)
         made.append(network)
         return policy
 
-    shading = 0 if searching is None else searching.shading_under(field.setup.rules.mechanism)
+    shading = 0 if searching is None else searching.shading_under(field.setup.rules.mechanism, bidding)
     begun = cloned(shading)
-    how = cloned_in_words(cloning)
+    how = cloned_in_words(cloning, bidding)
     episodes = cloning.rounds * cloning.markets
+    if calibration is not None and (rounds := calibration.rounds_under(bidding)):
+        with progress.of(rounds, what="rounds of calibration") as advance:
+            begun, moved = calibrate(begun, field, calibration, rounds=rounds, seed=seed, first=episodes, advance=advance)
+        made[0] = Network.of(begun)
+        how += f", its entries moved by {' and '.join(f'{by:+.3f}' for by in moved)}"
+        episodes += calibration.episodes
     if searching is None:
         return Response(begun, how, episodes)
     looked = tuning.look(begun, 0)  # before the search moves the network
@@ -76,8 +88,8 @@ def best_response(
     algorithm = ALGORITHMS["ppo"]
     with progress.of(searching.updates, what="updates") as advance:
         found = search(
-            algorithm, field, searching, seed=seed, layers=layers, start=lambda: start, checkpoint=checkpoint, identity=identity,
-            advance=advance, tuning=tuning, tell=tell,
+            algorithm, field, searching, seed=seed, layers=layers, start=lambda: start, bidding=bidding, checkpoint=checkpoint,
+            identity=identity, advance=advance, tuning=tuning, tell=tell,
         )  # fmt: skip
     best: Look = max(found.looks, key=lambda look: look.bound)
     if best.bound <= looked.bound:
@@ -94,7 +106,7 @@ def best_response(
     )
 
 
-def cloned_in_words(cloning: CloneConfig) -> str:
+def cloned_in_words(cloning: CloneConfig, bidding: Bidding | None) -> str:
     """How a clone came about, for its card."""
     teacher = cloning.teacher if isinstance(cloning.teacher, str) else cloning.teacher.get("name")
-    return f"Cloned from `{teacher}` (DAgger, {cloning.rounds} rounds of {cloning.markets} markets)"
+    return f"Cloned from `{teacher}` (DAgger, {cloning.rounds} rounds of {cloning.markets} markets{by_rule(bidding)})"

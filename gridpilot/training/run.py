@@ -27,7 +27,7 @@ from gridpilot.provenance import code_hash, versions
 from gridpilot.setup import load_setup
 from gridpilot.training.algorithms import ALGORITHMS
 from gridpilot.training.calibration import calibrate
-from gridpilot.training.card import CardFacts, write_card
+from gridpilot.training.card import CardFacts, by_rule, write_card
 from gridpilot.training.clone import build_teacher, clone
 from gridpilot.training.config import TRAINING, TrainConfig, evaluation_episodes
 from gridpilot.training.curve import described, picture
@@ -241,7 +241,7 @@ def _cloned(field: Field, settings: TrainConfig, seed: int, progress: Progress) 
     with progress.of(wanted.rounds, what=f"rounds of seed {seed}") as advance:
         policy, _ = clone(field, wanted, seed=seed, layers=tuple(settings.layers), bidding=bidding, advance=advance)
     labels = f"DAgger, {wanted.rounds} rounds of {wanted.markets} markets, a label every {wanted.every} ticks"
-    how, episodes = f"Cloned from `{wanted.teacher}` ({labels}{_by_rule(bidding)})", wanted.rounds * wanted.markets
+    how, episodes = f"Cloned from `{wanted.teacher}` ({labels}{by_rule(bidding)})", wanted.rounds * wanted.markets
     if rounds := settings.calibration.rounds_under(bidding):
         with progress.of(rounds, what=f"rounds of calibration of seed {seed}") as advance:
             policy, moved = calibrate(
@@ -251,10 +251,6 @@ def _cloned(field: Field, settings: TrainConfig, seed: int, progress: Progress) 
         how += f", its storage and commitment entries moved by {told} on {settings.calibration.episodes} more episodes,"
         episodes += settings.calibration.episodes
     return _Made(policy, how, episodes)
-
-
-def _by_rule(bidding: str | None) -> str:
-    return "" if bidding is None else f", bids by `{bidding}`"
 
 
 def _searched(field: Field, settings: TrainConfig, seed: int, out: Path | None, tuning: Tuning, progress: Progress) -> _Made:
@@ -277,7 +273,7 @@ def _searched(field: Field, settings: TrainConfig, seed: int, out: Path | None, 
         )  # fmt: skip
     begun = f"a clone of `{settings.clone.teacher}`" if settings.init == "clone" else "scratch"
     baseline = f", rewards over those of `{wanted.baseline}`" if wanted.baseline else ""
-    updates = f"{len(curve)} updates of {wanted.markets:,} episodes{baseline}{_by_rule(bidding)}"
+    updates = f"{len(curve)} updates of {wanted.markets:,} episodes{baseline}{by_rule(bidding)}"
     how = f"Searched for from {begun} by {algorithm.title} ({updates})"
     if looks and (best := max(looks, key=lambda look: look.bound)).update != len(curve):
         how += f", kept as it was after {best.update} of them,"
