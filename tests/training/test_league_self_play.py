@@ -120,7 +120,7 @@ def test_a_response_begins_at_the_policy_that_it_answers_where_a_clone_earns_les
     few = {"markets": 4, "updates": 1, "from_policy": settings.ppo.from_policy.model_copy(update={"learning_rate": 1e-9})}
     found = best_response(
         field, settings.clone.model_copy(update={"markets": 4, "rounds": 1, "last_passes": 1}), settings.ppo.model_copy(update=few),
-        Tuning(field, field.rivals, settings.looks, 0), seed=0, layers=(8,), checkpoint=None, identity="",
+        Tuning(field, field.rivals, settings.looks, 0), bidding=None, calibration=None, seed=0, layers=(8,), checkpoint=None, identity="",
         progress=Progress("league", SafeConsole(stderr=True, quiet=True)), incumbent=("policy-1", incumbent),
     )  # fmt: skip
     same = all(np.allclose(array, found.policy.arrays[name], atol=1e-6) for name, array in incumbent.arrays.items())
