@@ -68,12 +68,13 @@ def dimensions(space: Mapping[str, Any], config: Mapping[str, Any]) -> list[Dime
             "tune: space is empty, expected keys of the training, as {ppo: {learning_rate: {low: 0.001, high: 0.01}}}"
         )
     algo, init = str(config.get("algo")), config.get("init")
-    used = {"layers", *((ALGORITHMS[algo].section,) if algo in ALGORITHMS else ("clone", "calibration"))}
-    used |= {"clone"} if init == "clone" else set()
+    section = ALGORITHMS[algo].section if algo in ALGORITHMS else "clone"
+    used = {"layers", section} | ({"calibration"} if section == "clone" else set()) | ({"clone"} if init == "clone" else set())
     for one in found:
-        section = one.key.partition(".")[0]
-        if section not in used:
-            raise ConfigError(f"tune: space.{one.key} is nothing that algo={algo} uses, expected keys of {listed(sorted(used))}")
+        if one.key.partition(".")[0] not in used:
+            raise ConfigError(
+                f"tune: space.{one.key} is nothing that algo={algo} uses, expected keys of {listed(sorted(used))}, as in space={section}"
+            )
         for value in one.ends():
             try:
                 validate(TrainConfig, with_values(config, {one.key: value}), "")
