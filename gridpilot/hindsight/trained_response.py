@@ -43,6 +43,8 @@ _CLONES_SHARE: Final = 0.25  # of the time, at most
 _LAYERS: Final = (64, 64)
 _TUNING: Final = 100  # episodes
 _LOOKS: Final = 8
+_SAMPLE: Final = 32  # markets in which a round and an update are timed; a search has no fewer
+_UPDATES: Final = 12  # that a search has at least, of fewer markets if need be
 
 
 class Trained(NamedTuple):
@@ -54,6 +56,7 @@ class Trained(NamedTuple):
     seconds: float  # CPU, of training
     rounds: int  # of the clone
     updates: int  # of the search
+    markets: int  # of an update
 
 
 def train_against(run: PlayedRun, agent: str, minutes: float, episodes: int, progress: Progress) -> Trained:
@@ -97,6 +100,7 @@ def train_against(run: PlayedRun, agent: str, minutes: float, episodes: int, pro
         "run": identity_of(run.manifest),
         "rounds": cloning.rounds,
         "updates": searching.updates,
+        "markets": searching.markets,
         "episodes": {"first": TRAINING, "count": found.episodes},
     }
     policy = dataclasses.replace(found.policy, training=training)
@@ -104,7 +108,9 @@ def train_against(run: PlayedRun, agent: str, minutes: float, episodes: int, pro
         (against,) = compare(policy, field, rivals, where=f"all rivals {agent}", episodes=episodes, seed=spec.seed, advance=advance)
     where = f"every seat in turn of the run's {setup.rules.mechanism} market of {len(setup.sites)} sites, all others {agent}"
     facts = CardFacts(command, where, found.how, found.episodes, spec.seed, seconds)
-    return Trained(policy, write_card(policy, facts, [against], []), against, seconds, cloning.rounds, searching.updates)
+    return Trained(
+        policy, write_card(policy, facts, [against], []), against, seconds, cloning.rounds, searching.updates, searching.markets
+    )
 
 
 def _policy_of(spec: AgentSpec, field: Field, searching: ResponseSearch) -> Policy | None:
@@ -120,25 +126,32 @@ def _policy_of(spec: AgentSpec, field: Field, searching: ResponseSearch) -> Poli
 
 
 def _sized(field: Field, cloning: CloneConfig, searching: ResponseSearch, seconds: float) -> tuple[CloneConfig, ResponseSearch]:
-    """As many rounds and updates as ``seconds`` of CPU time hold, by how long one of each takes."""
+    """As many rounds and updates as ``seconds`` of CPU time hold, by how long one of each takes in few markets.
+
+    Where that would be less than ``_UPDATES``, as rivals are slow, an update sees fewer markets.
+    """
 
     def nobody(count: int, whose: str = "") -> None:
         """Watches what is made to be measured."""
 
+    few = min(_SAMPLE, cloning.markets), min(_SAMPLE, searching.markets)
     begun = time.process_time()
     bidding = bidding_rule(field.setup.rules.mechanism)
-    clone(field, cloning.model_copy(update={"rounds": 1}), seed=0, layers=_LAYERS, bidding=bidding, advance=nobody)
+    once = cloning.model_copy(update={"rounds": 1, "markets": few[0]})
+    clone(field, once, seed=0, layers=_LAYERS, bidding=bidding, advance=nobody)
     cloned = time.process_time()
-    once = searching.model_copy(update={"updates": 1})
     search(
-        ALGORITHMS["ppo"], field, once, seed=0, layers=_LAYERS, start=None, bidding=bidding, checkpoint=None, identity="", advance=nobody
+        ALGORITHMS["ppo"], field, searching.model_copy(update={"updates": 1, "markets": few[1]}), seed=0, layers=_LAYERS, start=None,
+        bidding=bidding, checkpoint=None, identity="", advance=nobody,
     )  # fmt: skip
     searched = time.process_time()
-    a_round, an_update = max(cloned - begun, 1e-3), max(searched - cloned, 1e-3)
+    a_round = max(cloned - begun, 1e-3) * cloning.markets / few[0]
+    a_market = max(searched - cloned, 1e-3) / few[1]  # of an update
     rounds = min(max(int(_CLONES_SHARE * seconds / a_round), 1), cloning.rounds)
-    left = seconds - (searched - begun) - rounds * a_round
-    updates = min(max(int(left / an_update), 1), 1_000_000)
-    return cloning.model_copy(update={"rounds": rounds}), searching.model_copy(update={"updates": updates})
+    left = max(seconds - (searched - begun) - rounds * a_round, 0.0)
+    markets = min(max(int(left / (_UPDATES * a_market)), few[1]), searching.markets)
+    updates = min(max(int(left / (markets * a_market)), 1), 1_000_000)
+    return cloning.model_copy(update={"rounds": rounds}), searching.model_copy(update={"updates": updates, "markets": markets})
 
 
 def content_of(run: PlayedRun, minutes: float, found: Trained) -> dict[str, Any]:
@@ -155,6 +168,7 @@ def content_of(run: PlayedRun, minutes: float, found: Trained) -> dict[str, Any]
             "cpu_seconds": found.seconds,
             "rounds": found.rounds,
             "updates": found.updates,
+            "markets": found.markets,
             "episodes": against.episodes,
             "profit": dataclasses.asdict(against.profit),
             "gain": dataclasses.asdict(against.gain),
