@@ -2,7 +2,7 @@
 
 DAgger (Ross, Gordon and Bagnell, "A Reduction of Imitation Learning and Structured Prediction to No-Regret Online Learning", 2011): the
 teacher says what it would do in the states that the learner gets into, and the learner is fitted to all that it has said so far. What the
-learner cannot know averages out: it imitates the mean of the teacher's storage values given what it sees.
+learner cannot know averages out: it imitates the mean of the teacher's storage values, in money, given what it sees.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from gridpilot.market.encoding import SIZE, n_fields
 from gridpilot.policies.policy import Layout, Policy
 from gridpilot.progress import Advance
 from gridpilot.training.config import CloneConfig, training_episodes
-from gridpilot.training.markets import Field, begun
+from gridpilot.training.markets import Field, begun, specs_of
 from gridpilot.training.network import Network, one_thread
 
 __all__ = ["build_teacher", "clone"]
@@ -47,11 +47,14 @@ def clone(
     """Train a policy of hidden ``layers`` with ``shading`` factors, and the network that it is of, in case training goes on.
 
     In every round ``settings.markets`` new episodes are played. In the first the teacher plays them all, later the learner plays half;
-    every ``settings.every`` ticks what is seen is written down with what the teacher says it is worth. Equal seeds give the same bits on a
-    machine. Raises :class:`~gridpilot.errors.MissingExtraError` without torch, :class:`~gridpilot.errors.AgentError` where no seat has a
-    battery, or a rival fails.
+    every ``settings.every`` ticks what is seen is written down with what the teacher says it is worth. ``settings.also`` take turns with
+    the rivals of ``field``, where these are no mixture. Equal seeds give the same bits on a machine. Raises
+    :class:`~gridpilot.errors.MissingExtraError` without torch, :class:`~gridpilot.errors.AgentError` where no seat has a battery, or a
+    rival fails.
     """
     teacher = build_teacher(settings.teacher)
+    if settings.also and field.weights is None:
+        field = field._replace(rivals={**field.rivals, **specs_of(settings.also), **field.rivals})
     classes = max(len(site.fleet) for site in field.setup.sites) or 1
     layout = Layout((n_fields(classes), *layers, N_PRICES_OF_TIME + shading), classes, mechanism=field.setup.rules.mechanism)
     policy: Policy | None = None

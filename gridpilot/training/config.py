@@ -28,6 +28,7 @@ class CloneConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     teacher: str | dict[str, Any]
+    also: list[Any]
     markets: Annotated[int, Field(ge=2, le=100_000)]
     rounds: Annotated[int, Field(ge=1, le=1000)]
     every: PositiveInt
@@ -54,6 +55,7 @@ class SearchConfig(BaseModel):
     log_std: Annotated[float, Field(ge=-10.0, le=2.0)]
     learning_rate: Annotated[float, Field(gt=0.0, le=1.0)]
     batch: Annotated[int, Field(ge=2)]
+    reward: Literal["profit_and_stored", "marked"]
     baseline: str | None
     lineup: Literal["cycle", "draw"]
     checkpoint_every: PositiveInt
@@ -81,6 +83,8 @@ class PpoConfig(SearchConfig):
 class OffPolicyConfig(SearchConfig):
     """How a policy is searched for on what was ever played."""
 
+    actor_rate: Annotated[float, Field(gt=0.0, le=1.0)]
+    action_unit: Annotated[float, Field(gt=0.0, le=1.0)]
     buffer: Annotated[int, Field(ge=2)]
     gradient_steps: PositiveInt
     n_steps: PositiveInt

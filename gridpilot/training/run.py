@@ -237,6 +237,8 @@ def _cloned(field: Field, settings: TrainConfig, seed: int, progress: Progress) 
     with progress.of(wanted.rounds, what=f"rounds of seed {seed}") as advance:
         policy, _ = clone(field, wanted, seed=seed, layers=tuple(settings.layers), advance=advance)
     labels = f"DAgger, {wanted.rounds} rounds of {wanted.markets} markets, a label every {wanted.every} ticks"
+    if wanted.also:
+        labels += f", {', '.join(specs_of(wanted.also))} among the rivals"
     return _Made(policy, f"Cloned from `{wanted.teacher}` ({labels})", wanted.rounds * wanted.markets)
 
 

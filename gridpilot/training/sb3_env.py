@@ -34,6 +34,7 @@ class MarketVecEnv(SharedVecEnv):
 
     def __init__(self, env: MarketVectorEnv, seed: int, first_episode: int, bootstrap: bool) -> None:
         self.env, self.first_episode, self.bootstrap = env, first_episode, bootstrap
+        self.scale = 1.0
         super().__init__(env.num_envs, env.single_observation_space, env.single_action_space)
         markets = env.markets
         self.n_markets = markets.arena.n_markets
@@ -69,7 +70,7 @@ class MarketVecEnv(SharedVecEnv):
         markets = self.env.markets
         markets.play()
         results = markets.results.reshape(len(RESULTS), self.num_envs)
-        rewards = results[0].astype(np.float32)
+        rewards = (self.scale * results[0]).astype(np.float32)
         self._reward += results[0]
         self._profit += results[_PROFIT]
         observations = markets.observe().reshape(self.num_envs, -1)

@@ -35,7 +35,7 @@ def make_vec_env(
     weights: Sequence[float] | None = None,
     shading: int = 0,
     hold: int = 6,
-    reward: Literal["profit", "profit_and_stored"] = "profit_and_stored",
+    reward: Literal["profit", "profit_and_stored", "marked"] = "profit_and_stored",
     baseline: str | None = "truthful",
     time_limit: float = math.inf,
     seed: int = 0,
