@@ -13,6 +13,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from gridpilot.agents.bidding.base import BiddingRule
 from gridpilot.agents.view import View
 from gridpilot.errors import BidError
 from gridpilot.market.action import N_PRICES_OF_TIME, decode_rows
@@ -94,16 +95,22 @@ def _blocks(classes: int) -> int:
     return 2 * classes + 3
 
 
-def decode(actions: npt.ArrayLike, view: View) -> None:
+def decode(actions: npt.ArrayLike, view: View, *, bidding: BiddingRule | None = None) -> None:
     """Write the orders of ``actions (M, 2 + K)`` in [-1, 1] to ``view.orders``.
+
+    With ``bidding``, a rule whose ``reset_batch`` has begun the episode in ``view``, an action says what things are worth and the rule
+    what is bid for them: the view's ``reads`` and ``writes`` have to name the rule's too.
 
     Raises :class:`~gridpilot.errors.BidError` for another shape. An action that is not finite is an order that the market refuses.
     """
     entries, orders, plants = _checked(actions, (len(view.plant),)), view.orders, view.plants
+    kind = orders.kind if bidding is None else np.empty_like(orders.kind)  # else it is the rule's to say
     decode_rows(
         entries, np.arange(len(entries)), view.plant, view.market, plants.plant, plants.output, plants.product, view.prices, view.levels,
-        orders.kind, orders.storage_value, orders.commitment, orders.shade,
+        kind, orders.storage_value, orders.commitment, orders.shade,
     )  # fmt: skip
+    if bidding is not None:
+        bidding.bid_batch(view)
 
 
 def encode_seats(arena: Arena, seats: npt.NDArray[np.int64], *, published: bool = False) -> Vectors:

@@ -25,7 +25,7 @@ PACKAGES = (
 LIVE = ("status", "halt", "resume", "verify", "export", "report", "register")
 GROUPS = {
     "": "Commands", "live": "Live operation", "venue": "Venues", "market": "Markets", "site": "Sites", "prices": "Prices",
-    "agent": "Agents",
+    "agent": "Agents", "space": "Spaces of a study",
     "storage": "Storage rules", "bidding": "Bidding rules", "planner": "Planners", "forecaster": "Forecasters", "tournament": "Tournaments",
 }  # fmt: skip
 

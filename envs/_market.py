@@ -15,7 +15,8 @@ from gymnasium.error import ResetNeeded
 
 from gridpilot.agents.base import Agent
 from gridpilot.agents.by_value import entry_of
-from gridpilot.agents.encoding import decode_seats, encode_seats
+from gridpilot.agents.encoding import encode_seats
+from gridpilot.agents.learners import Learners
 from gridpilot.agents.registry import find_agent
 from gridpilot.agents.seating import AgentSpec, Seating
 from gridpilot.envs._kernels import N_PRICES_OF_TIME, RESULTS, decode_parallel, decode_range, settle
@@ -51,6 +52,7 @@ _SUMMED = (
     RESULTS.index("wear") + 1
 )  # the first rows of the results: the reward and money, which add up over the ticks of a decision
 _LINEUP_STREAM: Final = 2**31  # of an episode's random numbers, beyond those of any seat
+_LAST_EPISODE: Final = 2**62
 _TWIN: Final = "twin"  # the label of the baseline, which no opponent has
 _FIRST_VERSION: Final = Task()
 
@@ -151,8 +153,11 @@ class SeatedMarkets:
         opponents: Opponents = DEFAULT_OPPONENTS,
         time_limit: float = math.inf,
         task: Task = _FIRST_VERSION,
+        first_episode: int = 0,
     ) -> None:
-        self.setup, self.task = setup, task
+        if isinstance(first_episode, bool) or not isinstance(first_episode, int) or not 0 <= first_episode < _LAST_EPISODE:
+            raise ConfigError(f"env: first_episode is {first_episode!r:.60}, expected a whole number >= 0")
+        self.setup, self.task, self.first_episode = setup, task, first_episode
         self.seats = np.ascontiguousarray(seats, dtype=np.int64)
         n_markets, n_learners = self.seats.shape
         self.arena = setup.arena(n_markets)
@@ -165,6 +170,7 @@ class SeatedMarkets:
         if len(self._weights) != len(specs):
             raise ConfigError(f"env: {len(self._weights)} weights and {len(specs)} opponents, expected a weight for each")
         self._time_limit = time_limit
+        self._learners = Learners(self.arena, self.seats, task.bidding)
         self._twin = None if task.baseline is None else setup.arena(n_markets)
         if task.baseline is not None:
             (self._baseline,) = _specs([task.baseline]).values()
@@ -178,7 +184,7 @@ class SeatedMarkets:
         self.roots = np.zeros(n_markets, dtype=np.uint64)  # by market
         self._own_roots = False  # whether each market has one of its own
         self.episodes = np.zeros(n_markets, dtype=np.int64)
-        self._next_episodes = np.arange(n_markets)
+        self._next_episodes = first_episode + np.arange(n_markets)
         self._marked: npt.NDArray[np.float64] | float = 0.0  # what was paid of the stored energy, (B, S)
         self._published = task.observation_version == 2
         if self._published:
@@ -220,11 +226,12 @@ class SeatedMarkets:
     def reset(self, seed: int | Sequence[int | None] | None, options: Mapping[str, Any] | None, random: Any) -> None:
         """Begin the next episodes, market b the n-th reset's episode ``n B + b``.
 
-        ``seed`` sets the root and starts counting from 0; without one the root stays, or is drawn by ``random()``, a numpy generator,
-        when there is none. A list of them, one a market, gives each market a root and a count of its own, as environments one by one have
-        them: its n-th reset plays episode n. ``options["episode"]``, a number or ``(B,)`` of them, picks the episode of market 0 (the
-        others follow) or of all, and counting goes on from there. ``options["reset_mask"]`` may say that all markets begin anew: they move
-        together, so that none can begin alone. Raises :class:`~gridpilot.errors.ConfigError` for any other option.
+        ``seed`` sets the root and starts counting from ``first_episode``, here called 0; without one the root stays, or is drawn by
+        ``random()``, a numpy generator, when there is none. A list of them, one a market, gives each market a root and a count of its own,
+        as environments one by one have them: its n-th reset plays episode n. ``options["episode"]``, a number or ``(B,)`` of them, picks
+        the episode of market 0 (the others follow) or of all, and counting goes on from there. ``options["reset_mask"]`` may say that all
+        markets begin anew: they move together, so that none can begin alone. Raises :class:`~gridpilot.errors.ConfigError` for any other
+        option.
         """
         n_markets = self.arena.n_markets
         options = _checked_options(options, n_markets)
@@ -242,6 +249,7 @@ class SeatedMarkets:
         self.arena.start(scenario)
         self.arena.orders.clear()
         self._marked = 0.0
+        self._learners.reset()
         self.seating.reset(self.roots, self.episodes)
         if self._twin is not None:
             self._twin.start(scenario)
@@ -263,7 +271,7 @@ class SeatedMarkets:
         for b, own in enumerate(seeds):
             if own is not None or fresh:
                 self.roots[b] = int(random().integers(2**63)) if own is None else own
-                self._next_episodes[b] = b if one else 0
+                self._next_episodes[b] = self.first_episode + (b if one else 0)
         self.root, self._own_roots = int(self.roots[0]), not one
 
     def _scenario(self) -> Scenario:
@@ -341,7 +349,7 @@ class SeatedMarkets:
     def _decode(self) -> None:
         arena = self.arena
         if self.task.action_version == 2:
-            decode_seats(self.actions, arena, self.seats)
+            self._learners.bid(self.actions)
             return
         scenario, orders = arena.scenario, arena.orders
         arguments = (

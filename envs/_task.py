@@ -10,6 +10,7 @@ from typing import Any, Literal, TypedDict, get_args
 from gridpilot.agents.base import Agent
 from gridpilot.agents.seating import AgentSpec
 from gridpilot.errors import ConfigError
+from gridpilot.policies.policy import BIDDINGS, Bidding
 from gridpilot.suggestions import did_you_mean
 
 __all__ = ["Opponent", "Task", "TaskOptions", "task_of"]
@@ -27,6 +28,7 @@ class TaskOptions(TypedDict, total=False):
     action_version: Literal[1, 2]
     observation_version: Literal[1, 2]
     shading: int
+    bidding: Bidding | None
     hold: int
     reward: Reward
     baseline: Opponent | None
@@ -41,6 +43,8 @@ class Task:
     ``action_version``  1: one entry a block, around the truthful bid; 2: :mod:`gridpilot.market.action`
     ``observation_version``  1: the site and prices; 2: and what the market publishes, :mod:`gridpilot.market.published_encoding`
     ``shading``   shading factors K of an action of version 2, from 0
+    ``bidding``   a rule of ``conf/bidding``, ``"best_response"``, that makes bids of the values which an action of version 2 states,
+                  tick by tick, so that it is rewarded for what they earn then; ``None``: an action is an order
     ``hold``      ticks that a decision is held for; a step plays them, its reward and the money of its info are their sums
     ``reward``    ``"profit"``, or ``"profit_and_stored"``: at the end of the episode what the change of the battery's charge is worth is
                   paid as well, as tournaments count it, so that storing for tomorrow is not a loss; or ``"marked"``: the same in all, but
@@ -56,6 +60,7 @@ class Task:
     action_version: Literal[1, 2] = 1
     observation_version: Literal[1, 2] = 1
     shading: int = 0
+    bidding: Bidding | None = None
     hold: int = 1
     reward: Reward = "profit"
     baseline: Opponent | None = None
@@ -66,7 +71,7 @@ class Task:
         versions = (1, 2)
         for name, known in (
             *(("action_version", versions), ("observation_version", versions)),
-            *(("reward", get_args(Reward)), ("lineup", get_args(Lineup))),
+            *(("reward", get_args(Reward)), ("lineup", get_args(Lineup)), ("bidding", (None, *BIDDINGS))),
         ):
             value = getattr(self, name)
             if isinstance(value, bool) or value not in known:
@@ -75,6 +80,10 @@ class Task:
         _check_number("shading", self.shading, 0, MOST_FACTORS)
         if self.shading and self.action_version == 1:
             raise ConfigError(f"env: shading is {self.shading}, expected action_version=2: version 1 has a factor for every block")
+        if self.bidding is not None and (self.action_version == 1 or self.shading):
+            raise ConfigError(
+                f"env: bidding is {self.bidding!r}, expected action_version=2 and shading=0: the rule says how far a bid is from the truth"
+            )
         if self.weights is not None:
             self._check_weights(self.weights)
 

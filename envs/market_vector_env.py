@@ -62,16 +62,20 @@ class MarketVectorEnv(VectorEnv[Observations, Actions, npt.NDArray[Any]]):
     ``seat``        the learner's seat in every market, or ``"rotate"``: market b's learner sits in seat b modulo N
     ``seats``       several learners in every market instead, each a row of its own: row ``b S + s`` is seat ``seats[s]`` of market b. The
                     argument ``num_envs`` then counts markets, the attribute rows; seeds and episodes are given by market
-    ``autoreset``   ``"next_step"`` (default): all episodes end together, by truncation at the horizon; the step after that ignores its
+    ``autoreset``   ``"next_step"`` (default): all episodes end together, at the horizon; the step after that ignores its
                     actions, begins the next episodes and returns their first observations with reward 0. ``"same_step"``: the last step
                     itself returns the next episodes' first observations, and the old ones in ``info["final_obs"]`` and
                     ``info["final_info"]``. ``"disabled"``: the caller calls ``reset``.
+    ``first_episode``  what episodes are counted from; gridpilot.training.make_vector_env trains from 1,000,000,000 on
+    ``bootstrap``   whether the end of an episode is told as Gymnasium tells a time limit, by truncation, beyond which critics put the value
+                    of what they see; ``False``: by termination, as the end that it is where what is stored is paid
     Other arguments are those of :class:`~gridpilot.envs.market_env.MarketEnv`.
 
-    The n-th ``reset`` (automatic ones count) plays episode ``n num_envs + b`` in market b. ``reset(seed=s)`` sets the root to s and n to 0;
-    a list of seeds gives each market a root of its own, as environments one by one would have them, and its n-th reset plays episode n.
-    ``options={"episode": e}`` picks the episodes, by that of market 0 or by an array ``(num_envs,)``. Markets move together, so that
-    ``options={"reset_mask": mask}`` has to name all of them; a mask of some, and any other option, is refused.
+    The n-th ``reset`` (automatic ones count) plays episode ``first_episode + n num_envs + b`` in market b. ``reset(seed=s)`` sets the root
+    to s and n to 0; a list of seeds gives each market a root of its own, as environments one by one would have them, and its n-th reset
+    plays episode ``first_episode + n``. ``options={"episode": e}`` picks the episodes, by that of market 0 or by an array ``(num_envs,)``.
+    Markets move together, so that ``options={"reset_mask": mask}`` has to name all of them; a mask of some, and any other option, is
+    refused.
     """
 
     metadata: dict[str, Any] = {  # noqa: RUF012 - as Gymnasium declares it
@@ -102,6 +106,8 @@ class MarketVectorEnv(VectorEnv[Observations, Actions, npt.NDArray[Any]]):
         time_limit: float = math.inf,
         autoreset: Literal["next_step", "same_step", "disabled"] = "next_step",
         render_mode: str | None = None,
+        first_episode: int = 0,
+        bootstrap: bool = True,
         **task: Unpack[TaskOptions],
     ) -> None:
         setup = find_setup(setup, market=market, prices=prices, ticks=ticks, history=history, mechanism=mechanism)
@@ -119,7 +125,8 @@ class MarketVectorEnv(VectorEnv[Observations, Actions, npt.NDArray[Any]]):
         else:
             one = np.arange(num_envs) % n_sites if seat == "rotate" else np.full(num_envs, seat_number(seat, n_sites))
             numbers = one[:, None]
-        self.markets = SeatedMarkets(setup, numbers, opponents, time_limit, task_of(task))
+        self.markets = SeatedMarkets(setup, numbers, opponents, time_limit, task_of(task), first_episode)
+        self._ends_by_truncation = bootstrap
         self.num_envs = numbers.size
         self.autoreset_mode: AutoresetMode = self._MODES[autoreset]
         self.metadata = {**self.metadata, "autoreset_mode": self.autoreset_mode}
@@ -170,13 +177,13 @@ class MarketVectorEnv(VectorEnv[Observations, Actions, npt.NDArray[Any]]):
         results = markets.results.reshape(len(RESULTS), -1).copy()  # the caller may keep them
         info = self._with_masks({name: results[i] for i, name in enumerate(RESULTS) if i} | {"refused": markets.refused.flatten()})
         observations = self._observed()
-        self._over = markets.done
-        if self._over and self.autoreset_mode is AutoresetMode.SAME_STEP:
+        self._over = over = markets.done
+        if over and self.autoreset_mode is AutoresetMode.SAME_STEP:
             final = {"final_obs": observations, "final_info": info}
             observations, info = self._begin(None, None)
             info |= self._with_masks(final)
-            return observations, results[0], nobody, np.ones(self.num_envs, dtype=np.bool_), info
-        return observations, results[0], nobody, np.full(self.num_envs, self._over), info
+        ended = np.full(self.num_envs, over)
+        return observations, results[0], *((nobody, ended) if self._ends_by_truncation else (ended, nobody)), info
 
     def _with_masks(self, info: dict[str, Any]) -> dict[str, Any]:
         """With Gymnasium's ``_name`` masks beside every entry: here every market always has it."""

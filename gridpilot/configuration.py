@@ -11,7 +11,7 @@ import os
 import shlex
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -32,7 +32,7 @@ from gridpilot.overrides import HELP, CommandLine, quoted, read_command_line, sh
 from gridpilot.suggestions import did_you_mean, expected_one_of, listed
 from gridpilot.sweep import Job, Main, code_of, run_all
 
-__all__ = ["composed", "run", "validate"]
+__all__ = ["composed", "composed_with", "run", "validate"]
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -53,6 +53,21 @@ def composed(config_name: str, overrides: Sequence[str] = (), *, package: str = 
         values = OmegaConf.to_container(compose(config_name, overrides=list(overrides)), resolve=True)
     assert isinstance(values, dict)
     return {str(key): value for key, value in values.items()}
+
+
+def composed_with(config_name: str, settings: Mapping[str, Any], *, closed: Collection[str] = ()) -> dict[str, Any]:
+    """The configuration with ``settings`` of its keys, of nested ones those that change.
+
+    Raises :class:`~gridpilot.errors.ConfigError` for a key that it has not got, or that is among ``closed``.
+    """
+    config = composed(config_name)
+    known = sorted(set(config) - set(closed))
+    for key, value in settings.items():
+        if key not in known:
+            hint = did_you_mean(key, known) or "known are " + ", ".join(known)
+            raise ConfigError(f"{config_name}: unknown setting {key!r}; {hint}")
+        config[key] = {**config[key], **value} if isinstance(config[key], dict) and isinstance(value, Mapping) else value
+    return config
 
 
 def run(config_name: str, argv: Sequence[str], main: Main, *, package: str = CONFIG_PACKAGE) -> int:

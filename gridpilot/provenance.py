@@ -58,11 +58,11 @@ class AgentFiles(NamedTuple):
     absent: dict[str, str]  # parameters that look like the path of a file, and there is none
 
 
-def code_hash() -> str:
-    """SHA-256 of the library's source and presets that rows depend on."""
+def code_hash(*more: str) -> str:
+    """SHA-256 of the library's source and presets that rows depend on, and of ``more`` of its rooms, where results depend on those too."""
     root = Path(__file__).resolve().parent
     digest = hashlib.sha256()
-    for room in _ROOMS:
+    for room in (*_ROOMS, *more):
         place = root / room
         found = sorted(path for path in place.rglob("*") if path.suffix in _SUFFIXES) if place.is_dir() else [place]
         for path in found:

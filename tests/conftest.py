@@ -20,7 +20,7 @@ settings.register_profile(
     "suite",
     derandomize=True,  # the same examples in every run: a failure here is a failure everywhere
     deadline=None,  # the first example may compile a kernel
-    max_examples=int(os.environ.get("GRIDPILOT_MAX_EXAMPLES", "60")),
+    max_examples=int(os.environ.get("GRIDPILOT_MAX_EXAMPLES", "40")),
     database=None,
 )
 settings.load_profile("suite")

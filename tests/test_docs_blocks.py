@@ -64,13 +64,17 @@ RULES = (
     Rule(r"^gridpilot live resume", "live.journal=runs/live.db"),
     Rule(r"^gridpilot live (status|verify|export|report)\b"),
     Rule(r"^gridpilot train .*algo=ppo", "--cfg job", why_not="minutes, and torch: tests/training; composed alone"),
+    Rule(r"^gridpilot tune ", "--cfg job", why_not="minutes, torch and optuna: tests/training/test_tune.py; composed alone"),
     Rule(r"^gridpilot league ", "--cfg job", why_not="minutes, and torch: tests/training/test_league.py; composed alone"),
     Rule(
         r"^gridpilot tournament .*iteration-", "--cfg job", why_not="a policy of a league that is not played here: composed alone"
     ),
     Rule(r"^gridpilot exploit .*--train", why_not="minutes, and torch: tests/hindsight/test_exploit_command.py"),
     Rule(r"^gridpilot train ", "--cfg job", why_not="a minute: tests/training; composed alone"),
-    Rule(r"^gridpilot policy import ", why_not="of the script of that page: tests/training/test_vec_env.py runs both"),
+    Rule(
+        r"^gridpilot policy import ",
+        why_not="of the scripts of the page: tests/training (test_vec_env.py, test_other_libraries.py) runs both",
+    ),
     Rule(
         r"^gridpilot tournament .*MyPrices", "--cfg job", why_not="a price model that the page does not spell out: composed alone"
     ),
@@ -251,9 +255,10 @@ def test_the_commands_run(
         assert code == 0, f"{command.line}: exit code {code}\n{told.err[-2000:]}"
 
 
+TRAINERS = ("stable_baselines3", "skrl", "torchrl")
 SMALL: tuple[tuple[str, str], ...] = (
     ("episodes=20", "episodes=1, ticks=12, history=24"), ("ticks=288", "ticks=12"), ("num_envs=4096", "num_envs=8"),
-    ("trials=400, iterations=200_000", "trials=2, iterations=2_000"),
+    ("num_envs=256", "num_envs=8"), ("trials=400, iterations=200_000", "trials=2, iterations=2_000"),
 )  # fmt: skip
 
 
@@ -262,12 +267,12 @@ SMALL: tuple[tuple[str, str], ...] = (
     "page", [p for p in PAGES if any(kind == "python" for kind, _ in blocks(p))], ids=lambda p: str(p.relative_to(ROOT))
 )
 def test_the_python_of_the_pages_runs(page: Path, things: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """But for the search of docs/learning.md, which tests/training/test_vec_env.py runs to a policy that plays."""
+    """But for scripts that train, which tests/training (test_vec_env.py, test_other_libraries.py) run to policies that play."""
     monkeypatch.chdir(things)
     monkeypatch.syspath_prepend(str(things))
     made: dict[str, Any] = {"__name__": "page"}
     for kind, text in blocks(page):
-        if kind == "python" and "stable_baselines3" not in text:
+        if kind == "python" and not any(f"from {library}" in text for library in TRAINERS):
             for long, short in SMALL:
                 text = text.replace(long, short)
             exec(compile(text, str(page), "exec"), made)

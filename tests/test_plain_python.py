@@ -65,7 +65,7 @@ def environment(n_markets: int, ticks: int) -> Arrays:
 
 def tournament() -> Arrays:
     labels = [
-        name for name in registered() if name != "learned"
+        name for name in registered() if not name.startswith("learned")
     ]  # which computes in single precision, and moves the others' markets
     market = setup(3, n_sites=len(labels))
     arena, arrays = market.arena(2), []

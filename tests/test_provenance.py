@@ -101,6 +101,15 @@ def test_the_code_hash_covers_what_rows_depend_on(name: str, monkeypatch: pytest
     assert code_hash() != before
 
 
+def test_results_that_depend_on_more_rooms_are_known_by_them_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "training").mkdir()
+    monkeypatch.setattr(provenance, "__file__", str(tmp_path / "provenance.py"))
+    rows, policies = code_hash(), code_hash("training")
+    (tmp_path / "training" / "search.py").write_text("better = True")
+    assert code_hash() == rows
+    assert code_hash("training") != policies
+
+
 def test_a_tournament_is_another_where_an_agents_file_is_another(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(Path.cwd())
     lay(provenance_bidder="import provenance_helper", provenance_helper="A = 1")

@@ -47,6 +47,7 @@ SHARED = {
     "foreign_files",
     "memory",
     "overrides",
+    "pictures",
     "stdout",
     "presets",
     "progress",
@@ -75,6 +76,8 @@ HEAVY = {
     "numba",
     "numpy",
     "omegaconf",
+    "onnx",
+    "optuna",
     "pandas",
     "pettingzoo",
     "prophet",
@@ -303,7 +306,7 @@ SURFACE: dict[str, set[str]] = {
         "value_at_risk",
     },
     "gridpilot.tournament": set(),
-    "gridpilot.training": {"make_vec_env", "psro", "train"},
+    "gridpilot.training": {"make_vec_env", "make_vector_env", "psro", "self_play", "train"},
 }
 
 

@@ -11,9 +11,13 @@ import dataclasses
 import time
 from typing import Any, Final, NamedTuple
 
+from gridpilot.agents.learned import Learned
+from gridpilot.agents.seating import AgentSpec
 from gridpilot.configuration import composed, validate
 from gridpilot.errors import TournamentError
-from gridpilot.policies.policy import Policy
+from gridpilot.market.action import N_PRICES_OF_TIME
+from gridpilot.market.encoding import n_fields
+from gridpilot.policies.policy import Layout, Policy
 from gridpilot.progress import Progress
 from gridpilot.setup import load_setup
 from gridpilot.suggestions import did_you_mean
@@ -79,10 +83,11 @@ def train_against(run: PlayedRun, agent: str, minutes: float, episodes: int, pro
     begun = time.process_time()
     cloning, searching = validate(CloneConfig, settings["clone"], "exploit"), validate(ResponseSearch, settings["ppo"], "exploit")
     cloning, searching = _sized(field, cloning, searching, 60.0 * minutes)
+    incumbent = _policy_of(rivals[agent], field, searching)
     looks = TuningConfig(episodes=_TUNING, every=max(searching.updates // _LOOKS, 1), against=[agent], patience=0)
     found = best_response(
         field, cloning, searching, Tuning(field, rivals, looks, spec.seed), seed=spec.seed, layers=_LAYERS, checkpoint=None, identity="",
-        progress=progress, tell=progress.note,
+        progress=progress, tell=progress.note, incumbent=None if incumbent is None else (agent, incumbent),
     )  # fmt: skip
     seconds = time.process_time() - begun
     command = f"gridpilot exploit {run.folder.name} --agent {agent} --train {minutes:g}"
@@ -99,6 +104,17 @@ def train_against(run: PlayedRun, agent: str, minutes: float, episodes: int, pro
     where = f"every seat in turn of the run's {setup.rules.mechanism} market of {len(setup.sites)} sites, all others {agent}"
     facts = CardFacts(command, where, found.how, found.episodes, spec.seed, seconds)
     return Trained(policy, write_card(policy, facts, [against], []), against, seconds, cloning.rounds, searching.updates)
+
+
+def _policy_of(spec: AgentSpec, field: Field, searching: ResponseSearch) -> Policy | None:
+    """The policy that the agent plays, where a search can begin at it: one of the layout that is searched for."""
+    agent, rules = spec.build(), field.setup.rules
+    if not isinstance(agent, Learned):
+        return None
+    layout, classes = agent.policy.layout, max(len(site.fleet) for site in field.setup.sites)
+    sizes = (n_fields(classes), *_LAYERS, N_PRICES_OF_TIME + searching.shading_under(rules.mechanism))
+    same = layout == Layout(sizes, classes, mechanism=rules.mechanism, hold=layout.hold)
+    return agent.policy if same else None
 
 
 def _sized(field: Field, cloning: CloneConfig, searching: ResponseSearch, seconds: float) -> tuple[CloneConfig, ResponseSearch]:

@@ -12,7 +12,6 @@ from typing import Any, Final
 
 from gridpilot.agents.seating import AgentSpec
 from gridpilot.errors import JournalError, RefusedError, VenueError
-from gridpilot.live.accepted_rows import BACKWARDS, RefusedRow, newest_of
 from gridpilot.live.account import Account
 from gridpilot.live.agenda import Agenda, Trigger
 from gridpilot.live.all_off import AllOff
@@ -25,9 +24,9 @@ from gridpilot.live.journal import Journal
 from gridpilot.live.journal_json import (
     counts_from_json,
     counts_to_json,
-    refused_row_to_json,
     row_to_json,
 )
+from gridpilot.live.row_reader import RowReader
 from gridpilot.live.session import begin
 from gridpilot.live.trust import rely_on
 from gridpilot.live.venue import Venue
@@ -117,8 +116,7 @@ class Engine:
         self.agenda = Agenda(
             self.config.risk, self.timing.tick, row_at=recovery.row_at, mark_at=recovery.mark_at, now_wall=self.clock.monotonic()
         )
-        self._went_back = False  # the feed ends before the newest row
-        self._unread: list[PriceRow] = []  # accepted, and not yet told to anybody
+        self.reader = RowReader(self.venue, session.accepted, self.agenda, self.journal, self.watch)
         self._checked = self._seen = self.clock.monotonic()
         self._look_again: float | None = None  # when to read back once more, after a command that did not go smoothly
         self._intent: tuple[dict[str, Any], PriceRow] | None = None  # the last command, and the row it is for
@@ -130,7 +128,7 @@ class Engine:
             self.watch.note("venue", note)
         self._follow()
         for refusal in session.refused:
-            self._refuse(refusal)
+            self.reader.refuse(refusal)
         if self.sends and session.recovery.unfinished is not None:
             self._finish(session.recovery.unfinished, newest)
 
@@ -157,7 +155,7 @@ class Engine:
         self.watch.skew(self.venue.skew_s)
         if self.clock.monotonic() - self._checked > CHECK_EVERY * self.timing.tick and self._has_changed():
             return
-        late = "api_down" if self._api_down else "feed_went_back" if self._went_back else "feed_late"
+        late = "api_down" if self._api_down else "feed_went_back" if self.reader.went_back else "feed_late"
         trigger = self.agenda.due(newest, now, self.clock.monotonic(), halted=halt.halted, newer=newer, late=late)
         if trigger is not None:
             self._cycle(trigger, newest)
@@ -171,13 +169,11 @@ class Engine:
     def _read(self) -> bool:
         """Read prices and take what is acceptable; whether there is a newer row than before."""
         try:
-            entries = self.venue.prices()
-            self._seen = self.clock.monotonic()
-            self._take(entries)
+            self._seen = self.reader.read()
             self._api("up", "")
         except VenueError as error:
             self._api("down", str(error))
-        rows, self._unread = self._unread, []
+        rows = self.reader.unread()
         if not rows:
             return False
         before = self.controller.observer.newest
@@ -188,35 +184,6 @@ class Engine:
             return False
         self.agenda.arrive(newest, self.clock.monotonic())
         return True
-
-    def _take(self, entries: Sequence[Any]) -> None:
-        if self._has_gone_back(entries):
-            return  # rows of another feed: those of the same times are others, and none is newer
-        merge = self.accepted.merge(entries, self.clock.now())
-        self._unread += merge.accepted
-        if merge.refused:  # one transaction a reading
-            self.journal.append([("refused_row", refused_row_to_json(each)) for each in merge.refused], at=self.clock.now())
-        for refusal in merge.refused:
-            self._refuse(refusal)
-
-    def _has_gone_back(self, entries: Sequence[Any]) -> bool:
-        """Whether the feed ends before rows that are known: the server was replaced, or its feed begun again."""
-        known, newest = self.accepted.newest, newest_of(entries)
-        back = known is not None and newest is not None and newest < known.at - BACKWARDS
-        if back and not self._went_back:
-            assert known is not None
-            assert newest is not None
-            self.watch.note(
-                "feed_went_back",
-                f"the newest row is of {format_time(newest)}, and {format_time(known.at)} was known: the server was replaced, or its feed "
-                "begun again; nothing is decided by its rows before they are newer, and another live.journal begins anew",
-            )
-        self._went_back = back
-        return back
-
-    def _refuse(self, refusal: RefusedRow) -> None:
-        self.watch.refused_row(refusal.reason, refusal.message)
-        self.agenda.refuse(refusal, self.accepted.newest, self.clock.now(), self.clock.monotonic())
 
     def _cycle(self, trigger: Trigger, row: PriceRow) -> None:
         """Decide, write it down, send it, write down what came of it."""
@@ -280,7 +247,7 @@ class Engine:
             if self._stopping or self.journal.halt.halted != halting:
                 return False
             try:
-                self._take(self.venue.prices())
+                self.reader.read()
             except RefusedError:
                 return False
             except VenueError:
@@ -430,7 +397,7 @@ class Engine:
 
     def _wait(self) -> None:
         """Until the next look at the prices: sparingly while no row is due, closely when one is."""
-        if self._stopping or self._unread or self._is_done():
+        if self._stopping or self.reader.has_unread or self._is_done():
             return
         due = self.agenda.arrived + 0.9 * self.timing.tick - self.clock.monotonic()
         pause = min(self.timing.poll_early, max(due, self.timing.poll)) if due > 0.0 else self.timing.poll

@@ -18,7 +18,6 @@ import hashlib
 import json
 import os
 import sqlite3
-import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -27,29 +26,16 @@ from types import TracebackType
 from typing import Any, Final, Self
 
 from gridpilot.errors import JournalError
+from gridpilot.live.journal_file import TRIGGERS, journal_errors, open_database, prepare, transaction
 from gridpilot.live.noted_head import NotedHead, note_path, read_note, write_note
 from gridpilot.live.reserve import free_room
 from gridpilot.redaction import redacted_value
 
 __all__ = ["HaltState", "Journal", "Record", "Verification"]
 
-APPLICATION_ID: Final = 0x47504A4C  # "GPJL"
-FORMAT: Final = 1
-BUSY_S: Final = 30.0  # that a writer waits for another
 FIRST: Final = -(2**63)  # the smallest number that a record can be given behind the journal's back
 LAST_WORDS: Final = frozenset({"halt", "resume", "off", "stop"})  # for which the room beside the journal is given up
 GENESIS: Final = hashlib.sha256(b"gridpilot live journal, format 1").hexdigest()
-
-_SCHEMA: Final = (
-    "CREATE TABLE records (seq INTEGER PRIMARY KEY, at TEXT NOT NULL, kind TEXT NOT NULL, body TEXT NOT NULL, hash TEXT NOT NULL) STRICT",
-    "CREATE INDEX by_kind ON records (kind, seq)",
-    "CREATE TRIGGER no_update BEFORE UPDATE ON records BEGIN SELECT RAISE(ABORT, 'a journal is never changed'); END",
-    "CREATE TRIGGER no_delete BEFORE DELETE ON records BEGIN SELECT RAISE(ABORT, 'a journal is never changed'); END",
-    f"PRAGMA application_id = {APPLICATION_ID}",
-    f"PRAGMA user_version = {FORMAT}",
-)
-
-_TRIGGERS: Final = {(text.split()[2], text) for text in _SCHEMA if text.startswith("CREATE TRIGGER")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,32 +75,21 @@ class Journal:
 
     def __init__(self, path: Path, *, read_only: bool = False) -> None:
         self.path = Path(path)
-        self._read_only = read_only
-        with self._errors():
-            if read_only:
-                self._check_is_file()
-                self._database = self._connect_to_read()
-            else:
-                self.path.parent.mkdir(parents=True, exist_ok=True)
-                with contextlib.suppress(FileExistsError):
-                    os.close(os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
-                self._check_is_file()
-                self._database = sqlite3.connect(self.path, timeout=BUSY_S, isolation_level=None)
+        with journal_errors(self.path):
+            self._database = open_database(self.path, read_only=read_only)
         self._place = self.path.absolute()  # wherever the agent goes
         about = self._place.stat()
         self._inode = (about.st_dev, about.st_ino)
         self._follows: bool | None = None  # the noted head; not known before something is appended
-        # Bytes that are no UTF-8 were changed by somebody: they come back as what they are, for verify to find.
-        self._database.text_factory = lambda raw: raw.decode("utf-8", "surrogateescape")
         try:
             try:
-                with self._errors():
-                    self._prepare()
+                with journal_errors(self.path):
+                    prepare(self._database, self.path, read_only=read_only)
             except JournalError as error:
                 if read_only or not self._may_go_on(error):
                     raise
-                with self._errors():
-                    self._prepare()
+                with journal_errors(self.path):
+                    prepare(self._database, self.path, read_only=read_only)
         except BaseException:
             self._database.close()
             raise
@@ -143,7 +118,7 @@ class Journal:
 
     def _append(self, stamp: str, at: datetime, texts: Sequence[tuple[str, str]]) -> list[Record]:
         written = []
-        with self._errors(), self._transaction():
+        with journal_errors(self.path), transaction(self._database):
             seq, head = self.head
             for kind, text in texts:
                 seq += 1
@@ -163,7 +138,7 @@ class Journal:
         if kinds is not None:
             where = f" AND kind IN ({','.join('?' * len(values))})"
         while True:
-            with self._errors():
+            with journal_errors(self.path):
                 page = self._database.execute(
                     f"SELECT seq, at, kind, body, hash FROM records WHERE seq > ? AND seq <= ?{where} ORDER BY seq LIMIT 1000",
                     (after, 2**62 if until is None else until, *values),
@@ -176,7 +151,7 @@ class Journal:
 
     def last(self, kind: str) -> Record | None:
         """The newest record of a kind."""
-        with self._errors():
+        with journal_errors(self.path):
             row = self._database.execute(
                 "SELECT seq, at, kind, body, hash FROM records WHERE kind = ? ORDER BY seq DESC LIMIT 1", (kind,)
             ).fetchone()
@@ -196,7 +171,7 @@ class Journal:
     @property
     def head(self) -> tuple[int, str]:
         """Number and hash of the last record; 0 and the format's own hash where there is none."""
-        with self._errors():
+        with journal_errors(self.path):
             row = self._database.execute("SELECT seq, hash FROM records ORDER BY seq DESC LIMIT 1").fetchone()
         return (0, GENESIS) if row is None else (int(row[0]), str(row[1]))
 
@@ -205,7 +180,7 @@ class Journal:
         note = read_note(self._place)
         if note is None:
             return None
-        with self._errors():
+        with journal_errors(self.path):
             row = self._database.execute("SELECT hash FROM records WHERE seq = ?", (note.seq,)).fetchone()
         if row is not None and row[0] == note.hash:
             return None
@@ -217,7 +192,7 @@ class Journal:
 
     def note_head(self) -> None:
         """Note the head as it is, whatever was noted before, and from now on with every record."""
-        with self._errors():
+        with journal_errors(self.path):
             if self.head[0]:
                 write_note(self._place, self._note(), anew=True)
             else:
@@ -234,7 +209,7 @@ class Journal:
         return (about.st_dev, about.st_ino) == self._inode
 
     def _note(self) -> NotedHead:
-        with self._errors():
+        with journal_errors(self.path):
             seq, at, digest = self._database.execute("SELECT seq, at, hash FROM records ORDER BY seq DESC LIMIT 1").fetchone()
         halt = self.halt
         return NotedHead(int(seq), str(digest), str(at), halt.halted, halt.why if halt.halted else "")
@@ -247,7 +222,7 @@ class Journal:
         count, head, first = 0, GENESIS, FIRST
         while True:
             try:
-                with self._errors():
+                with journal_errors(self.path):
                     page = self._database.execute(
                         "SELECT seq, at, kind, body, hash FROM records WHERE seq >= ? ORDER BY seq LIMIT 1000", (first,)
                     ).fetchall()
@@ -265,10 +240,10 @@ class Journal:
             if len(page) < 1000:
                 break
             first = page[-1][0] + 1
-        with self._errors():
+        with journal_errors(self.path):
             triggers = set(self._database.execute("SELECT name, sql FROM sqlite_master WHERE type = 'trigger'"))
             (state,) = self._database.execute("PRAGMA integrity_check(1)").fetchone()
-        odd = {name for name, _ in triggers ^ _TRIGGERS}
+        odd = {name for name, _ in triggers ^ TRIGGERS}
         if odd:  # one that is missing lets records be changed, and one too many may swallow a halt
             names = ", ".join(sorted(odd)).encode("ascii", "backslashreplace").decode()
             return Verification(count, head, f"the triggers are not those of a journal: {names}")
@@ -281,7 +256,7 @@ class Journal:
         except OSError as error:
             raise JournalError(f"backup {path}: {error.strerror}") from error
         try:
-            with self._errors(), contextlib.closing(sqlite3.connect(path)) as copy:
+            with journal_errors(self.path), contextlib.closing(sqlite3.connect(path)) as copy:
                 self._database.backup(copy)
         except BaseException:
             Path(path).unlink()
@@ -296,88 +271,6 @@ class Journal:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.close()
-
-    def _check_is_file(self) -> None:
-        if not self.path.is_file():
-            state = "is no file" if self.path.exists() else "does not exist"
-            raise JournalError(f"journal {self.path} {state}, expected the journal of gridpilot live")
-
-    def _connect_to_read(self) -> sqlite3.Connection:
-        """A connection that writes nothing; a journal in a folder that cannot be written is read as it is."""
-        name = self.path.absolute().as_uri()
-        database = sqlite3.connect(f"{name}?mode=ro", timeout=BUSY_S, isolation_level=None, uri=True)
-        try:
-            database.execute("SELECT count(*) FROM sqlite_master").fetchone()
-        except sqlite3.OperationalError as error:
-            database.close()
-            # WAL needs a file beside the journal, which cannot be made here.
-            if error.sqlite_errorcode not in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY_DIRECTORY):
-                raise
-            ahead = self.path.with_name(self.path.name + "-wal")
-            if ahead.exists() and ahead.stat().st_size:
-                raise JournalError(
-                    f"journal {self.path}: its newest records are in {ahead.name}, which cannot be read in a folder that cannot be "
-                    "written; copy both to one that can"
-                ) from error
-            database = sqlite3.connect(f"{name}?immutable=1", timeout=BUSY_S, isolation_level=None, uri=True)
-        return database
-
-    def _prepare(self) -> None:
-        application, version, tables = self._format()
-        if not (self._read_only or application or version or tables):
-            with self._transaction():
-                if self._format() == (0, 0, 0):  # nobody was quicker
-                    for statement in _SCHEMA:
-                        self._database.execute(statement)
-            application, version, tables = self._format()
-        if not (application or version or tables):
-            raise JournalError(f"journal {self.path} is empty, expected the journal of gridpilot live")
-        if application != APPLICATION_ID:
-            raise JournalError(f"journal {self.path} is another program's database, expected the journal of gridpilot live")
-        if version != FORMAT:
-            raise JournalError(f"journal {self.path} has format {version}, expected {FORMAT}")
-        if not self._read_only:
-            self._write_ahead()
-            self._database.execute("PRAGMA synchronous = FULL")
-
-    def _format(self) -> tuple[int, int, int]:
-        """Application id, format and number of tables and the like, all of one moment; zeros where the file is empty."""
-        row = self._database.execute(
-            "SELECT a.application_id, v.user_version, (SELECT count(*) FROM sqlite_master) "
-            "FROM pragma_application_id AS a, pragma_user_version AS v"
-        ).fetchone()
-        return row[0], row[1], row[2]
-
-    def _write_ahead(self) -> None:
-        """Switch to WAL, which a new journal is not in yet. SQLite does not wait for other connections here, so this does."""
-        pause = 0.01
-        for attempts_left in range(round(BUSY_S / pause), -1, -1):
-            try:
-                self._database.execute("PRAGMA journal_mode = WAL")
-                return
-            except sqlite3.OperationalError as error:
-                if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or not attempts_left:
-                    raise
-            time.sleep(pause)
-
-    @contextlib.contextmanager
-    def _transaction(self) -> Iterator[None]:
-        self._database.execute("BEGIN IMMEDIATE")
-        try:
-            yield
-            self._database.execute("COMMIT")
-        except BaseException:
-            if self._database.in_transaction:
-                self._database.execute("ROLLBACK")
-            raise
-
-    @contextlib.contextmanager
-    def _errors(self) -> Iterator[None]:
-        try:
-            yield
-        except (sqlite3.Error, OSError, UnicodeError) as error:
-            reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-            raise JournalError(f"journal {self.path}: {reason}") from error
 
     def _record(self, row: tuple[Any, ...]) -> Record:
         seq, at, kind, body, digest = row

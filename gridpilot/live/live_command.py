@@ -140,7 +140,8 @@ def _operate(live: LiveConfig, pilot: Pilot, keys: Sequence[SecretStr], *, lines
     from gridpilot.live.lock import sole_engine
     from gridpilot.live.logs import Redaction, configure
     from gridpilot.live.memory import release_compiler
-    from gridpilot.live.metrics import Metrics, MetricsServer
+    from gridpilot.live.metrics import Metrics
+    from gridpilot.live.metrics_server import MetricsServer
     from gridpilot.live.open_venue import find_venue, open_venue
     from gridpilot.live.running import registered
     from gridpilot.live.watch import Watch

@@ -64,6 +64,7 @@ class _Description(BaseModel):
     observation_version: _Count
     action_version: _Count
     output: _Text = "linear"  # which descriptions did not always state
+    bidding: _Text | None = None  # nor this
     sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
     training: dict[str, Any]
 

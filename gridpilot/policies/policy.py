@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -15,13 +15,15 @@ from gridpilot.market.action import ACTION_VERSION, N_PRICES_OF_TIME
 from gridpilot.market.compilation import kernel
 from gridpilot.market.encoding import n_fields
 
-__all__ = ["ACTIVATIONS", "OBSERVATION_VERSION", "OUTPUTS", "Layout", "Policy"]
+__all__ = ["ACTIVATIONS", "BIDDINGS", "OBSERVATION_VERSION", "OUTPUTS", "Bidding", "Layout", "Policy"]
 
 Array32 = npt.NDArray[np.float32]
+Bidding = Literal["best_response"]  # a rule of conf/bidding under a policy
 
 OBSERVATION_VERSION: Final = 1  # of gridpilot.market.encoding
 ACTIVATIONS: Final = ("tanh", "relu")
 OUTPUTS: Final = ("linear", "tanh")
+BIDDINGS: Final = get_args(Bidding)
 WIDEST: Final = 4096  # units of a layer
 DEEPEST: Final = 16  # layers
 
@@ -35,6 +37,7 @@ class Layout:
     ``clip``      standardised observations are clipped at this
     ``hold``      ticks that an action is held for
     ``output``    what follows the last layer: nothing, or the tanh of actors whose exploration is squashed
+    ``bidding``   the rule of ``conf/bidding`` that makes bids of the values which an action states; ``None``: an action is an order
     """
 
     sizes: tuple[int, ...]
@@ -46,6 +49,7 @@ class Layout:
     observation_version: int = OBSERVATION_VERSION
     action_version: int = ACTION_VERSION
     output: str = "linear"
+    bidding: str | None = None
 
     def __post_init__(self) -> None:
         for what, found, known in (
@@ -66,6 +70,10 @@ class Layout:
             )
         if self.sizes[-1] < N_PRICES_OF_TIME:
             raise PolicyError(f"policy: gives {self.sizes[-1]} entries, expected an action of {N_PRICES_OF_TIME} or more")
+        if self.bidding is not None and self.bidding not in BIDDINGS:
+            raise PolicyError(f"policy: bidding is {self.bidding!r:.40}, expected null or one of {', '.join(BIDDINGS)}")
+        if self.bidding is not None and self.shading:
+            raise PolicyError(f"policy: gives {self.shading} shading factors, expected none with bidding {self.bidding}")
         if not 0.0 < self.clip < 1e6 or self.hold < 1:
             raise PolicyError(f"policy: clip is {self.clip} and hold {self.hold}, expected a number above 0 and at least 1 tick")
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import io
 from typing import Final
 
 import numpy as np
 
+from gridpilot.pictures import as_png, quiet
 from gridpilot.simulation.evolution import Evolution
 
 __all__ = ["picture"]
@@ -37,10 +37,6 @@ def picture(course: Evolution, process: str) -> bytes:
         loc="left",
         fontsize=10.5,
     )
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.grid(axis="y", color="#dddddd", linewidth=0.6)
-    axes.set_axisbelow(True)
+    quiet(axes)
     axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1.01, 0.5))
-    image = io.BytesIO()
-    figure.savefig(image, format="png", dpi=100)
-    return image.getvalue()
+    return as_png(figure)

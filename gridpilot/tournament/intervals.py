@@ -32,6 +32,7 @@ __all__ = [
     "Estimate",
     "above_zero",
     "capture_percent",
+    "in_words",
     "mean",
     "ratio_percent",
 ]
@@ -64,6 +65,19 @@ class Estimate:
     low: float | None = None
     high: float | None = None
     reason: str | None = None
+
+
+def in_words(estimate: Estimate, digits: int = 1) -> str:
+    """A gain with its sign and interval, if it has one, or a dash.
+
+    >>> in_words(Estimate(2.0, -0.5, 4.5)), in_words(Estimate(3.0), 0), in_words(Estimate(None))
+    ('+2.0 [-0.5, +4.5]', '+3', '–')
+    """
+    if estimate.value is None:
+        return "–"
+    if estimate.low is None or estimate.high is None:
+        return f"{estimate.value:+.{digits}f}"
+    return f"{estimate.value:+.{digits}f} [{estimate.low:+.{digits}f}, {estimate.high:+.{digits}f}]"
 
 
 def mean(x: FloatArray) -> Estimate:

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
 
-from gridpilot.policies.policy import Policy
-from gridpilot.tournament.intervals import LEVEL, Estimate
+from gridpilot.policies.policy import Layout, Policy
+from gridpilot.tournament.intervals import LEVEL, in_words
 from gridpilot.training.config import EVALUATION, TRAINING
 from gridpilot.training.evaluation import Comparison
 
 __all__ = ["CardFacts", "write_card"]
-
-_MARGIN: Final = "–"
 
 
 @dataclass(frozen=True)
@@ -26,6 +23,7 @@ class CardFacts:
     episodes: int  # of training
     seed: int  # of the episodes it was judged on
     seconds: float  # CPU, of training
+    exploiter: str = ""  # label of a bidder among those compared that learned to exploit it
 
 
 def write_card(policy: Policy, facts: CardFacts, at_home: Sequence[Comparison], elsewhere: Sequence[Comparison]) -> str:
@@ -38,7 +36,7 @@ def write_card(policy: Policy, facts: CardFacts, at_home: Sequence[Comparison], 
         "",
         f"Plays `{{name: learned, policy: FOLDER}}`: a network {network} ({layout.activation}), which decides {held}. Observation version "
         f"{layout.observation_version} for up to {layout.classes} machine classes, action version {layout.action_version} with "
-        f"{layout.shading} shading factors.",
+        f"{layout.shading} shading factors.{_bids(layout)}",
         "",
         "## Training",
         "",
@@ -63,29 +61,32 @@ def write_card(policy: Policy, facts: CardFacts, at_home: Sequence[Comparison], 
         "## Where it fails",
         "",
         *_failures([*at_home, *elsewhere]),
-        "It has not been played against bidders that learn to exploit it, nor at sites other than those of its market.",
+        f"`{facts.exploiter}` was trained to exploit it. It has not been played at sites other than those of its market."
+        if facts.exploiter
+        else "It has not been played against bidders that learn to exploit it, nor at sites other than those of its market.",
         "",
     ]
     return "\n".join(lines)
 
 
+def _bids(layout: Layout) -> str:
+    if layout.bidding is None:
+        return ""
+    return (
+        f" What it says that stored energy and running machines are worth the rule `{layout.bidding}` makes bids of, by the rivals' bids "
+        "that were last made public; where none are, by the volume that they won."
+    )
+
+
 def _row(found: Comparison) -> str:
-    return f"| {found.where} | {found.other} | {found.episodes:,} | {_told(found.gain, 1)} | {_told(found.percent, 2)} |"
+    return f"| {found.where} | {found.other} | {found.episodes:,} | {in_words(found.gain)} | {in_words(found.percent, 2)} |"
 
 
 def _failures(found: Sequence[Comparison]) -> list[str]:
     lines = []
     for one in found:
         if one.gain.high is not None and one.gain.high < 0.0:
-            lines.append(f"- {one.where}: it earns less than `{one.other}`, {_told(one.gain, 1)} $.")
+            lines.append(f"- {one.where}: it earns less than `{one.other}`, {in_words(one.gain)} $.")
         elif one.gain.low is None or one.gain.low <= 0.0:
-            lines.append(f"- {one.where}: not shown to earn more than `{one.other}`, {_told(one.gain, 1)} $.")
+            lines.append(f"- {one.where}: not shown to earn more than `{one.other}`, {in_words(one.gain)} $.")
     return [*(lines or ["Nowhere that was measured."]), ""]
-
-
-def _told(estimate: Estimate, digits: int) -> str:
-    if estimate.value is None:
-        return _MARGIN
-    if estimate.low is None or estimate.high is None:
-        return f"{estimate.value:+.{digits}f}"
-    return f"{estimate.value:+.{digits}f} [{estimate.low:+.{digits}f}, {estimate.high:+.{digits}f}]"

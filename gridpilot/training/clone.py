@@ -14,13 +14,15 @@ import numpy as np
 import numpy.typing as npt
 
 from gridpilot.agents.base import BatchAgent
-from gridpilot.agents.encoding import decode_seats, encode_seats
+from gridpilot.agents.bidding import build_bidding_rule
+from gridpilot.agents.encoding import encode_seats
+from gridpilot.agents.learners import Learners
 from gridpilot.agents.registry import build_agent
 from gridpilot.agents.view import Window
 from gridpilot.errors import AgentError
 from gridpilot.market.action import N_PRICES_OF_TIME, storage_entry
 from gridpilot.market.encoding import SIZE, n_fields
-from gridpilot.policies.policy import Layout, Policy
+from gridpilot.policies.policy import Bidding, Layout, Policy
 from gridpilot.progress import Advance
 from gridpilot.training.config import CloneConfig, training_episodes
 from gridpilot.training.markets import Field, begun, specs_of
@@ -42,27 +44,38 @@ def build_teacher(spec: str | Mapping[str, Any]) -> BatchAgent:
 
 
 def clone(
-    field: Field, settings: CloneConfig, *, seed: int, layers: tuple[int, ...] = (64, 64), shading: int = 0, advance: Advance
+    field: Field,
+    settings: CloneConfig,
+    *,
+    seed: int,
+    layers: tuple[int, ...] = (64, 64),
+    shading: int = 0,
+    bidding: Bidding | None = None,
+    advance: Advance,
 ) -> tuple[Policy, Network]:
     """Train a policy of hidden ``layers`` with ``shading`` factors, and the network that it is of, in case training goes on.
 
     In every round ``settings.markets`` new episodes are played. In the first the teacher plays them all, later the learner plays half;
-    every ``settings.every`` ticks what is seen is written down with what the teacher says it is worth. ``settings.also`` take turns with
-    the rivals of ``field``, where these are no mixture. Equal seeds give the same bits on a machine. Raises
+    every ``settings.every`` ticks what is seen is written down with what the teacher says it is worth. Those of ``settings`` who play as
+    well take turns with the rivals of ``field``, where these are no mixture. With ``bidding``, a rule of ``conf/bidding``, that rule makes
+    bids of the values of both. Equal seeds give the same bits on a machine. Raises
     :class:`~gridpilot.errors.MissingExtraError` without torch, :class:`~gridpilot.errors.AgentError` where no seat has a battery, or a
     rival fails.
     """
     teacher = build_teacher(settings.teacher)
-    if settings.also and field.weights is None:
-        field = field._replace(rivals={**field.rivals, **specs_of(settings.also), **field.rivals})
+    mechanism = field.setup.rules.mechanism
+    also, worth = settings.also_under(mechanism), settings.imitates_under(mechanism) == "worth"
+    if also and field.weights is None:
+        field = field._replace(rivals={**field.rivals, **specs_of(also), **field.rivals})
     classes = max(len(site.fleet) for site in field.setup.sites) or 1
-    layout = Layout((n_fields(classes), *layers, N_PRICES_OF_TIME + shading), classes, mechanism=field.setup.rules.mechanism)
+    sizes = (n_fields(classes), *layers, N_PRICES_OF_TIME + shading)
+    layout = Layout(sizes, classes, mechanism=mechanism, bidding=bidding)
     policy: Policy | None = None
     network: Network | None = None
     inputs, entries = [], []
     with one_thread():
         for number in range(settings.rounds):
-            seen, said = _rehearse(field, settings, teacher, policy, seed, number)
+            seen, said = _rehearse(field, settings, teacher, policy, bidding, seed, number)
             if network is None:
                 network = Network(layout, seen, seed)
             inputs.append(network.standardised(seen))
@@ -70,7 +83,7 @@ def clone(
             rate, last = settings.learning_rate, number == settings.rounds - 1
             passes = settings.last_passes if last else settings.passes
             rates = np.linspace(rate, 0.0, passes + 1).tolist() if last else [rate] * (passes + 1)
-            network.fit(np.concatenate(inputs), np.concatenate(entries), rates, settings.batch)
+            network.fit(np.concatenate(inputs), np.concatenate(entries), rates, settings.batch, worth=worth)
             policy = Policy(layout, network.arrays())
             advance(1)
     assert policy is not None
@@ -79,32 +92,38 @@ def clone(
 
 
 def _rehearse(
-    field: Field, settings: CloneConfig, teacher: BatchAgent, policy: Policy | None, seed: int, number: int
+    field: Field, settings: CloneConfig, teacher: BatchAgent, policy: Policy | None, bidding: Bidding | None, seed: int, number: int
 ) -> tuple[Array32, Array32]:
     """Play a round; what was seen ``(R, D)`` and the teacher's entries ``(R,)``, of seats with a battery."""
     n = settings.markets
-    arena, seating, seats = begun(field, seed, training_episodes(number * n, n))
+    arena, seating, seats = begun(field, seed, training_episodes(number * n, n), bidding=bidding)
+    rule = build_bidding_rule("truthful" if bidding is None else bidding)
     window = Window(
-        arena, np.arange(n), seats[:, 0], reads=teacher.reads, writes=teacher.writes, stated_blocks=teacher.stated_blocks,
-        clairvoyant=teacher.clairvoyant,
+        arena, np.arange(n), seats[:, 0], reads=(*teacher.reads, *rule.reads), writes=(*teacher.writes, *rule.writes),
+        stated_blocks=max(teacher.stated_blocks, rule.stated_blocks), clairvoyant=teacher.clairvoyant,
     )  # fmt: skip
     view = window.open(np.zeros(n, dtype=np.uint64))
     teacher.reset_batch(view)
+    rule.reset_batch(view)
     window.take(everything=True)
-    learners = np.arange(n if policy is None else n // 2, n)
+    own = np.arange(n if policy is None else n // 2, n)
+    learners = Learners(arena, seats[own], bidding, own)
+    if len(own):
+        learners.reset()
     seen, said = [], []
     while not arena.done:
         window.look(view)
         teacher.bid_batch(view)
+        rule.bid_batch(view)
         window.take()
         labelled = arena.tick % settings.every == 0
-        if labelled or len(learners):
+        if labelled or len(own):
             vectors = encode_seats(arena, seats)[:, 0]
         if labelled:
             seen.append(vectors)
             said.append(storage_entry(view.orders.storage_value, arena.levels[:, SIZE]))
-        if policy is not None and len(learners):
-            decode_seats(policy.act(vectors[learners])[:, None], arena, seats[learners], learners)
+        if policy is not None:
+            learners.bid(policy.act(vectors[own])[:, None])
         seating.bid()
         arena.step()
         seating.learn()

@@ -9,11 +9,12 @@ import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, StrictBool, field_validator
 
 from gridpilot.errors import ConfigError
+from gridpilot.policies.policy import Bidding
 from gridpilot.training.algorithms import ALGORITHMS
 
 __all__ = [
-    "EVALUATION", "TRAINING", "CloneConfig", "EvaluationConfig", "OffPolicyConfig", "PpoConfig", "SearchConfig", "TrainConfig",
-    "TuningConfig", "evaluation_episodes", "training_episodes",
+    "EVALUATION", "TRAINING", "CalibrationConfig", "CloneConfig", "EvaluationConfig", "OffPolicyConfig", "PpoConfig", "SearchConfig",
+    "TrainConfig", "TuningConfig", "evaluation_episodes", "training_episodes",
 ]  # fmt: skip
 
 EVALUATION: Final = 1_000_000
@@ -28,7 +29,8 @@ class CloneConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     teacher: str | dict[str, Any]
-    also: list[Any]
+    also: list[Any] | None
+    imitates: Literal["worth", "entry"] | None
     markets: Annotated[int, Field(ge=2, le=100_000)]
     rounds: Annotated[int, Field(ge=1, le=1000)]
     every: PositiveInt
@@ -36,6 +38,33 @@ class CloneConfig(BaseModel):
     last_passes: PositiveInt
     batch: PositiveInt
     learning_rate: Annotated[float, Field(gt=0.0, le=1.0)]
+
+    def also_under(self, mechanism: str) -> list[Any]:
+        """Who plays as well: those that are set, or mpc where the truth pays, for the learner to have seen who plans."""
+        if self.also is not None:
+            return self.also
+        return [] if mechanism == "pay_as_bid" else ["mpc"]
+
+    def imitates_under(self, mechanism: str) -> str:
+        """What is averaged over what the learner cannot know: what is set, or worth where the truth pays, and elsewhere the entry."""
+        if self.imitates is not None:
+            return self.imitates
+        return "entry" if mechanism == "pay_as_bid" else "worth"
+
+
+class CalibrationConfig(BaseModel):
+    """How the constant parts of a clone's entries are moved (:mod:`gridpilot.training.calibration`)."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    rounds: Annotated[int, Field(ge=0, le=20)] | None
+    episodes: Annotated[int, Field(ge=2, le=100_000)]
+
+    def rounds_under(self, bidding: str | None) -> int:
+        """The rounds that are set, or three where a rule makes bids of the values, which the teacher's plan does not know of."""
+        if self.rounds is not None:
+            return self.rounds
+        return 0 if bidding is None else 3
 
 
 Share = Annotated[float, Field(ge=-1.0, le=1.0)]
@@ -60,11 +89,11 @@ class SearchConfig(BaseModel):
     lineup: Literal["cycle", "draw"]
     checkpoint_every: PositiveInt
 
-    def shading_under(self, mechanism: str) -> int:
-        """Shading factors of the action: those that are set, or two under pay-as-bid and none elsewhere, where they only add noise."""
+    def shading_under(self, mechanism: str, bidding: str | None = None) -> int:
+        """Shading factors of the action: those that are set, or two where bids are paid and no rule makes them, and none elsewhere."""
         if self.shading is not None:
             return self.shading
-        return 2 if mechanism == "pay_as_bid" else 0
+        return 2 if mechanism == "pay_as_bid" and bidding is None else 0
 
 
 class PpoConfig(SearchConfig):
@@ -73,11 +102,11 @@ class PpoConfig(SearchConfig):
     gae_lambda: Annotated[float, Field(ge=0.0, le=1.0)] | None
     epochs: PositiveInt
 
-    def gae_lambda_under(self, mechanism: str) -> float:
-        """Lambda of the advantages: that which is set, or .95 under pay-as-bid and 1 elsewhere."""
+    def gae_lambda_under(self, mechanism: str, bidding: str | None = None) -> float:
+        """Lambda of the advantages: that which is set, or .95 where the policy has to shade and 1 where it says what storage is worth."""
         if self.gae_lambda is not None:
             return self.gae_lambda
-        return 0.95 if mechanism == "pay_as_bid" else 1.0
+        return 0.95 if mechanism == "pay_as_bid" and bidding is None else 1.0
 
 
 class OffPolicyConfig(SearchConfig):
@@ -99,8 +128,14 @@ class TuningConfig(BaseModel):
 
     episodes: Annotated[int, Field(ge=1, le=EVALUATION)]
     every: NonNegativeInt
-    against: Annotated[list[Any], Field(min_length=1)]
+    against: Annotated[list[Any], Field(min_length=1)] | None
     patience: NonNegativeInt
+
+    def against_under(self, mechanism: str) -> list[Any]:
+        """Those that are set, or last who is hardest to beat under ``mechanism``."""
+        if self.against is not None:
+            return self.against
+        return ["mpc", "best_response"] if mechanism == "pay_as_bid" else ["truthful", "mpc"]
 
 
 class EvaluationConfig(BaseModel):
@@ -109,9 +144,15 @@ class EvaluationConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     episodes: NonNegativeInt
-    against: Annotated[list[Any], Field(min_length=1)]
+    against: Annotated[list[Any], Field(min_length=1)] | None
     elsewhere: NonNegativeInt
     seed: NonNegativeInt
+
+    def against_under(self, mechanism: str) -> list[Any]:
+        """Those that are set, or last who is hardest to beat under ``mechanism``."""
+        if self.against is not None:
+            return self.against
+        return ["truthful", "mpc", "best_response"] if mechanism == "pay_as_bid" else ["truthful", "threshold", "mpc"]
 
 
 class TrainConfig(BaseModel):
@@ -121,6 +162,7 @@ class TrainConfig(BaseModel):
 
     algo: Literal["clone", "ppo", "sac", "td3", "tqc"]
     init: Literal["clone"] | None
+    bidding_rule: Literal["truthful", "best_response"] | None
     out: str | None
     seed: NonNegativeInt
     seeds: Annotated[list[NonNegativeInt], Field(min_length=1, max_length=100)] | None
@@ -130,6 +172,7 @@ class TrainConfig(BaseModel):
     history: NonNegativeInt
     layers: Annotated[list[Annotated[int, Field(ge=1, le=4096)]], Field(min_length=1, max_length=8)]
     clone: CloneConfig
+    calibration: CalibrationConfig
     ppo: PpoConfig
     off_policy: OffPolicyConfig
     tuning: TuningConfig
@@ -145,6 +188,12 @@ class TrainConfig(BaseModel):
         if seeds is not None and len(set(seeds)) < len(seeds):
             raise ValueError("expected each seed once")
         return seeds
+
+    def bidding_under(self, mechanism: str) -> Bidding | None:
+        """The rule that makes bids of what an action says things are worth; ``None``: an action is an order, and so is the truth."""
+        if self.bidding_rule is None:
+            return "best_response" if mechanism == "pay_as_bid" else None
+        return None if self.bidding_rule == "truthful" else self.bidding_rule
 
     @property
     def search(self) -> PpoConfig | OffPolicyConfig:

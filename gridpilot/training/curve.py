@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
+from gridpilot.pictures import as_png, quiet
 from gridpilot.tournament.intervals import LEVEL
 from gridpilot.training.tuning import Look
 
@@ -100,9 +100,5 @@ def picture(curves: Mapping[int, Sequence[float]], looks: Mapping[int, Sequence[
             f"{name}{'' if name == _REWARD else ', $ per site and day'}: {seeds}".replace("$", r"\$"), loc="left", fontsize=9
         )
         axes.set_xlabel("update")
-        axes.spines[["top", "right"]].set_visible(False)
-        axes.grid(axis="y", color="#dddddd", linewidth=0.6)
-        axes.set_axisbelow(True)
-    image = io.BytesIO()
-    figure.savefig(image, format="png", dpi=100)
-    return image.getvalue()
+        quiet(axes)
+    return as_png(figure)

@@ -11,7 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from gridpilot import presets
-from gridpilot.agents.encoding import decode_seats, encode_seats
+from gridpilot.agents.encoding import encode_seats
+from gridpilot.agents.learners import Learners
 from gridpilot.agents.seating import AgentSpec
 from gridpilot.errors import AgentError
 from gridpilot.market.clearing import Mechanism
@@ -89,19 +90,23 @@ def profits(bidder: Policy | AgentSpec, field: Field, episodes: int, seed: int, 
 
 def played(bidder: Policy | AgentSpec, field: Field, episodes: npt.NDArray[np.int64], seed: int) -> FloatArray:
     """What :func:`profits` says, on ``episodes (E,)`` side by side."""
-    arena, seating, seats = begun(field, seed, episodes, bidder if isinstance(bidder, AgentSpec) else None)
-    rows, own, total = np.arange(len(episodes)), seats[:, 0], np.zeros(len(episodes))
+    own = bidder if isinstance(bidder, AgentSpec) else None
+    bidding = bidder.layout.bidding if isinstance(bidder, Policy) else None
+    arena, seating, seats = begun(field, seed, episodes, own, bidding=bidding)
+    learners = Learners(arena, seats, bidding)
+    learners.reset()
+    rows, column, total = np.arange(len(episodes)), seats[:, 0], np.zeros(len(episodes))
     while not arena.done:
         if isinstance(bidder, Policy):
             if arena.tick % bidder.layout.hold == 0:
                 actions = bidder.act(encode_seats(arena, seats)[:, 0])[:, None]
-            decode_seats(actions, arena, seats)
+            learners.bid(actions)
         seating.bid()
         arena.step()
         seating.learn()
-        total += arena.outcome[rows, own, PROFIT]
+        total += arena.outcome[rows, column, PROFIT]
     seating.close()
     if seating.first_error:
         raise AgentError(f"train: a decision failed during evaluation: {next(iter(seating.first_error.values()))}")
-    total += stored_value(arena)[rows, own]
+    total += stored_value(arena)[rows, column]
     return total * TICKS_PER_DAY / field.setup.ticks

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, StrictBool, model_validator
 
@@ -14,13 +14,54 @@ from gridpilot.tournament.inspection import assign_roles
 from gridpilot.tournament.schedule import CLAIRVOYANT_ROLES
 from gridpilot.training.config import EVALUATION, CloneConfig, PpoConfig, TuningConfig
 
-__all__ = ["LeagueConfig", "ResponseSearch", "initial_agents", "response_label"]
+__all__ = [
+    "LABELS",
+    "LeagueConfig",
+    "ResponseSearch",
+    "SelfPlayConfig",
+    "exploiter_label",
+    "initial_agents",
+    "policy_label",
+    "response_label",
+]
+
+
+LABELS: Final = r"(response|policy|exploiter)-\d+"
+"""What policies are called that a league trains."""
+
+
+class FromPolicy(BaseModel):
+    """What a search changes that begins at a policy that was searched for already."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    gae_lambda: Annotated[float, Field(ge=0.0, le=1.0)]
+    learning_rate: Annotated[float, Field(gt=0.0, le=1.0)]
+    log_std: Annotated[float, Field(ge=-10.0, le=2.0)]
 
 
 class ResponseSearch(PpoConfig):
     """How a best response is searched for; who plays the other seats is the mixture's affair."""
 
     lineup: Literal["cycle"] = "cycle"
+    from_policy: FromPolicy
+
+    def beginning_at_policy(self) -> ResponseSearch:
+        """The same for a search that begins at a policy."""
+        return self.model_copy(update=self.from_policy.model_dump())
+
+
+class SelfPlayConfig(BaseModel):
+    """How one policy learns in all seats at once."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    markets: Annotated[int, Field(ge=1, le=100_000)]
+    against: Annotated[int, Field(ge=0, le=100_000)]
+    updates: Annotated[int, Field(ge=1, le=1_000_000)]
+    begin_among: str | dict[str, Any]
+    priority: Annotated[float, Field(ge=0.0, le=100.0)]
+    exploit_every: NonNegativeInt
 
 
 class _Tuning(BaseModel):
@@ -43,6 +84,7 @@ class LeagueConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
+    method: Literal["psro", "self_play"]
     agents: Annotated[list[Any], Field(min_length=1)]
     iterations: Annotated[int, Field(ge=1)]
     out: str | None
@@ -53,6 +95,7 @@ class LeagueConfig(BaseModel):
     clone: CloneConfig
     search: StrictBool
     ppo: ResponseSearch
+    self_play: SelfPlayConfig
     tuning: _Tuning
     evaluation: _Evaluation
     json_: Annotated[StrictBool, Field(alias="json")]
@@ -61,7 +104,7 @@ class LeagueConfig(BaseModel):
 
     @model_validator(mode="after")
     def _can_be_solved(self) -> LeagueConfig:
-        if len(self.agents) + self.iterations > MOST_STRATEGIES:
+        if self.method == "psro" and len(self.agents) + self.iterations > MOST_STRATEGIES:
             raise ValueError(
                 f"{len(self.agents)} agents and {self.iterations} iterations, expected at most {MOST_STRATEGIES} strategies together"
             )
@@ -80,6 +123,16 @@ def response_label(number: int) -> str:
     return f"response-{number}"
 
 
+def policy_label(number: int) -> str:
+    """What the policy that plays itself is called after an iteration; 0 is what it begins at."""
+    return f"policy-{number}"
+
+
+def exploiter_label(number: int) -> str:
+    """What the response to the policy of an iteration alone is called."""
+    return f"exploiter-{number}"
+
+
 def initial_agents(agents: list[Any]) -> AgentSpecs:
     """The population that a league begins with, by label. Raises :class:`~gridpilot.errors.ConfigError` for one that cannot take part."""
     given = agent_specs(agents)
@@ -87,6 +140,6 @@ def initial_agents(agents: list[Any]) -> AgentSpecs:
     for label, role in assign_roles(found).items():
         if role in CLAIRVOYANT_ROLES:
             raise ConfigError(f"league: {label!r} is shown the future, which no strategy of a population is")
-        if re.fullmatch(r"response-\d+", label):
-            raise ConfigError(f"league: the label {label!r} is that of a response, expected another")
+        if re.fullmatch(LABELS, label):
+            raise ConfigError(f"league: the label {label!r} is that of a policy of a league, expected another")
     return found

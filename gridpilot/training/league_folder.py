@@ -4,8 +4,12 @@
     iteration-000/payoffs.parquet   what the agents that it begins with earned in their matches
     iteration-001/policy            the response to their equilibrium, as ``gridpilot train`` writes policies
     iteration-001/payoffs.parquet   what it added to the matches
+    iteration-001/together.parquet  matches in which all seats play the mixture that the population then settles at
     iteration-001/iteration.json    the mixture that it was trained against, and what it gains over it
     iteration-001/cpu.json          CPU seconds; all else but the card of the policy is equal for equal settings, bit for bit
+
+Where one policy plays itself, ``policy`` is what it has become, from ``iteration-000`` on, ``learner.pt`` what its search goes on from,
+``exploiter`` the response to it alone, and ``iteration.json`` says whether that joined its opponents, and how often each was drawn.
 
 A folder of an iteration is written whole or not at all.
 """
@@ -27,9 +31,13 @@ from gridpilot.training.league_config import LeagueConfig
 
 __all__ = [
     "CPU",
+    "EXPLOITER",
     "FIGURES",
+    "LEARNER",
     "PAYOFFS",
     "POLICY",
+    "ROOMS",
+    "TOGETHER",
     "identity_of",
     "name_of",
     "open_folder",
@@ -40,7 +48,9 @@ __all__ = [
 
 FORMAT: Final = 1
 IDENTITY: Final = "league.json"
-PAYOFFS, FIGURES, CPU, POLICY = "payoffs.parquet", "iteration.json", "cpu.json", "policy"
+PAYOFFS, TOGETHER, FIGURES, CPU = "payoffs.parquet", "together.parquet", "iteration.json", "cpu.json"
+POLICY, EXPLOITER, LEARNER = "policy", "exploiter", "learner.pt"
+ROOMS: Final = ("training", "envs")  # what policies depend on besides what rows do
 _NOT_IDENTITY: Final = {"out", "json_", "iterations"}
 
 
@@ -67,7 +77,7 @@ def identity_of(settings: LeagueConfig) -> dict[str, Any]:
     return {
         "format": FORMAT,
         "settings": settings.model_dump(mode="json", by_alias=True, exclude=_NOT_IDENTITY),
-        "code": code_hash(),
+        "code": code_hash(*ROOMS),
         "versions": versions(("gridpilot", "numpy", "numba", "torch", "stable-baselines3")),
     }
 

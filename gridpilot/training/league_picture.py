@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import io
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from gridpilot.pictures import as_png, quiet
 from gridpilot.tournament.intervals import LEVEL
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ def picture(league: League) -> bytes:
     answered = [step for step in league.steps if step.response is not None]
     for steps, name, colour, label in (
         (answered, "gain", _RESPONSE, "by the response trained against it"),
-        (answered, "best_gain", _KNOWN, "by the best of all that the league has found"),
+        (league.steps, "best_gain", _KNOWN, "by the best of all that the league has found"),
     ):
         estimates = [getattr(step, name) for step in steps]
         seconds = np.array([step.seconds for step in steps])
@@ -40,17 +40,13 @@ def picture(league: League) -> bytes:
             linewidth=1.6, elinewidth=1.0, capsize=3.0, linestyle="-" if name == "gain" else "--",
         )  # fmt: skip
     axes.axhline(0.0, color="#888888", linewidth=0.8)
-    axes.set_xlabel("CPU seconds until the mixture was known")
-    axes.set_ylabel("gain over the mixture,\n" + r"\$ per site and day")
+    axes.set_xlabel("CPU seconds so far")
+    axes.set_ylabel(("gain over the mixture,\n" if league.method == "psro" else "gain over the policy,\n") + r"\$ per site and day")
     axes.set_title(
         f"exploitability found, {league.episodes[1]} episodes of evaluation, {100 * LEVEL:.0f} % intervals",
         loc="left",
         fontsize=10.5,
     )
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.grid(axis="y", color="#dddddd", linewidth=0.6)
-    axes.set_axisbelow(True)
+    quiet(axes)
     axes.legend(frameon=False, fontsize=9)
-    image = io.BytesIO()
-    figure.savefig(image, format="png", dpi=100)
-    return image.getvalue()
+    return as_png(figure)

@@ -8,6 +8,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from gridpilot.agents.bidding import build_bidding_rule
 from gridpilot.agents.seating import AgentSpec, Seating
 from gridpilot.envs._market import drawn_opponents
 from gridpilot.errors import ConfigError
@@ -56,12 +57,16 @@ def seats_of(field: Field, episodes: IntArray) -> IntArray:
     return np.ascontiguousarray(own[:, None], dtype=np.int64)
 
 
-def begun(field: Field, root: int, episodes: IntArray, own: AgentSpec | None = None) -> tuple[Arena, Seating, IntArray]:
+def begun(
+    field: Field, root: int, episodes: IntArray, own: AgentSpec | None = None, *, bidding: str | None = None
+) -> tuple[Arena, Seating, IntArray]:
     """Markets at the beginning of ``episodes (B,)`` under the seed ``root``, everybody seated; and the learner's seats, ``(B, 1)``.
 
-    ``own`` takes the learner's seats; without it they are left to the caller.
+    ``own`` takes the learner's seats; without it they are left to the caller, who may bid by the rule ``bidding`` there.
     """
     arena, seats = field.setup.arena(len(episodes)), seats_of(field, episodes)
+    if bidding is not None:
+        arena.make_room(build_bidding_rule(bidding).stated_blocks)
     arena.start(field.setup.scenario(root, episodes))
     names, mine = list(field.rivals), "" if own is None else _OWN
     labels = []

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from gridpilot.errors import MissingExtraError
 from gridpilot.market.action import AT_ZERO, N_PRICES_OF_TIME, SPAN
-from gridpilot.policies.policy import Layout
+from gridpilot.policies.policy import Layout, Policy
 
 __all__ = ["Network", "one_thread", "require_torch"]
 
@@ -70,18 +70,32 @@ class Network:
                 parameter[1:] = 0.0
         self._optimiser = torch.optim.Adam(self.module.parameters())
 
+    @classmethod
+    def of(cls, policy: Policy) -> Network:
+        """The network of a policy, for training that goes on."""
+        torch = require_torch()
+        arrays = policy.arrays
+        network = cls(policy.layout, arrays["mean"][None], 0)
+        network.std = arrays["std"].copy()
+        with torch.no_grad():
+            for i, linear in enumerate(network.module[::2]):
+                linear.weight.copy_(torch.from_numpy(arrays[f"layers.{i}.weight"].copy()))
+                linear.bias.copy_(torch.from_numpy(arrays[f"layers.{i}.bias"].copy()))
+        return network
+
     def standardised(self, observations: Array32) -> Array32:
         """Observations as the network takes them, ``(M, D)``."""
         clip = np.float32(self.layout.clip)
         inputs: Array32 = np.clip((observations - self.mean) / self.std, -clip, clip)
         return inputs
 
-    def fit(self, inputs: Array32, entries: Array32, rates: Sequence[float], batch: int) -> float:
+    def fit(self, inputs: Array32, entries: Array32, rates: Sequence[float], batch: int, *, worth: bool = False) -> float:
         """Fit the storage value's entry, ``(M,)``, on standardised observations; one pass over them for each of ``rates``.
 
-        What is imitated is the mean of the values in money and not of their entries, as what a stored kWh is worth to who cannot know
-        the day is its expected worth. Least squares of money would heed the few days of scarcity alone; the matching loss of the sinh
-        between the two (a Bregman divergence: Helmbold, Kivinen and Warmuth 1999) has the same minimum, and errors count linearly.
+        By least squares of the entry; or with ``worth`` so that the mean of the values in money is imitated, as what a stored kWh is worth
+        to who cannot know the day is its expected worth. Least squares of money would heed the few days of scarcity alone; the matching
+        loss of the sinh between the two (a Bregman divergence: Helmbold, Kivinen and Warmuth 1999) has the same minimum, and errors count
+        linearly.
 
         Within a pass the learning rate goes linearly from the pass's to the next one's; after the last it is 0 or stays, as ``rates`` ends
         in zero or not. Returns the mean loss of the last pass.
@@ -97,8 +111,12 @@ class Network:
                 rows = order[i * batch : (i + 1) * batch]
                 for group in self._optimiser.param_groups:
                     group["lr"] = rate + (following - rate) * i / steps
-                u, w = (AT_ZERO + SPAN * entry for entry in (self.module(x[rows])[:, 0], y[rows]))
-                loss = (torch.cosh(u) - torch.cosh(w) - torch.sinh(w) * (u - w)).mean()
+                found, wanted = self.module(x[rows])[:, 0], y[rows]
+                if worth:
+                    u, w = AT_ZERO + SPAN * found, AT_ZERO + SPAN * wanted
+                    loss = (torch.cosh(u) - torch.cosh(w) - torch.sinh(w) * (u - w)).mean()
+                else:
+                    loss = torch.nn.functional.mse_loss(found, wanted)
                 self._optimiser.zero_grad(set_to_none=True)
                 loss.backward()
                 self._optimiser.step()
@@ -114,6 +132,9 @@ class Network:
         return found
 
     def shading_starts_at(self, factor: float) -> None:
-        """Let all shading factors be ``factor`` where their weights are zero: where a search for them begins."""
+        """Let shading factors whose weights are zero, which were never searched for, be ``factor``."""
+        last = self.module[-1]
         with require_torch().no_grad():
-            self.module[-1].bias[N_PRICES_OF_TIME:] = factor
+            new = (last.weight == 0.0).all(dim=1)
+            new[:N_PRICES_OF_TIME] = False
+            last.bias[new] = factor

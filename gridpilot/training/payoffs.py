@@ -21,11 +21,14 @@ from gridpilot.tournament.play import play_chunk
 from gridpilot.tournament.rows import MATCH_KEY
 from gridpilot.tournament.schedule import Match, pair_seat, partition
 
-__all__ = ["COLUMNS", "equilibrium_of", "gain_over", "new_matches", "payoff_tensor", "play_matches"]
+__all__ = ["COLUMNS", "equilibrium_of", "gain_over", "new_matches", "payoff_tensor", "play_matches", "priorities"]
 
 FloatArray = npt.NDArray[np.float64]
 
-COLUMNS: Final = ["episode", "lineup", "rotation", "seat", "agent", "role", "profit", "ticks"]  # columns that payoffs are made of
+# columns that payoffs are made of, and what all seats come to together
+COLUMNS: Final = [
+    *("episode", "lineup", "rotation", "seat", "agent", "role"), *("profit", "ticks", "market_revenue", "market_welfare"),
+]  # fmt: skip
 _CHUNK: Final = 250  # matches side by side
 _STRIDE: Final = 1000  # more than strategies: the number of a pair is that of its first times this, plus that of its second
 
@@ -103,3 +106,19 @@ def gain_over(payoff: FloatArray, weights: FloatArray, strategy: int) -> tuple[E
     value = among @ weights
     gain = among[:, strategy] - value
     return mean(value), mean(gain), ratio_percent(gain, value)
+
+
+def priorities(payoff: FloatArray, own: int, pool: Sequence[int], exponent: float) -> FloatArray:
+    """How often each strategy of ``pool`` is to be the opponent of strategy ``own``: prioritised fictitious self-play.
+
+    Vinyals et al., "Grandmaster level in StarCraft II using multi-agent reinforcement learning" (Nature 2019): in proportion to
+    ``(1 - x)^exponent``, where x says how often who learns beats the opponent. Here that is the share of the episodes of ``payoff
+    (E, S, S)`` in which ``own``, alone among others who all play the opponent, earns more than the opponent does there; a tie counts half.
+    Probabilities, in the order of ``pool``; all alike where ``own`` always beats them all.
+    """
+    there = payoff[:, pool, pool]
+    gain = payoff[:, own, pool] - there
+    beaten = ((gain > 0.0) + 0.5 * (gain == 0.0)).mean(axis=0)
+    wanted = (1.0 - beaten) ** exponent
+    total = wanted.sum()
+    return np.full(len(pool), 1.0 / len(pool)) if total <= 0.0 else wanted / total

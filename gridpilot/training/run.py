@@ -7,7 +7,7 @@ import hashlib
 import importlib.util
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from gridpilot.agents.base import Agent
 from gridpilot.agents.by_value import entry_of
 from gridpilot.columns import SafeConsole
-from gridpilot.configuration import composed, validate
+from gridpilot.configuration import composed_with, validate
 from gridpilot.errors import ConfigError, MissingExtraError, PolicyError
 from gridpilot.files import check_output, write_atomically
 from gridpilot.policies.folder import DESCRIPTION, save_policy
@@ -25,8 +25,8 @@ from gridpilot.prices.load import price_parameters
 from gridpilot.progress import Progress
 from gridpilot.provenance import code_hash, versions
 from gridpilot.setup import load_setup
-from gridpilot.suggestions import did_you_mean
 from gridpilot.training.algorithms import ALGORITHMS
+from gridpilot.training.calibration import calibrate
 from gridpilot.training.card import CardFacts, write_card
 from gridpilot.training.clone import build_teacher, clone
 from gridpilot.training.config import TRAINING, TrainConfig, evaluation_episodes
@@ -108,13 +108,8 @@ def train(
     Raises :class:`~gridpilot.errors.MissingExtraError` without torch, and :class:`~gridpilot.errors.GridPilotError` with one line for
     whatever cannot be trained or written.
     """
-    config = composed("train")
     changed = {key: settings.pop(key) for key in ("mechanism",) if key in settings}
-    for key, value in _plain(settings).items():
-        known = sorted(set(config) - set(_NOT_SETTINGS))
-        if key not in known:
-            raise ConfigError(f"train: unknown setting {key!r}; {did_you_mean(key, known) or 'known are ' + ', '.join(known)}")
-        config[key] = {**config[key], **value} if isinstance(config[key], dict) and isinstance(value, Mapping) else value
+    config = composed_with("train", _plain(settings), closed=_NOT_SETTINGS)
     config |= {
         "out": None if out is None else str(out),
         "market": preset("market", market) | changed,
@@ -152,8 +147,10 @@ def entries_of(agents: Any) -> list[Any]:
     return found
 
 
-def train_configured(config: Mapping[str, Any], console: SafeConsole, command: str) -> Training:
-    """Train as ``conf/train.yaml`` with overrides says; ``command`` is what was called, for the card."""
+def train_configured(
+    config: Mapping[str, Any], console: SafeConsole, command: str, *, looking: Callable[..., Tuning] = Tuning
+) -> Training:
+    """Train as ``conf/train.yaml`` with overrides says; ``command`` is what was called, for the card, ``looking`` makes what looks."""
     settings = validate(TrainConfig, config, "train")
     out = None if settings.out is None else Path(settings.out)
     if out is not None:
@@ -169,12 +166,19 @@ def train_configured(config: Mapping[str, Any], console: SafeConsole, command: s
         )
     setup = load_setup(settings.market, settings.prices, ticks=settings.ticks, history=settings.history)
     field = Field(setup, settings.seat, specs_of(settings.rivals))
-    against, tuned = specs_of(settings.evaluation.against), specs_of(settings.tuning.against)
+    mechanism = setup.rules.mechanism
+    against = specs_of(settings.evaluation.against_under(mechanism))
+    tuned = specs_of(settings.tuning.against_under(mechanism))
+    if settings.algo != "clone" and settings.search.shading and settings.bidding_under(mechanism) is not None:
+        raise ConfigError(
+            f"train: {settings.search.shading} shading factors and bidding_rule {settings.bidding_under(mechanism)}, expected one of them: "
+            "bidding_rule=truthful lets the policy itself say how far a bid is from the truth"
+        )
     seats_of(field, evaluation_episodes(settings.evaluation.episodes))
     build_teacher(settings.clone.teacher)
     progress = Progress("train", console)
     begin = time.process_time()
-    tuning = Tuning(field, tuned, settings.tuning, settings.evaluation.seed)
+    tuning = looking(field, tuned, settings.tuning, settings.evaluation.seed)
     made = _trained(field, settings, out, tuning, progress)
     seconds = time.process_time() - begin
     policy = dataclasses.replace(made.policy, training=_manifest(settings, command, made.episodes))
@@ -233,33 +237,50 @@ def _trained(field: Field, settings: TrainConfig, out: Path | None, tuning: Tuni
 
 
 def _cloned(field: Field, settings: TrainConfig, seed: int, progress: Progress) -> _Made:
-    wanted = settings.clone
+    wanted, bidding = settings.clone, settings.bidding_under(field.setup.rules.mechanism)
     with progress.of(wanted.rounds, what=f"rounds of seed {seed}") as advance:
-        policy, _ = clone(field, wanted, seed=seed, layers=tuple(settings.layers), advance=advance)
+        policy, _ = clone(field, wanted, seed=seed, layers=tuple(settings.layers), bidding=bidding, advance=advance)
     labels = f"DAgger, {wanted.rounds} rounds of {wanted.markets} markets, a label every {wanted.every} ticks"
-    if wanted.also:
-        labels += f", {', '.join(specs_of(wanted.also))} among the rivals"
-    return _Made(policy, f"Cloned from `{wanted.teacher}` ({labels})", wanted.rounds * wanted.markets)
+    if also := wanted.also_under(field.setup.rules.mechanism):
+        labels += f", {', '.join(specs_of(also))} among the rivals"
+    how, episodes = f"Cloned from `{wanted.teacher}` ({labels}{_by_rule(bidding)})", wanted.rounds * wanted.markets
+    if rounds := settings.calibration.rounds_under(bidding):
+        with progress.of(rounds, what=f"rounds of calibration of seed {seed}") as advance:
+            policy, moved = calibrate(
+                policy, field, settings.calibration, rounds=rounds, seed=seed, first=episodes, advance=advance
+            )
+        told = " and ".join(f"{by:+.3f}" for by in moved)
+        how += f", its storage and commitment entries moved by {told} on {settings.calibration.episodes} more episodes,"
+        episodes += settings.calibration.episodes
+    return _Made(policy, how, episodes)
+
+
+def _by_rule(bidding: str | None) -> str:
+    return "" if bidding is None else f", bids by `{bidding}`"
 
 
 def _searched(field: Field, settings: TrainConfig, seed: int, out: Path | None, tuning: Tuning, progress: Progress) -> _Made:
     wanted, layers, algorithm = settings.search, tuple(settings.layers), ALGORITHMS[settings.algo]
+    mechanism = field.setup.rules.mechanism
+    bidding = settings.bidding_under(mechanism)
 
     def start() -> Network:
         with progress.of(settings.clone.rounds, what="rounds of the clone") as advance:
-            shading = wanted.shading_under(field.setup.rules.mechanism)
-            return clone(field, settings.clone, seed=seed, layers=layers, shading=shading, advance=advance)[1]
+            shading = wanted.shading_under(mechanism, bidding)
+            return clone(field, settings.clone, seed=seed, layers=layers, shading=shading, bidding=bidding, advance=advance)[1]
 
     with progress.of(wanted.updates, what=f"updates of seed {seed}") as advance:
         policy, curve, looks = search(
             algorithm, field, wanted, seed=seed, layers=layers, start=start if settings.init == "clone" else None,
+            bidding=bidding,
             checkpoint=None if out is None else _checkpoint(out, seed), identity=_identity(settings, seed), advance=advance,
             tuning=tuning if settings.tuning.every else None, tell=progress.note,
             board=out / _BOARD if out is not None and settings.tensorboard else None,
         )  # fmt: skip
     begun = f"a clone of `{settings.clone.teacher}`" if settings.init == "clone" else "scratch"
     baseline = f", rewards over those of `{wanted.baseline}`" if wanted.baseline else ""
-    how = f"Searched for from {begun} by {algorithm.title} ({len(curve)} updates of {wanted.markets:,} episodes{baseline})"
+    updates = f"{len(curve)} updates of {wanted.markets:,} episodes{baseline}{_by_rule(bidding)}"
+    how = f"Searched for from {begun} by {algorithm.title} ({updates})"
     if looks and (best := max(looks, key=lambda look: look.bound)).update != len(curve):
         how += f", kept as it was after {best.update} of them,"
     cloned = settings.clone.rounds * settings.clone.markets if settings.init == "clone" else 0

@@ -20,7 +20,7 @@ from gridpilot.market.encoding import n_fields
 from gridpilot.policies.policy import Layout, Policy
 from gridpilot.training.network import require_torch
 
-__all__ = ["import_policy"]
+__all__ = ["classes_for", "import_policy"]
 
 Array32 = npt.NDArray[np.float32]
 
@@ -70,9 +70,7 @@ def import_policy(file: Path, *, hold: int, mechanism: str = "vcg") -> Policy:
         for part in ("weight", "bias"):
             arrays[f"layers.{i}.{part}"] = np.array(state[f"{name}.{part}"].float().numpy(), dtype=np.float32)
     sizes = (arrays["layers.0.weight"].shape[-1], *(len(arrays[f"layers.{i}.bias"]) for i in range(len(names))))
-    classes = next((c for c in range(1, _MOST_CLASSES + 1) if n_fields(c) == sizes[0]), None)
-    if classes is None:
-        raise PolicyError(f"{file}: its policy takes {sizes[0]} entries, expected the observation of a market, as {n_fields(3)}")
+    classes = classes_for(sizes[0], file)
     extractor = "features_extractor" if output == "linear" else "actor.features_extractor"
     ours = all(f"{extractor}.{part}" in state for part in ("mean", "std"))
     for part, blank in (("mean", np.zeros), ("std", np.ones)):
@@ -87,6 +85,14 @@ def import_policy(file: Path, *, hold: int, mechanism: str = "vcg") -> Policy:
         return Policy(layout, arrays, origin)
     except PolicyError as error:
         raise PolicyError(f"{file}: {error}") from error
+
+
+def classes_for(width: int, file: Path) -> int:
+    """The machine classes of observations of ``width`` entries. Raises :class:`~gridpilot.errors.PolicyError` where there are none."""
+    classes = next((c for c in range(1, _MOST_CLASSES + 1) if n_fields(c) == width), None)
+    if classes is None:
+        raise PolicyError(f"{file}: its policy takes {width} entries, expected the observation of a market, as {n_fields(3)}")
+    return classes
 
 
 def _members(file: Path) -> tuple[dict[str, Any], bytes]:

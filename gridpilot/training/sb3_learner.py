@@ -27,6 +27,7 @@ from gridpilot.progress import Advance
 from gridpilot.tournament.intervals import Estimate
 from gridpilot.training.algorithms import Algorithm
 from gridpilot.training.config import TRAINING, OffPolicyConfig, PpoConfig
+from gridpilot.training.joint_env import JointVecEnv
 from gridpilot.training.off_policy import explores_by_itself, sees_actions_in_units_of
 from gridpilot.training.sb3_env import MarketVecEnv
 from gridpilot.training.tuning import Look, Tuning
@@ -67,7 +68,7 @@ class Learner:
     def __init__(
         self,
         algorithm: Algorithm,
-        env: MarketVecEnv,
+        env: MarketVecEnv | JointVecEnv,
         layout: Layout,
         settings: PpoConfig | OffPolicyConfig,
         seed: int,
@@ -100,7 +101,7 @@ class Learner:
                 "n_steps": env.decisions,
                 "batch_size": min(settings.batch, self.steps),
                 "n_epochs": settings.epochs,
-                "gae_lambda": settings.gae_lambda_under(layout.mechanism),
+                "gae_lambda": settings.gae_lambda_under(layout.mechanism, layout.bidding),
             }
         else:
             kwargs |= {"net_arch": {"pi": hidden, "qf": hidden}}
@@ -146,7 +147,7 @@ class Learner:
     def resumed(
         cls,
         algorithm: Algorithm,
-        env: MarketVecEnv,
+        env: MarketVecEnv | JointVecEnv,
         layout: Layout,
         settings: PpoConfig | OffPolicyConfig,
         seed: int,

@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from gridpilot.market.action import N_PRICES_OF_TIME
 from gridpilot.market.encoding import n_fields
-from gridpilot.policies.policy import Layout, Policy
+from gridpilot.policies.policy import Bidding, Layout, Policy
 from gridpilot.progress import Advance
 from gridpilot.training.algorithms import Algorithm
 from gridpilot.training.config import TRAINING, OffPolicyConfig, PpoConfig
@@ -52,6 +52,7 @@ def search(
     seed: int,
     layers: tuple[int, ...],
     start: Callable[[], Network] | None,
+    bidding: Bidding | None = None,
     checkpoint: Path | None,
     identity: str,
     advance: Advance,
@@ -63,6 +64,7 @@ def search(
 
     ``start``       makes the network that the search begins at, as a clone; ``None``: from scratch. It is not asked where a checkpoint is
                     gone on from.
+    ``bidding``     the rule that makes bids of the values of an action, in place of shading factors
     ``checkpoint``  a file that is written every ``settings.checkpoint_every`` updates, and gone on from where it is of the same
                     ``identity``, to the same bits as without the interruption
 
@@ -78,12 +80,13 @@ def search(
 
     mechanism = field.setup.rules.mechanism
     classes = max(len(site.fleet) for site in field.setup.sites) or 1
-    sizes = (n_fields(classes), *layers, N_PRICES_OF_TIME + settings.shading_under(mechanism))
+    shading = settings.shading_under(mechanism, bidding)
+    sizes = (n_fields(classes), *layers, N_PRICES_OF_TIME + shading)
     output = "linear" if algorithm.section == "ppo" else "tanh"
-    layout = Layout(sizes, classes, hold=settings.hold, mechanism=mechanism, output=output)
+    layout = Layout(sizes, classes, hold=settings.hold, mechanism=mechanism, output=output, bidding=bidding)
     env = make_vec_env(
         settings.markets, field.setup, seat="rotate" if field.seat == "rotating" else field.seat, opponents=list(field.rivals.values()),
-        lineup=settings.lineup if field.weights is None else "mixture", weights=field.weights, shading=layout.shading,
+        lineup=settings.lineup if field.weights is None else "mixture", weights=field.weights, shading=shading, bidding=bidding,
         hold=settings.hold, reward=settings.reward, baseline=settings.baseline, seed=seed,
     )  # fmt: skip
     with one_thread(), kept_random_state():

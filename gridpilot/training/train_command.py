@@ -14,10 +14,10 @@ from gridpilot.columns import Column, Form, SafeConsole, console_for, fitted, pr
 from gridpilot.errors import ConfigError
 from gridpilot.stdout import results_only
 from gridpilot.sweep import Found
-from gridpilot.tournament.intervals import Estimate
+from gridpilot.tournament.intervals import in_words
 from gridpilot.training.run import Training, train_configured
 
-__all__ = ["main"]
+__all__ = ["main", "rendered"]
 
 
 def main(argv: Sequence[str]) -> int:
@@ -41,7 +41,7 @@ def _train(config: dict[str, Any], said: Sequence[str]) -> Found:
         else:
             console = console_for(stdout, otherwise=80)
             if trained.comparisons:
-                printed(console, _render(trained, console.width))
+                printed(console, rendered(trained, console.width))
             curve = f"curve   {trained.folder}/curve.png and curve.json: what each update reached\n" if trained.curves else ""
             console.print(
                 f"{curve}policy  {trained.folder}  CARD.md says how it was trained, whom it beats, and where it fails\n"
@@ -50,24 +50,17 @@ def _train(config: dict[str, Any], said: Sequence[str]) -> Found:
                 soft_wrap=True,
             )
     last = {one.other: one for one in trained.comparisons if one.where == trained.comparisons[0].where}
-    return Found({f"gain over {other}, %": _told(one.percent) for other, one in reversed(last.items())})
+    return Found({f"gain over {other}, %": in_words(one.percent, 2) for other, one in reversed(last.items())})
 
 
-def _render(trained: Training, width: int) -> RenderableType:
+def rendered(trained: Training, width: int) -> RenderableType:
+    """The table of what a training earned over others."""
     found = trained.comparisons
     columns = [
         Column("where", (Form("where", [one.where for one in found], 30),), left=True, stays=True),
         Column("against", (Form("against", [one.other for one in found], 20),), left=True, stays=True),
         Column("episodes", (Form("episodes", [f"{one.episodes:,}" for one in found]),)),
-        Column("percent", (Form("gain\n%", [_told(one.percent) for one in found]),), stays=True),
-        Column("gain", (Form("gain\n$ per site and day", [_told(one.gain, 1) for one in found]),)),
+        Column("percent", (Form("gain\n%", [in_words(one.percent, 2) for one in found]),), stays=True),
+        Column("gain", (Form("gain\n$ per site and day", [in_words(one.gain) for one in found]),)),
     ]
     return fitted(f"trained in {trained.seconds:.0f} s of CPU time", columns, ("gain", "episodes"), width)
-
-
-def _told(estimate: Estimate, digits: int = 2) -> str:
-    if estimate.value is None:
-        return "–"
-    if estimate.low is None or estimate.high is None:
-        return f"{estimate.value:+.{digits}f}"
-    return f"{estimate.value:+.{digits}f} [{estimate.low:+.{digits}f}, {estimate.high:+.{digits}f}]"

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from gridpilot.agents.seating import AgentSpec
 from gridpilot.policies.policy import Policy
-from gridpilot.tournament.intervals import Estimate, mean
+from gridpilot.tournament.intervals import Estimate, in_words, mean
 from gridpilot.training.config import TuningConfig
 from gridpilot.training.evaluation import CHUNK, played
 from gridpilot.training.markets import Field
@@ -35,7 +35,7 @@ class Look:
 
     def told(self) -> str:
         """The gains in words."""
-        return ", ".join(f"{_figure(gain)} over {label}" for label, gain in self.gains.items())
+        return ", ".join(f"{in_words(gain)} over {label}" for label, gain in self.gains.items())
 
 
 class Tuning:
@@ -57,11 +57,3 @@ class Tuning:
         numbers = np.arange(self.settings.episodes)
         chunks = [numbers[first : first + CHUNK] for first in range(0, len(numbers), CHUNK)]
         return np.concatenate([played(bidder, self.field, chunk, self.root) for chunk in chunks])
-
-
-def _figure(gain: Estimate) -> str:
-    if gain.value is None:
-        return "–"
-    return (
-        f"{gain.value:+.1f}" if gain.low is None or gain.high is None else f"{gain.value:+.1f} [{gain.low:+.1f}, {gain.high:+.1f}]"
-    )

@@ -134,6 +134,48 @@ def test_a_policy_that_shades_plays_alike_on_arrays_and_seat_by_seat(folder: Pat
     assert {name: array.tobytes() for name, array in results[0].items()} == {name: a.tobytes() for name, a in results[1].items()}
 
 
+@pytest.fixture(scope="module")
+def valuation(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A policy that says what things are worth, of which a rule makes bids."""
+    policy = made_up(classes=2, bidding="best_response")
+    return save_policy(policy, tmp_path_factory.mktemp("policies") / "valuation", "# Policy\n")
+
+
+@pytest.mark.parametrize(
+    ("mechanism", "curve_delay"), [("pay_as_bid", 1), ("pay_as_bid", 12), ("pay_as_bid", None), ("uniform", 1), ("vcg", 1)]
+)
+def test_a_policy_whose_values_a_rule_bids_plays_alike_on_arrays_and_seat_by_seat(
+    valuation: Path, mechanism: str, curve_delay: int | None
+) -> None:
+    results = []
+    params = {"policy": str(valuation)}
+    labels = [["learned", "truthful"] * (len(SITES) // 2) + ["learned"] * (len(SITES) % 2)] * 2
+    for spec in (AgentSpec("learned", params), Local(lambda: OneByOne(**params))):
+        agents = {"learned": spec, "truthful": AgentSpec("truthful", {})}
+        arena, seating = seated(labels, agents, mechanism=mechanism, curve_delay=curve_delay, capacity_kw=900.0)
+        results.append(episode(arena, seating, day_of_prices()))
+        assert seating.first_error == {}
+    assert {name: array.tobytes() for name, array in results[0].items()} == {name: a.tobytes() for name, a in results[1].items()}
+
+
+def test_under_vcg_the_rule_bids_the_truth_at_the_values_of_the_policy(valuation: Path, tmp_path: Path) -> None:
+    plain = save_policy(made_up(classes=2), tmp_path / "plain", "# Policy\n")
+    results = []
+    for folder in (valuation, plain):
+        arena, seating = seated([["learned"] * len(SITES)] * 2, {"learned": AgentSpec("learned", {"policy": str(folder)})})
+        results.append(episode(arena, seating, day_of_prices(ticks=20)))
+    assert {name: array.tobytes() for name, array in results[0].items()} == {name: a.tobytes() for name, a in results[1].items()}
+
+
+def test_a_rule_says_what_it_expects(valuation: Path) -> None:
+    agent = Learned(str(valuation))
+    agents = {"learned": Local(lambda: agent), "truthful": AgentSpec("truthful", {})}
+    arena, seating = seated([["learned"] + ["truthful"] * (len(SITES) - 1)], agents, mechanism="pay_as_bid")
+    episode(arena, seating, day_of_prices(1, ticks=5))
+    assert set(agent.rationale_at(0)) >= {"best_response_kw", "expected_price_paid_dollars_per_kwh"}
+    assert Learned().rationale_at(0) == {}
+
+
 def test_an_action_is_held(folder: Path) -> None:
     asked = []
     agent = Learned(str(folder), hold=6)

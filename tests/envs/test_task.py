@@ -62,6 +62,30 @@ def test_a_storage_value_of_version_2_is_that_of_the_order(short: MarketSetup) -
     )
 
 
+@pytest.mark.parametrize("mechanism", ["pay_as_bid", "uniform"])
+def test_a_rule_bids_for_a_learner_as_for_the_agent_that_plays_its_policy(mechanism: Any, tmp_path: Path) -> None:
+    # A policy that does not look, so that what is compared is the bids alone.
+    folder = save_policy(made_up(scale=0.0, bidding="best_response"), tmp_path / "mine", "# Policy\n")
+    setup = load_setup(ticks=12, history=24, mechanism=mechanism)
+    options: Any = {"action_version": 2, "opponents": ["threshold", "best_response"]}
+    env, alone = (MarketVectorEnv(3, setup, bidding=bidding, **options) for bidding in ("best_response", None))
+    played = np.zeros((12, 3, 2))
+    found, others = rewards(env, played), rewards(alone, played)
+    rivals = specs_of(["threshold", "best_response"])
+    arena, seating, _ = begun(Field(setup, 8, rivals), 0, np.arange(3), AgentSpec("learned", {"policy": str(folder)}))
+    expected = np.zeros((12, 3))
+    for tick in range(12):
+        seating.bid()
+        arena.step()
+        seating.learn()
+        expected[tick] = arena.outcome[:, 8, PROFIT]
+    assert np.array_equal(found, expected / env.markets.rated[8])
+    assert not np.array_equal(found, others)
+    env.reset(seed=0)
+    assert env.step(np.array([[np.nan, 0.0], [0.0, 0.0], [0.0, np.inf]]))[4]["refused"].tolist() == [True, False, True]
+    assert not env.step(np.zeros((3, 2)))[4]["refused"].any()
+
+
 def test_a_decision_that_is_held_is_the_same_decision_every_tick(short: MarketSetup) -> None:
     each, held = (MarketVectorEnv(4, short, action_version=2, hold=hold, autoreset="disabled") for hold in (1, 5))
     played = actions(3, 4, 2)  # of 5, 5 and 2 ticks
@@ -188,6 +212,9 @@ def test_a_baseline_that_fails_is_told(short: MarketSetup) -> None:
         ({"hold": True}, "hold is True"),
         ({"action_version": 2, "shading": 65}, "shading is 65, expected a whole number from 0 to 64"),
         ({"shading": 2}, "shading is 2, expected action_version=2"),
+        ({"action_version": 2, "bidding": "nash"}, "bidding is 'nash', expected one of None, best_response"),
+        ({"bidding": "best_response"}, "bidding is 'best_response', expected action_version=2 and shading=0"),
+        ({"action_version": 2, "bidding": "best_response", "shading": 2}, "expected action_version=2 and shading=0"),
         ({"reward": "money"}, "reward is 'money', expected one of profit, profit_and_stored, marked"),
         ({"lineup": "random"}, "lineup is 'random', expected one of cycle, draw, mixture"),
         ({"holds": 3}, "unknown argument 'holds'; did you mean hold"),

@@ -186,7 +186,7 @@ def test_a_server_that_is_gone_for_ten_ticks(tmp_path: Path) -> None:
 plans = st.lists(st.sampled_from([*sorted({*FAULTS} - {"hang", "endless", "dribble", "deep"}), None, None, None]), max_size=40)
 
 
-@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@settings(max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(
     prices=plans,
     puts=plans,

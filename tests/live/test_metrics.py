@@ -25,8 +25,9 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families
 
 from gridpilot.errors import LiveError
-from gridpilot.live import metrics as metrics_module
-from gridpilot.live.metrics import LABELS, Metrics, MetricsServer, is_correct, notify
+from gridpilot.live import metrics_server
+from gridpilot.live.metrics import LABELS, Metrics, is_correct, notify
+from gridpilot.live.metrics_server import MetricsServer
 from tests.live.reports import CAP_W, START, earned, report, rough_run
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -485,7 +486,7 @@ def test_a_page_whose_name_points_here_is_told_nothing(host: str, told: bool) ->
 
 
 def test_readers_that_hold_on_take_few_descriptors_and_not_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(metrics_module, "ANSWER_S", 1.5)
+    monkeypatch.setattr(metrics_server, "ANSWER_S", 1.5)
     with MetricsServer(Metrics(time.monotonic), 0) as server, contextlib.ExitStack() as stack:
         before = len(os.listdir("/proc/self/fd"))
         held = [stack.enter_context(socket.create_connection(("127.0.0.1", server.port))) for _ in range(60)]
@@ -495,7 +496,7 @@ def test_readers_that_hold_on_take_few_descriptors_and_not_for_long(monkeypatch:
                 with contextlib.suppress(OSError):
                     one.send(b"G")
             time.sleep(0.2)
-        assert len(os.listdir("/proc/self/fd")) - before - len(held) <= metrics_module.MOST_READERS
+        assert len(os.listdir("/proc/self/fd")) - before - len(held) <= metrics_server.MOST_READERS
         until = time.monotonic() + 10.0
         while time.monotonic() < until:
             with contextlib.suppress(OSError, http.client.HTTPException):

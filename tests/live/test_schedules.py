@@ -12,7 +12,7 @@ from gridpilot.live.agenda import Agenda
 from gridpilot.live.journal import HaltState, Journal
 from tests.live.schedules import Plant, played
 
-FEW, MANY = 60, 10_000
+FEW, MANY = 25, 10_000
 
 
 @pytest.fixture(autouse=True)

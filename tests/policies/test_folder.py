@@ -160,6 +160,9 @@ HOSTILE: dict[str, tuple[Callable[[Path], object], str]] = {
     "another observation": (described(observation_version=2), "observation version is 2, expected 1"),
     "another action": (described(action_version=1), "action version is 1, expected 2"),
     "another activation": (described(activation="__import__"), "activation is '__import__', expected one of tanh, relu"),
+    "another bidding rule": (described(bidding="nash"), "bidding is 'nash', expected null or one of best_response"),
+    "a rule and shading factors": (described(bidding="best_response", sizes=[55, 16, 8, 4]), "2 shading factors, expected none"),
+    "a rule of another type": (described(bidding=["best_response"]), "bidding="),
     "other layers": (described(sizes=[55, 16, 9, 2]), "expected float32 of shape (9,)"),
     "huge layers": (described(sizes=[55, 10**12, 2]), "layers of 1 to 4096 units"),
     "another size": (described(classes=4), "takes 55 entries, expected 61"),
@@ -191,14 +194,15 @@ def test_a_folder_here_never_stands_for_one_of_the_library(saved: Path, tmp_path
     assert load_policy("vcg").training == {"command": "made up"}
     assert load_policy("library:vcg").training != {"command": "made up"}
     with pytest.raises(
-        PolicyError, match="'library:none' does not exist, expected a folder that gridpilot train wrote, or library:vcg"
+        PolicyError,
+        match="'library:none' does not exist, expected a folder that gridpilot train wrote, or library:pay_as_bid, library:vcg",
     ):
         load_policy("library:none")
 
 
 @pytest.mark.parametrize("name", ["", None, 7])
 def test_what_names_no_folder_is_refused(name: Any) -> None:
-    with pytest.raises(PolicyError, match="expected a folder that gridpilot train wrote, or library:vcg"):
+    with pytest.raises(PolicyError, match="expected a folder that gridpilot train wrote, or library:pay_as_bid, library:vcg"):
         load_policy(name)
 
 

@@ -51,7 +51,7 @@ ALLOCATORS = {"risk_parity": {}, "mean_variance": {"risk_aversion": 0.01}, "min_
 
 
 @pytest.mark.parametrize("method", sorted(ALLOCATORS))
-@settings(max_examples=40)
+@settings(max_examples=15)
 @given(problem=problems())
 def test_limits_are_kept_and_idle_is_riskless_zero(method: str, problem: tuple[np.ndarray, np.ndarray, float]) -> None:
     scenarios, caps, total = problem

@@ -27,14 +27,6 @@ TINY: dict[str, Any] = {
 OFF_POLICY = [name for name, algorithm in ALGORITHMS.items() if algorithm.section == "off_policy"]
 
 
-@pytest.fixture(scope="module")
-def market() -> dict[str, Any]:
-    from gridpilot.presets import described
-
-    sites = [{"name": "hydro", "fleet": {"hydro": 118}}, {"name": "gpu", "fleet": {"gpu": 62}}]
-    return described("market", "default") | {"sites": sites}
-
-
 class Killed(BaseException):
     """The process ends here."""
 

@@ -13,13 +13,16 @@ import pytest
 
 from gridpilot import cli
 from gridpilot.agents.seating import Seating
+from gridpilot.columns import SafeConsole
 from gridpilot.errors import ConfigError, TournamentError
 from gridpilot.policies import load_policy
 from gridpilot.presets import described
+from gridpilot.progress import Progress
 from gridpilot.setup import MarketSetup, load_setup
 from gridpilot.tournament.config import agent_specs
 from gridpilot.tournament.intervals import Estimate
-from gridpilot.training import league_play, markets, psro
+from gridpilot.training import league_folder, league_play, markets, psro
+from gridpilot.training.league_config import LeagueConfig
 from gridpilot.training.league_result import League
 from gridpilot.training.markets import Field, begun, specs_of
 from gridpilot.training.payoffs import equilibrium_of, gain_over, new_matches, payoff_tensor, play_matches
@@ -38,17 +41,6 @@ TIMES = ("CARD.md", "cpu.json", "result.json", "exploitability.png")  # hold CPU
 
 def no_advance(count: int, whose: str = "") -> None:
     """Nobody watches."""
-
-
-@pytest.fixture(scope="module")
-def market() -> dict[str, Any]:
-    sites = [{"name": "hydro", "fleet": {"hydro": 118}}, {"name": "gpu", "fleet": {"gpu": 62}}]
-    return described("market", "default") | {"sites": sites}
-
-
-@pytest.fixture(scope="module")
-def tiny(market: dict[str, Any]) -> MarketSetup:
-    return load_setup(market, ticks=24, history=24)
 
 
 @pytest.fixture(scope="module")
@@ -135,6 +127,10 @@ def test_a_league_that_is_whole_is_read_and_more_iterations_go_on(
     psro(played.folder, market=market, **TINY)  # the table of all of them again
     with pytest.raises(TournamentError, match=r"holds another league \(ticks was 24 and is 12\), expected a new folder"):
         psro(played.folder, market=market, **TINY | {"ticks": 12})
+    monkeypatch.setattr(league_folder, "code_hash", lambda *rooms: "other" if "training" in rooms else "same")
+    with pytest.raises(TournamentError, match=r"holds another league \(code was"):
+        psro(played.folder, market=market, **TINY)
+    monkeypatch.undo()
     with pytest.raises(TournamentError, match=r"clone\.rounds was 2 and is 3"):
         psro(played.folder, market=market, **TINY | {"clone": TINY["clone"] | {"rounds": 3}})
 
@@ -181,6 +177,24 @@ def test_the_tensor_is_what_the_matches_say(tiny: MarketSetup, market: dict[str,
     assert gain_over(tensor, weights, int(weights.argmax()))[1].value == pytest.approx(0.0, abs=1e-9)
     with pytest.raises(TournamentError, match="expected all pairs of truthful, threshold in 8"):
         payoff_tensor(both, ["truthful", "threshold"], 8, "here")
+
+
+def test_all_sites_play_a_mixture_by_drawing_for_themselves(
+    played: League, market: dict[str, Any], tiny: MarketSetup, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(league_play, "equilibrium_of", lambda tuned: np.full(2, 0.5))
+    settings = json.loads((played.folder / "league.json").read_text())["settings"] | {"out": None, "json": False, "iterations": 1}
+    agents = {label: {"target": label, "params": {}} for label in TINY["agents"]}
+    progress = Progress("league", SafeConsole(stderr=True, quiet=True))
+    play = league_play.Psro(LeagueConfig(**settings), tiny, agents, tmp_path, "a test", progress)
+    play.iterate(0)
+    rows = pd.read_parquet(tmp_path / "iteration-000" / "together.parquet")
+    assert set(rows["lineup"]) == {"together"}
+    assert len(rows) == 2 * TINY["evaluation"]["episodes"]
+    assert set(rows["agent"]) == set(agents)
+    assert play.together(0)[:, 0].mean() == pytest.approx(rows["profit"].mean() * 288 / 24)
+    bounds = [found[:, 0].mean() for found in play.initially().values()]
+    assert min(bounds) < play.together(0)[:, 0].mean() < max(bounds)
 
 
 def test_a_mixture_draws_one_rival_for_all_other_seats(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -231,7 +245,7 @@ SHORT = ["league", "ticks=6", "history=6"]
     [
         ([], "out is null, expected the folder"),
         (["out=new", "agents=[foresight]"], "'foresight' is shown the future"),
-        (["out=new", "agents=[{name: mpc, label: response-1}]"], "the label 'response-1' is that of a response"),
+        (["out=new", "agents=[{name: mpc, label: response-1}]"], "the label 'response-1' is that of a policy of a league"),
         (["out=new", "agents=[nobody]"], "nobody"),
         (["out=new", "agents=[]"], "agents"),
         (["out=new", "iterations=15"], "2 agents and 15 iterations, expected at most 16 strategies together"),

@@ -82,6 +82,21 @@ def test_the_command_writes_a_folder_that_plays(
     assert "--hold is 0, expected at least 1 tick" in capsys.readouterr().err
 
 
+def test_a_rule_that_bid_in_training_bids_in_play(
+    saved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    env = make_vec_env(2, load_setup(ticks=6, history=12, mechanism="pay_as_bid"), bidding="best_response")
+    PPO("MlpPolicy", env, n_steps=2, batch_size=4, device="cpu", seed=0).learn(4).save("model.zip")
+    command = ["policy", "import", "model.zip", "--out", "mine", "--mechanism", "pay_as_bid", "--bidding", "best_response"]
+    assert cli.main(command) == 0
+    assert load_policy("mine").layout.bidding == "best_response"
+    capsys.readouterr()
+    assert cli.main(["policy", "import", str(saved), "--out", "yours", "--bidding", "best_response"]) == 2
+    assert "gives 1 shading factors, expected none with bidding best_response" in capsys.readouterr().err
+    assert not Path("yours").exists()
+
+
 class Hostile:
     def __reduce__(self) -> tuple[Any, ...]:
         return Path.touch, (Path("was_run"),)

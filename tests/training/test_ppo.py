@@ -39,19 +39,6 @@ def no_advance(count: int, whose: str = "") -> None:
 
 
 @pytest.fixture(scope="module")
-def market() -> dict[str, Any]:
-    from gridpilot.presets import described
-
-    sites = [{"name": "hydro", "fleet": {"hydro": 118}}, {"name": "gpu", "fleet": {"gpu": 62}}]
-    return described("market", "default") | {"sites": sites}
-
-
-@pytest.fixture(scope="module")
-def tiny(market: dict[str, Any]) -> MarketSetup:
-    return load_setup(market, ticks=24, history=24)
-
-
-@pytest.fixture(scope="module")
 def trained(market: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Training:
     seen = {"evaluation": {"episodes": 8, "elsewhere": 0, "against": ["truthful"]}}
     return gridpilot.train(tmp_path_factory.mktemp("searched") / "mine", market=market, **(TINY | seen))
@@ -118,6 +105,27 @@ def test_an_interrupted_search_goes_on_to_the_same_bits(
         gridpilot.train(out, market=market, **TINY)
 
 
+def test_a_search_for_values_that_a_rule_bids_goes_on_to_the_same_bits(
+    market: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paid: dict[str, Any] = TINY | {"mechanism": "pay_as_bid", "market": market, "tuning": {"every": 0}}
+    whole = gridpilot.train(tmp_path / "whole", **paid)
+    assert (whole.policy.layout.bidding, whole.policy.layout.shading) == ("best_response", 0)
+    updated = Learner.updated
+
+    def until_the_first(self: Learner) -> None:
+        updated(self)
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Learner, "updated", until_the_first)
+        with pytest.raises(Killed):
+            gridpilot.train(tmp_path / "killed", **paid)
+    again = gridpilot.train(tmp_path / "killed", **paid)
+    assert bits(again.policy) == bits(whole.policy)
+    assert again.curves == whole.curves
+
+
 def test_another_training_does_not_go_on_from_a_checkpoint(tiny: MarketSetup, tmp_path: Path) -> None:
     settings = PpoConfig(**(_defaults() | PPO))
     env, layout = _search(tiny, settings)
@@ -157,8 +165,9 @@ def test_a_search_from_scratch_begins_where_the_battery_is_used(market: dict[str
 
 def test_a_search_from_a_clone_begins_at_the_clone_and_shades_under_pay_as_bid(market: dict[str, Any]) -> None:
     still = {"ppo": PPO | {"updates": 1, "learning_rate": 1e-9}}
-    clone = gridpilot.train(market=market, mechanism="pay_as_bid", **(TINY | {"algo": "clone"}))
-    begun = gridpilot.train(market=market, mechanism="pay_as_bid", init="clone", **(TINY | still))
+    paid = TINY | {"bidding_rule": "truthful"}
+    clone = gridpilot.train(market=market, mechanism="pay_as_bid", **(paid | {"algo": "clone"}))
+    begun = gridpilot.train(market=market, mechanism="pay_as_bid", init="clone", **(paid | still))
     assert clone.policy.layout.shading == 0
     assert begun.policy.layout.shading == 2
     rows = np.random.default_rng(0).normal(size=(50, begun.policy.layout.sizes[0])).astype(np.float32)
@@ -171,6 +180,8 @@ def test_presets_follow_the_mechanism_unless_they_are_set() -> None:
     settings = PpoConfig(**_defaults())
     found = {name: (settings.shading_under(name), settings.gae_lambda_under(name)) for name in ("vcg", "uniform", "pay_as_bid")}
     assert found == {"vcg": (0, 1.0), "uniform": (0, 1.0), "pay_as_bid": (2, 0.95)}
+    by_rule = settings.shading_under("pay_as_bid", "best_response"), settings.gae_lambda_under("pay_as_bid", "best_response")
+    assert by_rule == (0, 1.0)
     set_ = settings.model_copy(update={"shading": 0, "gae_lambda": 0.5})
     assert (set_.shading_under("pay_as_bid"), set_.gae_lambda_under("vcg")) == (0, 0.5)
 
@@ -178,7 +189,7 @@ def test_presets_follow_the_mechanism_unless_they_are_set() -> None:
 def test_a_search_climbs(tiny: MarketSetup, market: dict[str, Any]) -> None:
     # Paying as bid, who shades earns: from the truth the search has to find out.
     search = PPO | {"markets": 32, "updates": 8, "shading_start": 0.0, "learning_rate": 0.01}
-    learned = gridpilot.train(market=market, mechanism="pay_as_bid", seat=0, **(TINY | {"ppo": search}))
+    learned = gridpilot.train(market=market, mechanism="pay_as_bid", bidding_rule="truthful", seat=0, **(TINY | {"ppo": search}))
     curve = learned.curves[0]
     assert curve[-1] > curve[0]
     field = Field(load_setup(market, ticks=24, history=24, mechanism="pay_as_bid"), 0, specs_of(["truthful", "threshold"]))
@@ -201,6 +212,8 @@ def test_without_stable_baselines3_it_says_what_to_install(monkeypatch: pytest.M
         (["algo=ppo", "ppo.baseline=nobody"], "'nobody'"),
         (["algo=ppo", "ppo.storage_start=2"], "ppo.storage_start=2"),
         (["algo=a2c"], "algo='a2c'"),
+        (["bidding_rule=nash"], "bidding_rule='nash'"),
+        (["algo=ppo", "market.mechanism=pay_as_bid", "ppo.shading=2"], "2 shading factors and bidding_rule best_response"),
     ],
 )
 def test_what_cannot_be_searched_is_told_in_one_line(

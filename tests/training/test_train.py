@@ -86,7 +86,7 @@ def test_what_is_imitated_is_the_mean_in_money() -> None:
     network = Network(layout, np.random.default_rng(0).normal(size=(64, n_fields(1))).astype(np.float32), seed=0)
     entries = np.tile(np.array([-0.4, 0.6], dtype=np.float32), 32)  # of one observation, so that nothing tells them apart
     inputs = np.zeros((64, n_fields(1)), dtype=np.float32)
-    network.fit(inputs, entries, np.linspace(0.05, 0.0, 201).tolist(), 64)
+    network.fit(inputs, entries, np.linspace(0.05, 0.0, 201).tolist(), 64, worth=True)
     found = Policy(layout, network.arrays()).act(network.mean[None])[0, 0]
     expected = storage_value_of(entries, 1.0).mean()
     assert storage_value_of(found, 1.0) == pytest.approx(expected, rel=1e-3)

@@ -31,14 +31,6 @@ TINY: dict[str, Any] = {
 }  # fmt: skip
 
 
-@pytest.fixture(scope="module")
-def market() -> dict[str, Any]:
-    from gridpilot.presets import described as preset
-
-    sites = [{"name": "hydro", "fleet": {"hydro": 118}}, {"name": "gpu", "fleet": {"gpu": 62}}]
-    return preset("market", "default") | {"sites": sites}
-
-
 @pytest.fixture
 def told(monkeypatch: pytest.MonkeyPatch) -> tuple[list[float], list[Policy]]:
     """Bounds that the looks find one after the other, and the policies that they were asked of."""

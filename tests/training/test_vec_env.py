@@ -21,7 +21,7 @@ from gridpilot.envs import MarketEnv, MarketVectorEnv
 from gridpilot.errors import ConfigError, GridPilotError, MissingExtraError
 from gridpilot.policies import load_policy
 from gridpilot.setup import MarketSetup, load_setup
-from gridpilot.training import make_vec_env
+from gridpilot.training import make_vec_env, make_vector_env
 from gridpilot.training.config import TRAINING
 from gridpilot.training.sb3_env import MarketVecEnv
 
@@ -173,3 +173,35 @@ def test_a_missing_extra_is_told(monkeypatch: pytest.MonkeyPatch, short: MarketS
 def test_a_setup_and_a_market_are_too_much(short: MarketSetup) -> None:
     with pytest.raises(ConfigError, match="setup and ticks are both given"):
         make_vec_env(2, short, ticks=3)
+
+
+def test_the_environment_for_other_libraries_plays_the_same_days(short: MarketSetup) -> None:
+    env, known = make_vector_env(3, short, hold=4, baseline=None), make_vec_env(3, short, hold=4, baseline=None)
+    played = drawn(known, 7)
+    seen, info = env.reset(seed=0)
+    assert info["episode_number"].tolist() == [TRAINING, TRAINING + 1, TRAINING + 2]
+    assert np.array_equal(seen, known.reset())
+    for i, action in enumerate(played):
+        seen, reward, ended, cut, info = env.step(action)
+        expected, wanted, done, _ = known.step(action)
+        assert np.array_equal(seen, expected)  # of the next day where one has ended
+        assert np.array_equal(reward.astype(np.float32), wanted)
+        assert (ended.tolist(), cut.tolist()) == (done.tolist(), [False] * 3)
+        assert ended.all() == (i == 5)
+    _, info = env.reset()
+    assert info["episode_number"].tolist() == [TRAINING + 6, TRAINING + 7, TRAINING + 8]
+    _, info = env.reset(seed=5)
+    assert (info["root"].tolist(), int(info["episode_number"][0])) == ([5] * 3, TRAINING)
+
+
+def test_an_end_may_be_told_as_a_time_limit_and_counting_begins_anywhere(short: MarketSetup) -> None:
+    env = make_vector_env(2, short, hold=24, bootstrap=True, first_episode=40, seed=3)
+    _, info = env.reset()
+    assert (info["root"].tolist(), info["episode_number"].tolist()) == ([3, 3], [40, 41])
+    _, _, ended, cut, info = env.step(np.zeros((2, 2), dtype=np.float32))
+    assert (ended.tolist(), cut.tolist()) == ([False] * 2, [True] * 2)
+    assert "final_obs" in info
+    _, info = MarketVectorEnv(2, short, first_episode=7).reset(seed=[1, 2])
+    assert info["episode_number"].tolist() == [7, 7]
+    with pytest.raises(ConfigError, match="first_episode is -1, expected a whole number >= 0"):
+        MarketVectorEnv(2, short, first_episode=-1)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
-from itertools import groupby
+from itertools import accumulate
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,13 +13,11 @@ from gridpilot.insight.dashboard import charts
 from gridpilot.insight.dashboard.again import decide_again
 from gridpilot.insight.dashboard.followed import Followed
 from gridpilot.insight.dashboard.halt import ARMED_S, LONGEST_REASON, Arming
+from gridpilot.insight.dashboard.live_charts import SHOWN, power_chart, price_chart, profit_chart
 from gridpilot.insight.dashboard.parts import badge, chart, choose, compact, problem, safe, scaled, strip, without_dust
 from gridpilot.insight.dashboard.sources import Sources
-from gridpilot.insight.forecast_facts import HORIZON
-from gridpilot.insight.live_facts import Told, in_api_money
 from gridpilot.live.api import TICK
 from gridpilot.live.which_journal import as_option
-from gridpilot.market.units import TICKS_PER_HOUR
 
 __all__ = ["page"]
 
@@ -28,12 +25,9 @@ Facts = dict[str, Any]
 
 BAR_S: Final = 2.0  # between two looks of the bar, which shows what came of a halt
 BODY_S: Final = 5.0
-SHOWN: Final = 288  # ticks in charts: a day
 SPARK: Final = 48
 SILENT_TICKS: Final = 2.0  # wall ticks without a record after which a journal in use is stale
 HEIGHT: Final = 200  # px of a chart: all of the page is seen at 1440 x 900
-
-BAND_COLOURS: Final = {"last_good": "#f2a33a", "myopic": "#b48af2", "off": "#ef6461"}
 
 
 def page(sources: Sources) -> None:
@@ -192,11 +186,11 @@ def _show(seen: Followed) -> None:
     _cards(seen, day, decision)
     first, second, third = st.columns(3)
     with first:
-        chart(_price(seen), height=HEIGHT, key="price", title=_price_title(seen))
+        chart(price_chart(seen), height=HEIGHT, key="price", title=_price_title(seen))
     with second:
-        chart(_profit(seen), height=HEIGHT, key="profit", title=f"{_earned(day)} of the day against the best choices, API $")
+        chart(profit_chart(seen), height=HEIGHT, key="profit", title=f"{_earned(day)} of the day against the best choices, API $")
     with third:
-        chart(_power(seen), height=HEIGHT, key="power", title="Power, kW")
+        chart(power_chart(seen), height=HEIGHT, key="power", title="Power, kW")
     first, second, third = st.columns(3)
     with first:
         _why(decision)
@@ -240,14 +234,14 @@ def _cards(seen: Followed, day: Facts, decision: Facts) -> None:
             f"{_earned(day)} today, API $",
             compact(day["profit_api_dollars"]),
             f"best {compact(best)}",
-            _running([one.profit for one in today]),
+            list(accumulate([one.profit for one in today])),
             "area",
         ),
         (
             "Left on the table, API $",
             compact(forgone),
             str(day["forgone_by_cause"][0]["meaning"]) if forgone else "nothing",
-            _running(missed),
+            list(accumulate(missed)),
             "area",
         ),
         (
@@ -265,77 +259,6 @@ def _cards(seen: Followed, day: Facts, decision: Facts) -> None:
                 label, value, border=True, chart_data=data if len(data) > 1 else None, chart_type=kind,  # type: ignore[arg-type]
                 delta=note, delta_color="off", delta_arrow="off",
             )  # fmt: skip
-
-
-def _running(values: list[float]) -> list[float]:
-    total, sums = 0.0, []
-    for value in values:
-        total += value
-        sums.append(total)
-    return sums
-
-
-def _time(one: Told) -> str:
-    return _moment(one.at)
-
-
-def _moment(at: datetime) -> str:
-    return at.strftime("%Y-%m-%dT%H:%M:%S")
-
-
-def _price(seen: Followed) -> dict[str, Any]:
-    rows = seen.rows[-SHOWN:]
-    points = [(_moment(row.at), row.energy) for row in rows]
-    decided = [one for one in seen.decisions[-SHOWN:] if not rows or one.at >= rows[0].at]
-    bands = []
-    for reason, group in groupby(decided, key=lambda one: str(one.body["reason"])):
-        ticks = list(group)
-        if reason != "agent":
-            bands.append((_time(ticks[0]), _moment(ticks[-1].at + TICK), reason, BAND_COLOURS.get(reason, charts.GREY)))
-    foreseen, series = seen.foreseen(), {"price": points}
-    fan = [] if foreseen is None else [(_moment(foreseen[1] + (h + 1) * TICK), each.tolist()) for h, each in enumerate(foreseen[2])]
-    expected = _expected(seen)
-    if expected:
-        series["agent expects"] = expected
-    return charts.lines(
-        series, unit="", time=True, bands=bands, steps=["price", "agent expects"], fan=fan,
-        colours={"price": charts.ACCENT, "agent expects": charts.GREEN},
-    )  # fmt: skip
-
-
-def _expected(seen: Followed) -> list[tuple[str, float]]:
-    """What the agent said that it expects of the coming hours, by the newest decision that it was asked about."""
-    one = next((one for one in reversed(seen.decisions) if one.rationale), None)
-    if one is None:
-        return []
-    prices = in_api_money(one.rationale[0]).get("expected_price_api_dollars_per_watt_row")
-    if not isinstance(prices, list) or not all(isinstance(price, float) for price in prices):
-        return []
-    return [(_moment(one.at + timedelta(hours=h)), price) for h, price in enumerate(prices[: HORIZON // TICKS_PER_HOUR + 1])]
-
-
-def _profit(seen: Followed) -> dict[str, Any]:
-    today = seen.today
-    best = [one.weight * one.best if one.best is not None else one.profit for one in today]
-    scale, letter = scaled([*_running(best), *_running([one.profit for one in today])])
-    times = [(one.at + timedelta(minutes=5)).strftime("%Y-%m-%dT%H:%M:%S") for one in today]
-    series = {
-        "best": list(zip(times, _running([value / scale for value in best]), strict=True)),
-        "profit": list(zip(times, _running([one.profit / scale for one in today]), strict=True)),
-    }
-    return charts.lines(
-        series, unit=letter, time=True, dashed=["best"], fill=["profit"], colours={"best": charts.GREY, "profit": charts.ACCENT}
-    )
-
-
-def _power(seen: Followed) -> dict[str, Any]:
-    decided = seen.decisions[-SHOWN:]
-    power = [(_time(one), one.body["power_w"] / 1000.0) for one in decided]
-    cap = [(_time(one), one.session["cap_w"] / 1000.0) for one in decided if "cap_w" in one.session]
-    return charts.lines(
-        {"limit": cap, "power": power}, unit="", time=True, steps=["power", "limit"], dashed=["limit"], fill=["power"],
-        colours={"limit": charts.RED, "power": charts.BLUE},
-    )  # fmt: skip
 
 
 def _why(decision: Facts) -> None:
