@@ -34,7 +34,6 @@ class MarketVecEnv(SharedVecEnv):
 
     def __init__(self, env: MarketVectorEnv, seed: int, first_episode: int, bootstrap: bool) -> None:
         self.env, self.first_episode, self.bootstrap = env, first_episode, bootstrap
-        self.scale = 1.0
         super().__init__(env.num_envs, env.single_observation_space, env.single_action_space)
         markets = env.markets
         self.n_markets = markets.arena.n_markets

@@ -88,7 +88,7 @@ def make_vector_env(
     shading: int = 0,
     bidding: Bidding | None = None,
     hold: int = 6,
-    reward: Literal["profit", "profit_and_stored"] = "profit_and_stored",
+    reward: Literal["profit", "profit_and_stored", "marked"] = "profit_and_stored",
     baseline: str | None = "truthful",
     time_limit: float = math.inf,
     seed: int = 0,
