@@ -185,6 +185,7 @@ class SeatedMarkets:
         self._own_roots = False  # whether each market has one of its own
         self.episodes = np.zeros(n_markets, dtype=np.int64)
         self._next_episodes = first_episode + np.arange(n_markets)
+        self._marked: npt.NDArray[np.float64] | float = 0.0  # what was paid of the stored energy, (B, S)
         self._published = task.observation_version == 2
         if self._published:
             self.arena.publish()
@@ -247,6 +248,7 @@ class SeatedMarkets:
         scenario = self._scenario()
         self.arena.start(scenario)
         self.arena.orders.clear()
+        self._marked = 0.0
         self._learners.reset()
         self.seating.reset(self.roots, self.episodes)
         if self._twin is not None:
@@ -303,10 +305,16 @@ class SeatedMarkets:
                 refused |= self.refused
             self.results[:_SUMMED] = sums
             self.refused[:] = refused
-        if self.arena.done and self.task.reward == "profit_and_stored":
-            self.results[0] += self._of_learners(stored_value(self.arena))
-            if self._twin is not None:
-                self.results[0] -= self._of_learners(stored_value(self._twin))
+        if self.task.reward == "marked" or (self.arena.done and self.task.reward == "profit_and_stored"):
+            self._mark()
+
+    def _mark(self) -> None:
+        """Pay what the value of the stored energy has changed by since it was last paid."""
+        stored = self._of_learners(stored_value(self.arena))
+        if self._twin is not None:
+            stored -= self._of_learners(stored_value(self._twin))
+        self.results[0] += stored - self._marked
+        self._marked = stored
 
     def _of_learners(self, money: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         """$ of all seats ``(B, N)`` as rewards of the learners', ``(B, S)``."""

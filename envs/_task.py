@@ -16,7 +16,7 @@ from gridpilot.suggestions import did_you_mean
 __all__ = ["Opponent", "Task", "TaskOptions", "task_of"]
 
 Opponent = str | AgentSpec | type[Agent] | Agent
-Reward = Literal["profit", "profit_and_stored"]
+Reward = Literal["profit", "profit_and_stored", "marked"]
 Lineup = Literal["cycle", "draw", "mixture"]
 
 MOST_FACTORS = 64
@@ -47,7 +47,9 @@ class Task:
                   tick by tick, so that it is rewarded for what they earn then; ``None``: an action is an order
     ``hold``      ticks that a decision is held for; a step plays them, its reward and the money of its info are their sums
     ``reward``    ``"profit"``, or ``"profit_and_stored"``: at the end of the episode what the change of the battery's charge is worth is
-                  paid as well, as tournaments count it, so that storing for tomorrow is not a loss
+                  paid as well, as tournaments count it, so that storing for tomorrow is not a loss; or ``"marked"``: the same in all, but
+                  the battery is marked to market after every decision, so that charging is not paid twelve hours later. It is a potential
+                  (Ng, Harada and Russell 1999): with gamma 1 the best policy stays the best
     ``baseline``  an agent, mostly ``"truthful"`` or ``"mpc"``, that plays the learners' seats in a twin of the world, with the same
                   opponents; what it is rewarded there is subtracted, which leaves the best policy the best and takes most of the luck out
     ``lineup``    ``"cycle"``: the opponents take turns over the other seats; ``"draw"``: at every reset each other seat of each market

@@ -27,25 +27,25 @@ from gridpilot.market.compilation import inline_kernel, leaf_kernel
 from gridpilot.market.encoding import SIZE
 from gridpilot.market.step import OWN_CURVE, SHADED_CURVE
 
-__all__ = ["ACTION_VERSION", "N_PRICES_OF_TIME", "decode_rows", "storage_entry", "storage_value_of"]
+__all__ = ["ACTION_VERSION", "AT_ZERO", "N_PRICES_OF_TIME", "SPAN", "decode_rows", "storage_entry", "storage_value_of"]
 
 FloatArray = npt.NDArray[np.float64]
 
 ACTION_VERSION: Final = 2
 N_PRICES_OF_TIME: Final = 2  # entries before the shading factors
-_AT_ZERO: Final = math.asinh(1.0)
-_SPAN: Final = 2.2
+AT_ZERO: Final = math.asinh(1.0)
+SPAN: Final = 2.2
 
 
 def storage_value_of(entry: npt.ArrayLike, size: npt.ArrayLike) -> FloatArray:
     """The storage value, $/kWh, of action entries in [-1, 1], where the running size of the price is ``size`` $/kWh; they broadcast."""
-    value: FloatArray = np.asarray(size) * np.sinh(_AT_ZERO + _SPAN * np.clip(entry, -1.0, 1.0))
+    value: FloatArray = np.asarray(size) * np.sinh(AT_ZERO + SPAN * np.clip(entry, -1.0, 1.0))
     return value
 
 
 def storage_entry(value: npt.ArrayLike, size: npt.ArrayLike) -> FloatArray:
     """The action entry in [-1, 1] of a storage value, $/kWh: the inverse of :func:`storage_value_of`, clipped; nan of nan."""
-    entry: FloatArray = np.clip((np.arcsinh(np.asarray(value) / size) - _AT_ZERO) / _SPAN, -1.0, 1.0)
+    entry: FloatArray = np.clip((np.arcsinh(np.asarray(value) / size) - AT_ZERO) / SPAN, -1.0, 1.0)
     return entry
 
 
@@ -79,7 +79,7 @@ def decode_rows(
             if factors > 0:
                 shade[r] = 0.0
             continue
-        value = levels[p, SIZE] * math.sinh(_AT_ZERO + _SPAN * _clipped(action[0]))
+        value = levels[p, SIZE] * math.sinh(AT_ZERO + SPAN * _clipped(action[0]))
         storage_value[r] = value if math.isfinite(value) else math.nan
         for c in range(commitment.shape[1]):
             revenue = prices[p, product[i, c]] * output[i, c]

@@ -2,7 +2,7 @@
 
 DAgger (Ross, Gordon and Bagnell, "A Reduction of Imitation Learning and Structured Prediction to No-Regret Online Learning", 2011): the
 teacher says what it would do in the states that the learner gets into, and the learner is fitted to all that it has said so far. What the
-learner cannot know averages out: it imitates the mean of the teacher's storage values given what it sees.
+learner cannot know averages out: it imitates the mean of the teacher's storage values, in money, given what it sees.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from gridpilot.market.encoding import SIZE, n_fields
 from gridpilot.policies.policy import Bidding, Layout, Policy
 from gridpilot.progress import Advance
 from gridpilot.training.config import CloneConfig, training_episodes
-from gridpilot.training.markets import Field, begun
+from gridpilot.training.markets import Field, begun, specs_of
 from gridpilot.training.network import Network, one_thread
 
 __all__ = ["build_teacher", "clone"]
@@ -56,15 +56,20 @@ def clone(
     """Train a policy of hidden ``layers`` with ``shading`` factors, and the network that it is of, in case training goes on.
 
     In every round ``settings.markets`` new episodes are played. In the first the teacher plays them all, later the learner plays half;
-    every ``settings.every`` ticks what is seen is written down with what the teacher says it is worth. With ``bidding``, a rule of
-    ``conf/bidding``, that rule makes bids of the values of both. Equal seeds give the same bits on a machine. Raises
+    every ``settings.every`` ticks what is seen is written down with what the teacher says it is worth. Those of ``settings`` who play as
+    well take turns with the rivals of ``field``, where these are no mixture. With ``bidding``, a rule of ``conf/bidding``, that rule makes
+    bids of the values of both. Equal seeds give the same bits on a machine. Raises
     :class:`~gridpilot.errors.MissingExtraError` without torch, :class:`~gridpilot.errors.AgentError` where no seat has a battery, or a
     rival fails.
     """
     teacher = build_teacher(settings.teacher)
+    mechanism = field.setup.rules.mechanism
+    also, worth = settings.also_under(mechanism), settings.imitates_under(mechanism) == "worth"
+    if also and field.weights is None:
+        field = field._replace(rivals={**field.rivals, **specs_of(also), **field.rivals})
     classes = max(len(site.fleet) for site in field.setup.sites) or 1
     sizes = (n_fields(classes), *layers, N_PRICES_OF_TIME + shading)
-    layout = Layout(sizes, classes, mechanism=field.setup.rules.mechanism, bidding=bidding)
+    layout = Layout(sizes, classes, mechanism=mechanism, bidding=bidding)
     policy: Policy | None = None
     network: Network | None = None
     inputs, entries = [], []
@@ -78,7 +83,7 @@ def clone(
             rate, last = settings.learning_rate, number == settings.rounds - 1
             passes = settings.last_passes if last else settings.passes
             rates = np.linspace(rate, 0.0, passes + 1).tolist() if last else [rate] * (passes + 1)
-            network.fit(np.concatenate(inputs), np.concatenate(entries), rates, settings.batch)
+            network.fit(np.concatenate(inputs), np.concatenate(entries), rates, settings.batch, worth=worth)
             policy = Policy(layout, network.arrays())
             advance(1)
     assert policy is not None

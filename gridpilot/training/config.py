@@ -29,6 +29,8 @@ class CloneConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     teacher: str | dict[str, Any]
+    also: list[Any] | None
+    imitates: Literal["worth", "entry"] | None
     markets: Annotated[int, Field(ge=2, le=100_000)]
     rounds: Annotated[int, Field(ge=1, le=1000)]
     every: PositiveInt
@@ -36,6 +38,18 @@ class CloneConfig(BaseModel):
     last_passes: PositiveInt
     batch: PositiveInt
     learning_rate: Annotated[float, Field(gt=0.0, le=1.0)]
+
+    def also_under(self, mechanism: str) -> list[Any]:
+        """Who plays as well: those that are set, or mpc where the truth pays best, for the learner to have seen who plans."""
+        if self.also is not None:
+            return self.also
+        return ["mpc"] if mechanism == "vcg" else []
+
+    def imitates_under(self, mechanism: str) -> str:
+        """What is averaged over what the learner cannot know: what is set, or worth where the truth pays best, and elsewhere the entry."""
+        if self.imitates is not None:
+            return self.imitates
+        return "worth" if mechanism == "vcg" else "entry"
 
 
 class CalibrationConfig(BaseModel):
@@ -71,6 +85,7 @@ class SearchConfig(BaseModel):
     log_std: Annotated[float, Field(ge=-10.0, le=2.0)]
     learning_rate: Annotated[float, Field(gt=0.0, le=1.0)]
     batch: Annotated[int, Field(ge=2)]
+    reward: Literal["profit_and_stored", "marked"]
     baseline: str | None
     lineup: Literal["cycle", "draw"]
     checkpoint_every: PositiveInt
@@ -98,6 +113,8 @@ class PpoConfig(SearchConfig):
 class OffPolicyConfig(SearchConfig):
     """How a policy is searched for on what was ever played."""
 
+    actor_rate: Annotated[float, Field(gt=0.0, le=1.0)]
+    action_unit: Annotated[float, Field(gt=0.0, le=1.0)]
     buffer: Annotated[int, Field(ge=2)]
     gradient_steps: PositiveInt
     n_steps: PositiveInt

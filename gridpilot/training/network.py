@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gridpilot.errors import MissingExtraError
-from gridpilot.market.action import N_PRICES_OF_TIME
+from gridpilot.market.action import AT_ZERO, N_PRICES_OF_TIME, SPAN
 from gridpilot.policies.policy import Layout, Policy
 
 __all__ = ["Network", "one_thread", "require_torch"]
@@ -89,8 +89,13 @@ class Network:
         inputs: Array32 = np.clip((observations - self.mean) / self.std, -clip, clip)
         return inputs
 
-    def fit(self, inputs: Array32, entries: Array32, rates: Sequence[float], batch: int) -> float:
-        """Least squares of the storage value's entry, ``(M,)``, on standardised observations; one pass over them for each of ``rates``.
+    def fit(self, inputs: Array32, entries: Array32, rates: Sequence[float], batch: int, *, worth: bool = False) -> float:
+        """Fit the storage value's entry, ``(M,)``, on standardised observations; one pass over them for each of ``rates``.
+
+        By least squares of the entry; or with ``worth`` so that the mean of the values in money is imitated, as what a stored kWh is worth
+        to who cannot know the day is its expected worth. Least squares of money would heed the few days of scarcity alone; the matching
+        loss of the sinh between the two (a Bregman divergence: Helmbold, Kivinen and Warmuth 1999) has the same minimum, and errors count
+        linearly.
 
         Within a pass the learning rate goes linearly from the pass's to the next one's; after the last it is 0 or stays, as ``rates`` ends
         in zero or not. Returns the mean loss of the last pass.
@@ -106,7 +111,12 @@ class Network:
                 rows = order[i * batch : (i + 1) * batch]
                 for group in self._optimiser.param_groups:
                     group["lr"] = rate + (following - rate) * i / steps
-                loss = torch.nn.functional.mse_loss(self.module(x[rows])[:, 0], y[rows])
+                found, wanted = self.module(x[rows])[:, 0], y[rows]
+                if worth:
+                    u, w = AT_ZERO + SPAN * found, AT_ZERO + SPAN * wanted
+                    loss = (torch.cosh(u) - torch.cosh(w) - torch.sinh(w) * (u - w)).mean()
+                else:
+                    loss = torch.nn.functional.mse_loss(found, wanted)
                 self._optimiser.zero_grad(set_to_none=True)
                 loss.backward()
                 self._optimiser.step()

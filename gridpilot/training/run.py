@@ -241,6 +241,8 @@ def _cloned(field: Field, settings: TrainConfig, seed: int, progress: Progress) 
     with progress.of(wanted.rounds, what=f"rounds of seed {seed}") as advance:
         policy, _ = clone(field, wanted, seed=seed, layers=tuple(settings.layers), bidding=bidding, advance=advance)
     labels = f"DAgger, {wanted.rounds} rounds of {wanted.markets} markets, a label every {wanted.every} ticks"
+    if also := wanted.also_under(field.setup.rules.mechanism):
+        labels += f", {', '.join(specs_of(also))} among the rivals"
     how, episodes = f"Cloned from `{wanted.teacher}` ({labels}{by_rule(bidding)})", wanted.rounds * wanted.markets
     if rounds := settings.calibration.rounds_under(bidding):
         with progress.of(rounds, what=f"rounds of calibration of seed {seed}") as advance:

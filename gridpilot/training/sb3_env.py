@@ -69,7 +69,7 @@ class MarketVecEnv(SharedVecEnv):
         markets = self.env.markets
         markets.play()
         results = markets.results.reshape(len(RESULTS), self.num_envs)
-        rewards = results[0].astype(np.float32)
+        rewards = (self.scale * results[0]).astype(np.float32)
         self._reward += results[0]
         self._profit += results[_PROFIT]
         observations = markets.observe().reshape(self.num_envs, -1)

@@ -28,6 +28,7 @@ from gridpilot.tournament.intervals import Estimate
 from gridpilot.training.algorithms import Algorithm
 from gridpilot.training.config import TRAINING, OffPolicyConfig, PpoConfig
 from gridpilot.training.joint_env import JointVecEnv
+from gridpilot.training.off_policy import explores_by_itself, sees_actions_in_units_of
 from gridpilot.training.sb3_env import MarketVecEnv
 from gridpilot.training.tuning import Look, Tuning
 
@@ -88,7 +89,7 @@ class Learner:
         self.over = False  # before all updates are made
         self._busy = 0.0  # CPU seconds of looks
         self.steps = env.decisions * env.num_envs  # of an update
-        hidden, rate = list(layout.sizes[1:-1]), settings.learning_rate
+        hidden, rate, kind = list(layout.sizes[1:-1]), settings.learning_rate, algorithm.model()
         kwargs: dict[str, Any] = {
             "features_extractor_class": Standardised,
             "features_extractor_kwargs": {"mean": arrays["mean"], "std": arrays["std"], "clip": layout.clip},
@@ -104,10 +105,11 @@ class Learner:
             }
         else:
             kwargs |= {"net_arch": {"pi": hidden, "qf": hidden}}
+            kind = explores_by_itself(kind, settings.actor_rate)
             own = {
                 "batch_size": settings.batch,
                 "buffer_size": settings.buffer,
-                "learning_starts": self.steps,  # the first episodes try everything
+                "learning_starts": self.steps,  # when the first episodes are over
                 "train_freq": 1,
                 "gradient_steps": settings.gradient_steps,
                 "n_steps": settings.n_steps,
@@ -118,7 +120,7 @@ class Learner:
                 spread = np.full(layout.sizes[-1], np.exp(settings.log_std))
                 own["action_noise"] = NormalActionNoise(np.zeros(layout.sizes[-1]), spread)
         with warnings.catch_warnings(action="ignore", category=UserWarning):  # of a last batch that is smaller than the others
-            self.model = algorithm.model()(
+            self.model = kind(
                 "MlpPolicy",
                 env,
                 learning_rate=lambda left: rate * left,
@@ -130,6 +132,9 @@ class Learner:
                 **algorithm.defaults,
                 **own,
             )
+        if isinstance(settings, OffPolicyConfig):
+            critics = self.model.critic, self.model.critic_target
+            sees_actions_in_units_of(settings.action_unit, critics, layout.sizes[-1])
         with torch.no_grad():
             for i, linear in enumerate(self._actor()):
                 linear.weight.copy_(torch.from_numpy(arrays[f"layers.{i}.weight"]))
@@ -174,6 +179,7 @@ class Learner:
         self.looks = [Look(at, {name: Estimate(*gain) for name, gain in gains.items()}) for at, gains in state["looks"]]
         self.best = {name: array.numpy() for name, array in state["best"].items()}
         self.over = state["over"]
+        self.env.scale = state["scale"]
         model.num_timesteps = self.updates * self.steps
         if "remembered" in state:
             buffer, kept = model.replay_buffer, state["remembered"]
@@ -265,6 +271,7 @@ class Learner:
             "over": self.over,
             "parameters": model.get_parameters(),
             "gradient_steps": model._n_updates,
+            "scale": self.env.scale,
             "torch": torch.get_rng_state(),
             "numpy": torch.from_numpy(np.asarray(keys).astype(np.int64)),
             "numpy_rest": [int(rest[0]), int(rest[1]), float(rest[2])],

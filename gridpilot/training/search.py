@@ -87,7 +87,7 @@ def search(
     env = make_vec_env(
         settings.markets, field.setup, seat="rotate" if field.seat == "rotating" else field.seat, opponents=list(field.rivals.values()),
         lineup=settings.lineup if field.weights is None else "mixture", weights=field.weights, shading=shading, bidding=bidding,
-        hold=settings.hold, baseline=settings.baseline, seed=seed,
+        hold=settings.hold, reward=settings.reward, baseline=settings.baseline, seed=seed,
     )  # fmt: skip
     with one_thread(), kept_random_state():
         found = Learner.resumed(algorithm, env, layout, settings, seed, checkpoint, identity, tuning, tell, board)
@@ -107,10 +107,14 @@ def _begin(env: MarketVecEnv, layout: Layout, settings: PpoConfig | OffPolicyCon
     """A network that hardly looks at what it sees, and does what ``settings`` say that the search starts at."""
     action = np.zeros(layout.sizes[-1], dtype=np.float32)
     action[0] = settings.storage_start
-    seen = [env.reset()]
+    seen, paid = [env.reset()], []
     for _ in range(env.decisions - 1):
         env.step_async(np.tile(action, (env.num_envs, 1)))
-        seen.append(env.step_wait()[0])
+        observations, rewards, _, _ = env.step_wait()
+        seen.append(observations)
+        paid.append(rewards)
+    if layout.output == "tanh":
+        env.scale = 1.0 / max(float(np.std(paid, dtype=np.float64)), 1e-9)
     env.start_at(seed, TRAINING)  # the same days will be learned from
     network = Network(layout, np.concatenate(seen), seed)
     with require_torch().no_grad():

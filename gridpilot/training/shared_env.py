@@ -15,6 +15,7 @@ class SharedVecEnv(VecEnv):
 
     def __init__(self, num_envs: int, observation_space: Any, action_space: Any) -> None:
         self.render_mode = None
+        self.scale = 1.0  # of rewards
         super().__init__(num_envs, observation_space, action_space)
 
     def owner_of(self, attr_name: str) -> Any:

@@ -122,6 +122,16 @@ def test_what_is_stored_at_the_end_is_paid(short: MarketSetup) -> None:
     np.testing.assert_allclose((after - before)[-1], worth / paid.markets.rated[8], rtol=1e-12)
 
 
+def test_marking_to_market_pays_the_same_in_all_and_what_is_charged_at_once(short: MarketSetup) -> None:
+    options: Any = {"action_version": 2, "hold": 2, "baseline": "threshold"}
+    at_the_end, marked = (MarketVectorEnv(3, short, reward=reward, **options) for reward in ("profit_and_stored", "marked"))
+    played = np.full((6, 3, 2), [0.9, 0.0])  # charges
+    for _ in range(2):  # the second episode owes nothing to the first
+        late, now = rewards(at_the_end, played), rewards(marked, played)
+        np.testing.assert_allclose(now.sum(0), late.sum(0), rtol=1e-9)
+        assert (now[0] > late[0]).all()
+
+
 @pytest.mark.parametrize("baseline", ["truthful", "mpc"])
 def test_a_twin_is_the_same_world_with_the_baseline_in_the_seat(short: MarketSetup, baseline: str) -> None:
     options: Any = {"action_version": 2, "reward": "profit_and_stored", "opponents": ["threshold", "zero_intelligence"]}
@@ -205,7 +215,7 @@ def test_a_baseline_that_fails_is_told(short: MarketSetup) -> None:
         ({"action_version": 2, "bidding": "nash"}, "bidding is 'nash', expected one of None, best_response"),
         ({"bidding": "best_response"}, "bidding is 'best_response', expected action_version=2 and shading=0"),
         ({"action_version": 2, "bidding": "best_response", "shading": 2}, "expected action_version=2 and shading=0"),
-        ({"reward": "money"}, "reward is 'money', expected one of profit, profit_and_stored"),
+        ({"reward": "money"}, "reward is 'money', expected one of profit, profit_and_stored, marked"),
         ({"lineup": "random"}, "lineup is 'random', expected one of cycle, draw, mixture"),
         ({"holds": 3}, "unknown argument 'holds'; did you mean hold"),
     ],

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 import gridpilot
 from gridpilot.agents.seating import AgentSpec
@@ -76,6 +77,35 @@ def test_a_search_begins_where_the_battery_is_used(algo: str, market: dict[str, 
     begun = gridpilot.train(market=market, algo=algo, **(TINY | {"off_policy": still}))
     rows = np.random.default_rng(0).normal(size=(50, begun.policy.layout.sizes[0])).astype(np.float32)
     np.testing.assert_allclose(begun.policy.act(rows), np.tile([0.6, 0.0, -0.5], (50, 1)), atol=0.05)
+
+
+@pytest.mark.parametrize("algo", OFF_POLICY)
+def test_the_actor_explores_by_itself_and_slower_than_critics_that_see_its_deviations(
+    algo: str, market: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    updated, seen = Learner.updated, []
+
+    def watched(self: Learner) -> None:
+        updated(self)
+        seen.append(self)
+
+    monkeypatch.setattr(Learner, "updated", watched)
+    units = {"learning_rate": 1e-6, "storage_start": 0.6, "log_std": -3.0, "actor_rate": 0.25, "action_unit": 0.2}
+    settings = SEARCH | units | {"updates": 2}
+    gridpilot.train(market=market, algo=algo, **(TINY | {"off_policy": settings}))
+    model = seen[0].model
+    remembered = model.replay_buffer.actions[: model.replay_buffer.pos, :, 0]
+    assert np.abs(remembered - 0.6).max() < 0.3  # drawn evenly, most would be farther
+    rates = [optimiser.param_groups[0]["lr"] for optimiser in (model.actor.optimizer, model.critic.optimizer)]
+    assert rates[0] == pytest.approx(0.25 * rates[1])
+    assert seen[0].env.scale > 1.0  # half an hour's reward is hundredths
+
+    x = torch.randn(5, model.critic.q_networks[0][0].in_features)
+    scaled = x / torch.tensor([1.0] * (x.shape[1] - 2) + [0.2, 0.2])
+    for critic in (model.critic, model.critic_target):
+        for network in critic.q_networks:
+            expected = torch.nn.Sequential(*network)(scaled)
+            torch.testing.assert_close(network(x), expected)
 
 
 def test_a_damaged_checkpoint_is_told(market: dict[str, Any], tmp_path: Path) -> None:

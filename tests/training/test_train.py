@@ -18,7 +18,10 @@ from gridpilot import cli, deploy
 from gridpilot.agents.seating import AgentSpec
 from gridpilot.errors import AgentError, ConfigError, MissingExtraError, PolicyError
 from gridpilot.live.deployment import load_deployment
+from gridpilot.market.action import storage_value_of
+from gridpilot.market.encoding import n_fields
 from gridpilot.policies import load_policy
+from gridpilot.policies.policy import Layout, Policy
 from gridpilot.setup import load_setup
 from gridpilot.tournament.intervals import Estimate
 from gridpilot.tournament.manifest import read_manifest
@@ -26,6 +29,7 @@ from gridpilot.training.card import CardFacts, write_card
 from gridpilot.training.config import TRAINING, evaluation_episodes, training_episodes
 from gridpilot.training.evaluation import Comparison, profits
 from gridpilot.training.markets import Field, begun, seats_of, specs_of
+from gridpilot.training.network import Network
 from gridpilot.training.run import Training
 
 pytest.importorskip("torch")
@@ -75,6 +79,24 @@ def test_equal_seeds_give_equal_bits_and_others_do_not(trained: Training, market
     assert other.policy.arrays["layers.0.weight"].tobytes() != trained.policy.arrays["layers.0.weight"].tobytes()
     assert again.folder is None
     assert "Not measured." in again.card
+
+
+def test_what_is_imitated_is_the_mean_in_money() -> None:
+    layout = Layout((n_fields(1), 4, 2), 1)
+    network = Network(layout, np.random.default_rng(0).normal(size=(64, n_fields(1))).astype(np.float32), seed=0)
+    entries = np.tile(np.array([-0.4, 0.6], dtype=np.float32), 32)  # of one observation, so that nothing tells them apart
+    inputs = np.zeros((64, n_fields(1)), dtype=np.float32)
+    network.fit(inputs, entries, np.linspace(0.05, 0.0, 201).tolist(), 64, worth=True)
+    found = Policy(layout, network.arrays()).act(network.mean[None])[0, 0]
+    expected = storage_value_of(entries, 1.0).mean()
+    assert storage_value_of(found, 1.0) == pytest.approx(expected, rel=1e-3)
+    assert storage_value_of(entries.mean(), 1.0) < 0.8 * expected
+
+
+def test_who_plans_as_well_is_among_the_rivals_of_a_clone(trained: Training, market: dict[str, Any]) -> None:
+    assert "a label every 6 ticks, mpc among the rivals)" in trained.card
+    with pytest.raises(AgentError, match="nobody"):
+        gridpilot.train(market=market, quiet=True, **(TINY | {"clone": CLONE | {"also": ["nobody"]}}))
 
 
 def test_the_learner_holds_what_runs_for_exactly_its_boot_loss(trained: Training) -> None:
