@@ -76,8 +76,8 @@ def in_words(estimate: Estimate, digits: int = 1) -> str:
     if estimate.value is None:
         return "–"
     if estimate.low is None or estimate.high is None:
-        return f"{estimate.value:+.{digits}f}"
-    return f"{estimate.value:+.{digits}f} [{estimate.low:+.{digits}f}, {estimate.high:+.{digits}f}]"
+        return f"{estimate.value:+,.{digits}f}"
+    return f"{estimate.value:+,.{digits}f} [{estimate.low:+,.{digits}f}, {estimate.high:+,.{digits}f}]"
 
 
 def mean(x: FloatArray) -> Estimate:

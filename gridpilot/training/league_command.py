@@ -110,7 +110,7 @@ def _population(league: League, width: int) -> RenderableType:
     columns = [
         Column("strategy", tuple(Form("strategy", labels, most) for most in (40, 16)), left=True, stays=True),
         Column("weight", (Form(weight, [f"{shares[label]:.3f}" if label in shares else "–" for label in labels]),), stays=True),
-        Column("rating", (Form("deviation\nrating, $", [f"{league.ratings[label]:.1f}" for label in labels]),), stays=True),
+        Column("rating", (Form("deviation\nrating, $", [f"{league.ratings[label]:,.1f}" for label in labels]),), stays=True),
         Column("alone", (Form("all alike\nearn, $", [_plain(league.payoff[s][s]) for s in range(len(labels))]),)),
     ]
     return Group(Text(), fitted("the population", columns, ("strategy", "alone"), width))

@@ -36,8 +36,9 @@ def picture(league: League) -> bytes:
             for ends in ([one.low for one in estimates], [one.high for one in estimates])
         )
         axes.errorbar(
-            seconds, values, yerr=np.abs([values - low, high - values]), color=colour, label=label, marker="o", markersize=4.0,
+            seconds, values, yerr=np.abs([values - low, high - values]), color=colour, label=label, marker="o",
             linewidth=1.6, elinewidth=1.0, capsize=3.0, linestyle="-" if name == "gain" else "--",
+            markersize=9.0 if name == "gain" else 4.0, fillstyle="none" if name == "gain" else "full",  # both are seen where they are one
         )  # fmt: skip
     axes.axhline(0.0, color="#888888", linewidth=0.8)
     axes.set_xlabel("CPU seconds so far")
