@@ -97,7 +97,7 @@ def picture(curves: Mapping[int, Sequence[float]], looks: Mapping[int, Sequence[
         axes.plot(updates, middle, color=colour, linewidth=1.8)
         seeds = "one seed" if len(values) == 1 else f"IQM of {len(values)} seeds, {100 * LEVEL:.0f} % band"
         axes.set_title(
-            f"{name}{'' if name == _REWARD else ', $ per site and day'}: {seeds}".replace("$", r"\$"), loc="left", fontsize=9
+            f"{name}{'' if name == _REWARD else ', $ per site and day'}\n{seeds}".replace("$", r"\$"), loc="left", fontsize=9
         )
         axes.set_xlabel("update")
         quiet(axes)
