@@ -138,7 +138,7 @@ RANGE = {"low": 0.001, "high": 0.01}
     [
         ({}, "space is empty"),
         ({"ppo": {"lerning_rate": RANGE}}, "unknown key 'ppo.lerning_rate'; did you mean ppo.learning_rate or clone"),
-        ({"seed": {"choices": [1, 2]}}, "unknown key 'seed'; known keys are clone.batch"),
+        ({"seed": {"choices": [1, 2]}}, "unknown key 'seed'; known keys are clone.also"),
         (
             {"ppo": {"learning_rate": {"low": 0.01, "high": 0.001}}},
             "ppo.learning_rate: low is 0.01 and high 0.001, expected low below",
