@@ -77,12 +77,13 @@ def test_specification_is_what_playing_needs() -> None:
     assert (spec.market, spec.seed, spec.ticks) == ({"mechanism": "uniform"}, 3, 288)
 
 
-@pytest.mark.parametrize("name", ["default", "quick", "thorough"])
+@pytest.mark.parametrize("name", ["default", "pay_as_bid", "quick", "thorough"])
 def test_shipped_presets_are_valid(name: str) -> None:
     keys = yaml.safe_load((GROUP / "default.yaml").read_text())
     keys |= yaml.safe_load((GROUP / f"{name}.yaml").read_text())
     keys.pop("defaults", None)
-    assert validate_tournament({**keys, "market": {}, "prices": {}}).name
+    market = keys.pop("market", {})
+    assert validate_tournament({**keys, "market": market, "prices": {}}).spec().market == market
     fields = {field.alias or key for key, field in TournamentConfig.model_fields.items()}
     assert set(keys) == fields - {"market", "prices"}
     assert set(EXECUTION_KEYS) <= fields
