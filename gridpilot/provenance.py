@@ -18,7 +18,7 @@ from typing import Any, Final, NamedTuple
 from gridpilot.errors import AgentError
 from gridpilot.file_access import is_installed
 
-__all__ = ["POLICY_FILES", "AgentFiles", "agent_files", "code_hash", "sha256", "source_of", "versions"]
+__all__ = ["POLICY_FILES", "TRAINING_ROOMS", "AgentFiles", "agent_files", "code_hash", "sha256", "source_of", "versions"]
 
 _ROOMS: Final = (
     "market",
@@ -40,6 +40,8 @@ _ROOMS: Final = (
     "conf/planner",
     "conf/storage",
 )  # what rows depend on; markets, prices and sites are recorded as they are composed
+TRAINING_ROOMS: Final = ("training", "envs")
+"""What policies depend on besides what rows do."""
 _SUFFIXES: Final = (".py", ".yaml", ".json", ".safetensors")
 POLICY_FILES: Final = ("policy.json", "policy.safetensors")
 """What a folder that holds a learned policy is known by, and is read of it."""

@@ -26,7 +26,7 @@ from typing import Any, Final
 from gridpilot.documents import read_json
 from gridpilot.errors import TournamentError
 from gridpilot.files import write_atomically
-from gridpilot.provenance import code_hash, versions
+from gridpilot.provenance import TRAINING_ROOMS, code_hash, versions
 from gridpilot.training.league_config import LeagueConfig
 
 __all__ = [
@@ -36,7 +36,6 @@ __all__ = [
     "LEARNER",
     "PAYOFFS",
     "POLICY",
-    "ROOMS",
     "TOGETHER",
     "identity_of",
     "name_of",
@@ -50,7 +49,6 @@ FORMAT: Final = 1
 IDENTITY: Final = "league.json"
 PAYOFFS, TOGETHER, FIGURES, CPU = "payoffs.parquet", "together.parquet", "iteration.json", "cpu.json"
 POLICY, EXPLOITER, LEARNER = "policy", "exploiter", "learner.pt"
-ROOMS: Final = ("training", "envs")  # what policies depend on besides what rows do
 _NOT_IDENTITY: Final = {"out", "json_", "iterations"}
 
 
@@ -77,7 +75,7 @@ def identity_of(settings: LeagueConfig) -> dict[str, Any]:
     return {
         "format": FORMAT,
         "settings": settings.model_dump(mode="json", by_alias=True, exclude=_NOT_IDENTITY),
-        "code": code_hash(*ROOMS),
+        "code": code_hash(*TRAINING_ROOMS),
         "versions": versions(("gridpilot", "numpy", "numba", "torch", "stable-baselines3")),
     }
 

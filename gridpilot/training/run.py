@@ -23,7 +23,7 @@ from gridpilot.policies.policy import Policy
 from gridpilot.presets import described as preset
 from gridpilot.prices.load import price_parameters
 from gridpilot.progress import Progress
-from gridpilot.provenance import code_hash, versions
+from gridpilot.provenance import TRAINING_ROOMS, code_hash, versions
 from gridpilot.setup import load_setup
 from gridpilot.training.algorithms import ALGORITHMS
 from gridpilot.training.calibration import calibrate
@@ -297,7 +297,7 @@ def _identity(settings: TrainConfig, seed: int) -> str:
     """What a training is known by: of equal ones one goes on where the other was interrupted."""
     kept = settings.model_dump(mode="json", by_alias=True, exclude={"out", "json_", "evaluation", "seed", "seeds", "tensorboard"})
     return hashlib.sha256(
-        json.dumps([kept, seed, settings.evaluation.seed, code_hash(), _versions(settings)], sort_keys=True).encode()
+        json.dumps([kept, seed, settings.evaluation.seed, code_hash(*TRAINING_ROOMS), _versions(settings)], sort_keys=True).encode()
     ).hexdigest()
 
 
@@ -335,7 +335,7 @@ def _manifest(settings: TrainConfig, command: str, episodes: int) -> dict[str, A
         "command": command,
         "config": kept,
         "episodes": {"first": TRAINING, "count": episodes},
-        "code": code_hash(),
+        "code": code_hash(*TRAINING_ROOMS),
         "versions": _versions(settings),
     }
 

@@ -27,7 +27,7 @@ from gridpilot.errors import ConfigError, MissingExtraError, PolicyError
 from gridpilot.files import check_output, write_atomically
 from gridpilot.policies.policy import Policy
 from gridpilot.progress import Progress
-from gridpilot.provenance import code_hash
+from gridpilot.provenance import TRAINING_ROOMS, code_hash
 from gridpilot.training.config import TrainConfig
 from gridpilot.training.run import Training, train_configured
 from gridpilot.training.space import Dimension, dimensions, looked_up, with_values
@@ -154,7 +154,7 @@ def tune_configured(config: Mapping[str, Any], console: SafeConsole, words: Sequ
 def _identity(settings: TuneConfig, plain: Mapping[str, Any]) -> dict[str, str]:
     """What must not change between one part of a study and the next, by what it is about."""
     parts: dict[str, Any] = {key: value for key, value in plain.items() if key not in _FREE}
-    parts |= {"evaluation.seed": settings.evaluation.seed, "space": settings.space, "code": code_hash()}
+    parts |= {"evaluation.seed": settings.evaluation.seed, "space": settings.space, "code": code_hash(*TRAINING_ROOMS)}
     parts |= {f"study.{name}": getattr(settings.study, name) for name in ("objective", "pruner", "startup")}
     return {
         name: hashlib.sha256(json.dumps(part, sort_keys=True).encode()).hexdigest()[:16] for name, part in sorted(parts.items())
