@@ -66,7 +66,7 @@ def test_the_forms_take_the_same_arguments() -> None:
         return set(env.__init__.__code__.co_varnames[: env.__init__.__code__.co_argcount + env.__init__.__code__.co_kwonlyargcount])
 
     scalar, vector, parallel = arguments(MarketEnv), arguments(MarketVectorEnv), arguments(MarketParallelEnv)
-    assert vector - scalar == {"num_envs", "autoreset", "seats"}
+    assert vector - scalar == {"num_envs", "autoreset", "seats", "first_episode", "bootstrap"}
     assert parallel ^ scalar == {"seat", "seats"}
     for name in (vector | parallel) - {"self", "num_envs"}:
         assert f"`{name}" in PAGE, f"{name} is not on the page"

@@ -60,7 +60,7 @@ def test_triggers_that_are_not_a_journals_are_found(statement: str, name: str) -
 
 
 def test_a_journal_that_is_locked_is_not_called_damaged(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gridpilot.live.journal.BUSY_S", 0.01)
+    monkeypatch.setattr("gridpilot.live.journal_file.BUSY_S", 0.01)
     path = filled(Path("j.db"))
     with closing(sqlite3.connect(path, isolation_level=None)) as other, Journal(path) as journal:
         journal._database.execute("PRAGMA journal_mode = DELETE")
